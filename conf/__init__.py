@@ -1,0 +1,1 @@
+"""The configuration, installed as `ttl_lightning.conf`; Hydra wants a package."""

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import ipaddress
+import os
+import random
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+# before anything imports them, and for the processes that tests start: no display, no hub
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import numpy as np
+import pytest
+import torch
+
+SEED = 0
+
+
+def pytest_configure() -> None:
+    # tiny networks gain nothing from threads, and sums stay in one order
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    random.seed(SEED)
+    np.random.seed(SEED)  # noqa: NPY002 - libraries under test draw from the global one
+    torch.manual_seed(SEED)
+
+
+@pytest.fixture
+def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, for what writes below the folder where a command was given."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def network_attempts(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Refuses every address but this machine's, and fails the test that tried one.
+
+    A test that provokes an attempt on purpose asserts on this list and clears it.
+    """
+    attempts: list[str] = []
+    real_connect, real_lookup = socket.socket.connect, socket.getaddrinfo
+
+    def connect(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_local(address[0]):
+            attempts.append(f"connect {address[0]}")
+            raise ConnectionRefusedError(f"tests have no network: {address}")
+        real_connect(self, address)
+
+    def lookup(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if not _is_local(host):
+            attempts.append(f"look up {host}")
+            raise socket.gaierror(f"tests have no network: {host}")
+        return real_lookup(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    yield attempts
+    assert not attempts, f"the test reached for the network: {attempts}"
+
+
+def _is_local(host: Any) -> bool:
+    name = host.decode() if isinstance(host, bytes) else host
+    if name in (None, "", "localhost", socket.gethostname()):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

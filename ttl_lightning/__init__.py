@@ -1,0 +1,49 @@
+"""TruncatedTL for medical images: cut a pretrained network at a well-chosen layer and finetune what is left."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ttl_lightning.backbones.factory import create_backbone, list_backbones
+    from ttl_lightning.results import RunResult
+    from ttl_lightning.strategies.factory import create_model, list_strategies
+    from ttl_lightning.tasks.classification import ClassificationTask
+    from ttl_lightning.train import load, train
+
+__version__ = "0.1.0"
+
+# Imported when first used: torch and timm take seconds that `--help` does not have.
+_HOMES = {
+    "ClassificationTask": "ttl_lightning.tasks.classification",
+    "RunResult": "ttl_lightning.results",
+    "create_backbone": "ttl_lightning.backbones.factory",
+    "create_model": "ttl_lightning.strategies.factory",
+    "list_backbones": "ttl_lightning.backbones.factory",
+    "list_strategies": "ttl_lightning.strategies.factory",
+    "load": "ttl_lightning.train",
+    "train": "ttl_lightning.train",
+}
+
+__all__ = [
+    "ClassificationTask",
+    "RunResult",
+    "__version__",
+    "create_backbone",
+    "create_model",
+    "list_backbones",
+    "list_strategies",
+    "load",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ttl_lightning' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

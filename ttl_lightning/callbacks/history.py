@@ -1,0 +1,90 @@
+"""One row an epoch in `metrics.csv`, whatever logger is chosen, whole also after a resume."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+
+from ttl_lightning.results import write_atomically
+
+Row = dict[str, float]
+
+
+class History(Callback):
+    """Collects each epoch's metrics, learning rates and time; writes them as a table.
+
+    Attributes:
+        rows: one dict an epoch: `epoch`, `step`, `lr-<group>`, `seconds`, and every logged metric.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[Row] = []
+        self.images = 0
+        self._start = 0.0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note the time."""
+        self._start, self.images = time.perf_counter(), 0
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the images."""
+        self.images += len(batch["label"])
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take the time of training alone."""
+        if not trainer.sanity_checking and trainer.training:
+            self._seconds = time.perf_counter() - self._start
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Add the epoch's row and write the table."""
+        rates = {f"lr-{g['name']}": float(g["lr"]) for opt in trainer.optimizers for g in opt.param_groups}
+        values = {key: float(value) for key, value in trainer.callback_metrics.items()}
+        seconds = getattr(self, "_seconds", time.perf_counter() - self._start)
+        row = {"epoch": trainer.current_epoch, "step": trainer.global_step, "seconds": seconds}
+        self.rows.append({**row, "images": self.images, **rates, **values})
+        if trainer.is_global_zero:
+            self.write()
+
+    def write(self) -> None:
+        """Write all rows; a column for every key that any row has."""
+        keys = list(dict.fromkeys(key for row in self.rows for key in row))
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, keys, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_atomically(self.path, text.getvalue().encode())
+
+    def images_per_s(self) -> float | None:
+        """Training images a second of this process, over all epochs but the first, if there are others."""
+        rows = self.rows[1:] or self.rows
+        seconds = sum(row["seconds"] for row in rows)
+        return sum(row["images"] for row in rows) / seconds if seconds else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the rows of the epochs before."""
+        self.rows = state_dict["rows"]
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Peak of this process so far, in MB: of the GPU's memory if it trains there, else resident memory."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    import resource
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak / 1e3

@@ -1,0 +1,137 @@
+"""The configuration: composed from `conf/`, with errors of one line. Imports no torch, so `--help` is quick."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_module
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.singleton import Singleton
+from hydra.core.utils import setup_globals
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ttl_lightning.errors import ConfigError, UnknownNameError
+
+MODULE, ROOT = "ttl_lightning.conf", "config"
+VERSION_BASE = "1.3"
+# What a run does besides its result: another value leaves an already computed result valid.
+BESIDE_THE_RESULT = ("resume", "name", "logger")
+
+
+def read(overrides: Sequence[str]) -> tuple[DictConfig, Path]:
+    """Compose one run's configuration outside of Hydra's own command line, in a notebook for instance.
+
+    Returns:
+        The configuration, and the folder that the run goes to.
+
+    Raises:
+        ConfigError: if an override is malformed or names what there is not.
+    """
+    accept_backbones(overrides)
+    setup_globals()  # the resolver of ${now:…}
+    with _own_hydra():
+        try:
+            cfg = compose(ROOT, list(overrides), return_hydra_config=True)
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            raise _in_one_line(error, overrides) from error
+    folder = Path(cfg.hydra.run.dir)
+    OmegaConf.set_struct(cfg, False)  # noqa: FBT003 - OmegaConf's own signature
+    del cfg["hydra"]
+    OmegaConf.set_struct(cfg, True)  # noqa: FBT003
+    return cfg, folder
+
+
+@contextlib.contextmanager
+def _own_hydra() -> Iterator[None]:
+    """Compose apart from a Hydra that may be running already."""
+    outer = copy.copy(Singleton.get_state())
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_module(MODULE, version_base=VERSION_BASE):
+            yield
+    finally:
+        Singleton.set_state(outer)
+
+
+def accept_backbones(overrides: Sequence[str]) -> None:
+    """Let `backbone=NAME` stand for any timm network, though only some have a file in `conf/backbone`."""
+    stored = ConfigStore.instance()
+    here = set(_choices("backbone"))
+    for override in overrides:
+        key, _, value = override.partition("=")
+        for name in value.split(",") if key == "backbone" else ():
+            if name and name not in here:
+                stored.store(name, {"name": name, "weights": "imagenet"}, group="backbone")
+
+
+def fingerprint(cfg: DictConfig) -> str:
+    """SHA-256 of all settings that bear on a run's result."""
+    plain = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(plain, dict)
+    kept = {key: value for key, value in plain.items() if key not in BESIDE_THE_RESULT}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _choices(group: str) -> list[str]:
+    return ConfigLoaderImpl(create_config_search_path(f"pkg://{MODULE}")).get_group_options(group)
+
+
+def _in_one_line(error: Exception, overrides: Sequence[str]) -> ConfigError:
+    """Say which override is wrong, what is allowed, and what comes nearest."""
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException as unparsed:
+        return ConfigError(f"cannot read an override: {_first_line(unparsed)}")
+    groups = [o for o in parsed if _choices(o.key_or_group)]
+    for override in groups:
+        if found := _wrong_choice(override):
+            return found
+    keys = _keys(compose(ROOT, [o.input_line for o in groups if o.input_line]))
+    allowed = list(keys)
+    for override in parsed:
+        if override not in groups and (found := _wrong_key(override, allowed)):
+            return found
+    return ConfigError(_first_line(error))
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def _wrong_choice(override: Override) -> ConfigError | None:
+    allowed = _choices(override.key_or_group)
+    value = override.value()
+    if not allowed or not isinstance(value, str) or value in allowed:
+        return None
+    return UnknownNameError(override.key_or_group, value, allowed)
+
+
+def _wrong_key(override: Override, allowed: list[str]) -> ConfigError | None:
+    """An override of a key that no file has; `+key=value` adds one on purpose."""
+    key = override.key_or_group
+    group = key.partition(".")[0]
+    if override.is_add() or override.is_delete() or key in allowed or group == "hydra":
+        return None
+    near = [name for name in allowed if name.startswith(f"{group}.")]
+    return UnknownNameError("key", key, near or [name for name in allowed if "." not in name])
+
+
+def _keys(node: Any, prefix: str = "") -> Iterator[str]:
+    for key in node if isinstance(node, DictConfig) else ():
+        path = f"{prefix}{key}"
+        yield path
+        yield from _keys(node._get_node(key), f"{path}.")

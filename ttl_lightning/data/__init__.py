@@ -1,0 +1,1 @@
+"""LightningDataModules, one file a source; splits, checks, cache and augmentation are shared."""

@@ -1,0 +1,142 @@
+"""data=npz: one .npz file in MedMNIST's layout, {train,val,test}_{images,labels}."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ttl_lightning.data.base import ImageDataModule, existing_path
+from ttl_lightning.data.samples import SPLITS, Labels, Samples, check_classes, task_of
+from ttl_lightning.data.store import ArrayImages
+from ttl_lightning.errors import DataError
+
+KEYS = tuple(f"{split}_{part}" for split in SPLITS for part in ("images", "labels"))
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class NpzDataModule(ImageDataModule):
+    """Images (N, H, W) or (N, H, W, 3) uint8 with the splits that the file gives.
+
+    Labels (N,) or (N, 1) are class numbers: two classes are a binary task, more a multiclass one.
+    Labels (N, L) of zeros and ones are multilabel.
+
+    Args:
+        path: the file.
+        classes: names by class number; by default "0", "1", …
+
+    Raises:
+        ConfigError: if no path is given.
+        DataError: if there is no such file.
+    """
+
+    name: str = "npz"
+    on_duplicate: str = "drop"
+    path: str | Path | None = None
+    classes: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            ConfigError: naming the key that is out of range.
+            DataError: if there is no such file.
+        """
+        super().__post_init__()
+        existing_path(self.path)
+
+    def load(self) -> tuple[Samples, ArrayImages]:
+        """Read the file.
+
+        Raises:
+            DataError: naming the file and what is wrong with it.
+        """
+        self.notes.append("npz files hold no patient ids: splits are taken as the file gives them.")
+        return load_npz(existing_path(self.path), self.classes)
+
+
+def load_npz(path: Path, classes: Sequence[str] | None = None) -> tuple[Samples, ArrayImages]:
+    """Samples and images of a file in MedMNIST's layout.
+
+    Raises:
+        DataError: naming the file and what is wrong with it.
+    """
+    arrays = _read(path)
+    labels = {split: _flat(path, split, arrays[f"{split}_labels"]) for split in SPLITS}
+    images = {split: _checked(path, split, arrays[f"{split}_images"]) for split in SPLITS}
+    for split in SPLITS:
+        if len(labels[split]) != len(images[split]):
+            raise DataError(
+                f"{path}: {len(images[split])} {split}_images, {len(labels[split])} {split}_labels."
+            )
+    if len({array.shape[1:] for array in (*images.values(),)}) > 1:
+        shapes = ", ".join(f"{split} {array.shape[1:]}" for split, array in images.items())
+        raise DataError(f"{path}: images differ in shape between splits: {shapes}.")
+    if len({array.shape[1:] for array in labels.values()}) > 1:
+        raise DataError(f"{path}: labels differ in shape between splits.")
+    every = np.concatenate(list(labels.values()))
+    names = _class_names(every, classes)
+    samples = Samples(
+        ids=tuple(f"{split}/{i}" for split in SPLITS for i in range(len(labels[split]))),
+        labels=every,
+        splits=np.repeat(SPLITS, [len(labels[split]) for split in SPLITS]),
+        class_names=names,
+        task="multilabel" if every.ndim == 2 else task_of(names),
+    )
+    return samples, ArrayImages(np.concatenate(list(images.values())))
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        # NumPy leaves a damaged archive open unless it is given an open file
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            missing = [key for key in KEYS if key not in file]
+            if missing:
+                raise DataError(
+                    f"{path}: no {', '.join(missing)}; it must hold {', '.join(KEYS)}, "
+                    f"and holds {', '.join(file) or 'nothing'}."
+                )
+            return {key: file[key] for key in KEYS}
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"cannot read {path} as an .npz file: {error}.") from error
+
+
+def _flat(path: Path, split: str, labels: NDArray[Any]) -> Labels:
+    if labels.dtype.kind not in "buif" or labels.ndim not in (1, 2):
+        raise DataError(
+            f"{path}: {split}_labels must be numbers of shape (N,) or (N, L), "
+            f"got {labels.dtype} {labels.shape}."
+        )
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        return labels.astype(np.float32)
+    flat = labels.reshape(-1)
+    if not np.isfinite(flat).all() or (flat != np.floor(flat)).any():
+        raise DataError(f"{path}: {split}_labels must be whole numbers.")
+    return flat.astype(np.int64)
+
+
+def _checked(path: Path, split: str, images: NDArray[Any]) -> NDArray[np.uint8]:
+    plain = images.ndim == 3 or (images.ndim == 4 and images.shape[3] == 3)
+    if images.dtype != np.uint8 or not plain or 0 in images.shape[1:]:
+        raise DataError(
+            f"{path}: {split}_images must be uint8 of shape (N, H, W) or (N, H, W, 3), "
+            f"got {images.dtype} {images.shape}."
+        )
+    return images
+
+
+def _class_names(labels: Labels, classes: Sequence[str] | None) -> tuple[str, ...]:
+    if classes is not None:
+        names = tuple(str(name) for name in classes)
+    elif labels.ndim == 2:
+        names = tuple(str(i) for i in range(labels.shape[1]))
+    else:
+        names = tuple(str(i) for i in range(int(labels.max(initial=0)) + 1))
+    check_classes(names)
+    return names

@@ -1,0 +1,112 @@
+"""What a source knows about its images before it opens any: ids, labels, splits, patients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ttl_lightning.errors import DataError, check_choice
+
+SPLITS = ("train", "val", "test")
+SPLIT_NAMES = {name: name for name in SPLITS} | {"valid": "val", "validation": "val"}
+"""Names that data sets give their splits, with ours."""
+
+Labels = NDArray[Any]
+"""(n,) int64, or (n, L) float32 of zeros and ones for multilabel."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """One entry an image, in the source's order.
+
+    Attributes:
+        ids: unique names.
+        labels: class numbers (n,) int64, or (n, L) float32 for multilabel.
+        splits: (n,) of "train", "val", "test".
+        class_names: the positive class of a binary task is the second.
+        task: "binary", "multiclass" or "multilabel".
+        patients: whom each image shows, or None where the source does not say.
+    """
+
+    ids: tuple[str, ...]
+    labels: Labels
+    splits: NDArray[np.str_]
+    class_names: tuple[str, ...]
+    task: str
+    patients: tuple[str, ...] | None = None
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        """Positions of a split's images.
+
+        Raises:
+            UnknownNameError: if there is no such split.
+        """
+        check_choice("split", split, SPLITS)
+        return np.flatnonzero(self.splits == split).astype(np.int64)
+
+    def take(self, rows: NDArray[np.int64]) -> Samples:
+        """These rows only."""
+        return replace(
+            self,
+            ids=tuple(self.ids[row] for row in rows),
+            labels=self.labels[rows],
+            splits=self.splits[rows],
+            patients=None if self.patients is None else tuple(self.patients[r] for r in rows),
+        )
+
+
+def encode_classes(
+    values: Sequence[str], classes: Sequence[str] | None = None
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Class numbers (n,) and class names of labels written as text.
+
+    Args:
+        values: one label an image.
+        classes: the names in their order; by default the labels found, sorted (as numbers where all
+            of them are).
+
+    Raises:
+        DataError: if a label is not among `classes`, or there are fewer than two classes.
+    """
+    found = set(values)
+    names = tuple(str(name) for name in classes) if classes is not None else _sorted_names(found)
+    strange = sorted(found - set(names))
+    if strange:
+        raise DataError(
+            f"data.classes gives {len(names)} classes ({', '.join(names)}), "
+            f"but the labels hold {len(found)}: {listed(strange)} not among them."
+        )
+    check_classes(names)
+    number = {name: i for i, name in enumerate(names)}
+    return np.array([number[value] for value in values], np.int64), names
+
+
+def check_classes(names: Sequence[str]) -> None:
+    """Demand two or more class names, each once.
+
+    Raises:
+        DataError: naming the classes.
+    """
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise DataError(f"at least two classes, each once, are needed; got {listed(names)}.")
+
+
+def task_of(class_names: Sequence[str]) -> str:
+    """The task of single labels: "binary" for two classes, else "multiclass"."""
+    return "binary" if len(class_names) == 2 else "multiclass"
+
+
+def _sorted_names(found: set[str]) -> tuple[str, ...]:
+    if all(name.lstrip("-").isdecimal() for name in found):
+        return tuple(sorted(found, key=int))
+    return tuple(sorted(found))
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """The first names, quoted, and how many there are in all."""
+    shown = ", ".join(repr(name) for name in names[:most]) or "none"
+    return shown + (f", … ({len(names)} in all)" if len(names) > most else "")

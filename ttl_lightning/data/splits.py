@@ -1,0 +1,77 @@
+"""Splits that keep every patient in one part and every class in proportion."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ttl_lightning.data.samples import Labels
+from ttl_lightning.errors import ConfigError
+
+
+def split_by_patient(
+    labels: Labels,
+    patients: Sequence[Hashable],
+    fractions: Mapping[str, float],
+    seed: int,
+) -> NDArray[np.str_]:
+    """Give each sample to "train" or to one of the named parts, all of a patient's to the same.
+
+    Patients are dealt out, those with most images first, each to the part that is furthest behind
+    its share of the patient's classes (Webster's rule for seats). So single-image patients split
+    every class to within one image of its share, whole patients as closely as their sizes allow.
+    scikit-learn's StratifiedGroupKFold deals in the same way, but into equal folds, from single
+    labels only, and not with classes rarer than its folds.
+
+    Args:
+        labels: (n,) class numbers or (n, L) of zeros and ones.
+        patients: one an image; give each image its own where patients are unknown.
+        fractions: share of each part beside "train", such as {"val": 0.15, "test": 0.15}.
+        seed: decides among patients that are equal in size and classes.
+
+    Returns:
+        (n,) names of parts.
+
+    Raises:
+        ConfigError: if the fractions leave nothing to train on.
+    """
+    check_fractions(fractions)
+    parts = ["train", *(name for name, share in fractions.items() if share > 0)]
+    shares = np.array([1 - sum(fractions.values()), *(fractions[name] for name in parts[1:])])
+    member = {patient: i for i, patient in enumerate(dict.fromkeys(patients))}
+    group = np.array([member[patient] for patient in patients], np.int64)
+    counts = np.zeros((len(member), _columns(labels).shape[1]))
+    np.add.at(counts, group, _columns(labels))
+    totals = np.maximum(counts.sum(0), 1)
+
+    order = np.random.default_rng(seed).permutation(len(member))
+    order = order[np.argsort(-counts[order].sum(1), kind="stable")]
+    held = np.zeros((len(parts), counts.shape[1]))
+    part_of = np.empty(len(member), np.int64)
+    for g in order:
+        filled = (held + counts[g] / 2) / shares[:, None]
+        part_of[g] = np.argmin(filled @ (counts[g] / totals**2))
+        held[part_of[g]] += counts[g]
+    return np.array(parts)[part_of[group]]
+
+
+def check_fractions(fractions: Mapping[str, float]) -> None:
+    """Demand that the parts beside "train" leave something to train on.
+
+    Raises:
+        ConfigError: naming the keys and their sum.
+    """
+    total = sum(fractions.values())
+    if total >= 1:
+        keys = " + ".join(f"data.{name}_fraction" for name in fractions)
+        raise ConfigError(f"{keys} must be below 1, got {total:g}.")
+
+
+def _columns(labels: Labels) -> NDArray[np.float64]:
+    """Indicator columns (n, K); for multilabel one more for the samples without any label."""
+    if labels.ndim == 2:
+        none = ~labels.any(1, keepdims=True)
+        return np.hstack([labels, none]).astype(np.float64)
+    return np.eye(int(labels.max(initial=0)) + 1)[labels]

@@ -1,0 +1,120 @@
+"""Pixels of DICOM files and of NIfTI slices, as a reader of radiographs would see them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ttl_lightning.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+Pixels = tuple[NDArray[Any], float, float]
+"""(H, W) or (H, W, 3), with the values of black and of white."""
+
+
+def read_dicom(path: Path, slice_index: int | None = None) -> Pixels:
+    """One frame of a DICOM file.
+
+    Grey passes through the modality transform (rescale slope and intercept, or table) and, where
+    the file has one, the first window or table of its values of interest. The range is what the
+    stored bits can hold, passed through the same transforms. MONOCHROME1 is inverted, so that white
+    is dense in every image.
+
+    Raises:
+        ConfigError: naming the extra, if pydicom is not installed.
+        ValueError: if there is no such frame, or the photometric interpretation is not known.
+    """
+    try:
+        import pydicom
+        from pydicom.pixels import processing
+        from pydicom.pixels.utils import pixel_array
+    except ImportError:
+        raise _missing(path, "pydicom", "dicom") from None
+    dataset = pydicom.dcmread(path)
+    kind = str(dataset.get("PhotometricInterpretation", ""))
+    frame = middle(slice_index, int(dataset.get("NumberOfFrames", 1) or 1))
+    values = pixel_array(dataset, index=frame)
+    if kind in ("MONOCHROME1", "MONOCHROME2"):
+        values = processing.apply_voi_lut(processing.apply_modality_lut(values, dataset), dataset)
+        low, high = _dicom_range(dataset)
+        # float64 rounding of the transforms may step over the exact limit
+        values = np.where(np.isclose(values, high), high, values)
+        values = np.where(np.isclose(values, low), low, values)
+        return (low + high - values if kind == "MONOCHROME1" else values), low, high
+    if kind == "PALETTE COLOR":
+        values = processing.apply_color_lut(values, dataset)
+    elif not (kind == "RGB" or kind.startswith("YBR")):
+        raise ValueError(f"photometric interpretation {kind!r} is not known")
+    return values, 0.0, float(np.iinfo(values.dtype).max)
+
+
+def _dicom_range(dataset: Dataset) -> tuple[float, float]:
+    """The smallest and the largest value that the transforms can give."""
+    for sequence in ("VOILUTSequence", "ModalityLUTSequence"):
+        if dataset.get(sequence):
+            return 0.0, float(2 ** int(dataset[sequence][0].LUTDescriptor[2]) - 1)
+    bits = int(dataset.BitsStored)
+    stored = (
+        (0, 2**bits - 1)
+        if dataset.PixelRepresentation == 0
+        else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    )
+    slope = float(dataset.get("RescaleSlope", 1))
+    intercept = float(dataset.get("RescaleIntercept", 0))
+    ends = sorted(slope * end + intercept for end in stored)
+    return ends[0], ends[1]
+
+
+def read_nifti(path: Path, slice_index: int | None = None) -> Pixels:
+    """One axial slice of a NIfTI file, shown as radiologists do.
+
+    That is with the front up and the patient's right side on the left.
+    The stored order of axes does not matter: the affine says which is which. The range is that of
+    the whole volume, so that slices of one volume compare.
+
+    Raises:
+        ConfigError: naming the extra, if nibabel is not installed.
+        ValueError: if the file is not a 2D or 3D image, has no such slice, or is not finite.
+    """
+    try:
+        import nibabel
+    except ImportError:
+        raise _missing(path, "nibabel", "nifti") from None
+    image: Any = nibabel.load(path)
+    shape = image.shape
+    if len(shape) < 2 or any(extent != 1 for extent in shape[3:]):
+        raise ValueError(f"expected one 2D or 3D image, got shape {tuple(shape)}")
+    if len(shape) != 3:
+        data = np.asanyarray(image.dataobj).reshape((*shape, 1)[:3])
+        image = type(image)(data, image.affine, image.header)
+    canonical = nibabel.as_closest_canonical(image)  # type: ignore[no-untyped-call]
+    volume = np.asanyarray(canonical.dataobj)
+    if volume.dtype.kind not in "iuf":
+        raise ValueError(f"values of type {volume.dtype} are not grey levels")
+    if not np.isfinite(volume).all():
+        raise ValueError(f"{int((~np.isfinite(volume)).sum())} voxels are NaN or infinite")
+    chosen = volume[:, :, middle(slice_index, volume.shape[2])]
+    low, high = float(volume.min()), float(volume.max())
+    # canonical axes run from the patient's left to right and from back to front
+    return chosen[::-1, ::-1].T.astype(np.float64), low, high
+
+
+def middle(slice_index: int | None, count: int) -> int:
+    """The slice asked for, or the middle one.
+
+    Raises:
+        ValueError: if there is no such slice.
+    """
+    chosen = count // 2 if slice_index is None else slice_index
+    if not 0 <= chosen < count:
+        raise ValueError(f"slice {chosen} is not from 0 to {count - 1}")
+    return chosen
+
+
+def _missing(path: Path, package: str, extra: str) -> ConfigError:
+    return ConfigError(f"{path} needs {package}: pip install 'ttl_lightning[{extra}]'.")

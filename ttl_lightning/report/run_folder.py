@@ -1,0 +1,104 @@
+"""What a finished run leaves in its folder, and the table that a person sees."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from ttl_lightning.report.curves import pr_figure, roc_figure, training_curves
+from ttl_lightning.results import RunResult, write_atomically
+from ttl_lightning.tasks.classification import ClassificationTask
+from ttl_lightning.tasks.gather import Predictions
+
+SHOWN = ("auroc", "auprc", "accuracy", "f1", "sensitivity", "specificity", "ece")
+
+
+def write(
+    folder: Path,
+    task: ClassificationTask,
+    ids: Mapping[str, Sequence[str]],
+    history: Sequence[Mapping[str, object]],
+    result: RunResult,
+) -> None:
+    """Write `predictions.csv`, `roc.png`, `pr.png` and `curves.png`.
+
+    Args:
+        folder: the run's folder.
+        task: holds the predictions by split.
+        ids: the samples' names by split, in the order of their numbers.
+        history: one row an epoch.
+        result: the run's result.
+    """
+    names, predictions = task.class_names, task.predictions
+    write_atomically(folder / "predictions.csv", predictions_csv(predictions, ids, names).encode())
+    best = result.train.get("best_epoch")
+    figures = {
+        "roc": roc_figure(predictions, task.task, names),
+        "pr": pr_figure(predictions, task.task, names),
+        "curves": training_curves(history, best),
+    }
+    for name, figure in figures.items():
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png", dpi=120)
+        write_atomically(folder / f"{name}.png", picture.getvalue())
+
+
+def predictions_csv(
+    predictions: Mapping[str, Predictions], ids: Mapping[str, Sequence[str]], names: Sequence[str]
+) -> str:
+    """A table with the columns id, split, label (one a class if there may be several), one probability a class."""
+    several = any(table.labels.ndim > 1 for table in predictions.values())
+    labels = [f"label/{name}" for name in names] if several else ["label"]
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["id", "split", *labels, *(f"probability/{name}" for name in names)])
+    for split, table in predictions.items():
+        for number, truth, row in zip(table.ids, table.labels, table.probabilities, strict=True):
+            given = [f"{value:g}" for value in truth] if several else [names[int(truth)]]
+            writer.writerow([ids[split][int(number)], split, *given, *(f"{p:.9g}" for p in row)])
+    return text.getvalue()
+
+
+def show(folder: Path, result: RunResult, console: Console | None = None) -> None:
+    """Print one table: the metrics, the cost beside the untruncated network's, and where the files are."""
+    at = f" cutoff={result.cutoff} ({result.cutoff_index})" if result.cutoff else ""
+    title = f"{result.data} · {result.backbone} · {result.strategy}{at} · seed {result.seed}"
+    table = Table()
+    for column, side in (("", "left"), ("validation", "right"), ("test", "right"), ("95 % interval", "right")):
+        table.add_column(column, justify=side)  # type: ignore[arg-type]
+    for key in SHOWN:
+        span = result.intervals.get(f"test/{key}")
+        values = (_number(result.metrics.get(f"{split}/{key}")) for split in ("val", "test"))
+        table.add_row(key, *values, f"{span[0]:.3f} – {span[1]:.3f}" if span else "")
+    cost = result.complexity
+    whole = cost.get("untruncated", cost)
+    table.add_section()
+    table.add_row("", "[bold]this model[/]", "[bold]untruncated[/]", "[bold]ratio[/]")
+    for label, ours, theirs, form in _costs(cost, whole):
+        table.add_row(label, form.format(ours), form.format(theirs), f"{ours / theirs:.3f}" if theirs else "")
+    console = console or Console(width=max(80, Console().width))
+    console.print(title, style="bold", highlight=False)
+    console.print(table)
+    console.print(f"{result.train['wall_s']:.1f} s; results in {folder}", soft_wrap=True, highlight=False)
+
+
+def _costs(
+    cost: Mapping[str, object], whole: Mapping[str, object]
+) -> list[tuple[str, float, float, str]]:
+    rows = [("parameters", "params", 1e6, "{:.3f} M"), ("MACs", "macs", 1e9, "{:.4f} G")]
+    table = [(name, cost[key] / unit, whole[key] / unit, form) for name, key, unit, form in rows]  # type: ignore[operator]
+    ours, theirs = cost["latency_ms"], whole["latency_ms"]
+    assert isinstance(ours, Mapping)
+    assert isinstance(theirs, Mapping)
+    for device in ours:
+        table.append((f"latency, {device}", ours[device]["median"], theirs[device]["median"], "{:.2f} ms"))
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"

@@ -1,0 +1,109 @@
+"""One run's result, to and from `result.json`: the only place that knows the schema."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from ttl_lightning.errors import DataError
+
+SCHEMA = 1
+FILE_NAME = "result.json"
+STATUSES = ("running", "completed", "failed", "interrupted")
+
+
+@dataclass(slots=True)
+class RunResult:
+    """What one run was and what came of it. A value that cannot be computed is None, with a reason in `notes`.
+
+    Attributes:
+        status: `running`, `completed`, `failed` or `interrupted`.
+        error: the cause, in one line, of a run that failed.
+        cutoff: the unit's full name (`block3.6`), None for strategies that split nowhere.
+        cutoff_index: its position, counted from 1.
+        metrics: by `split/name`.
+        intervals: 95 % bootstrap intervals of the test metrics, by the same names.
+        complexity: of the trained model, with that of the untruncated network under `untruncated`.
+        train: epochs, times and speed.
+        model: what, beside the fields above, is needed to build the model again and to feed it.
+        weights: what was loaded into the backbone, if anything was.
+        config_sha256: fingerprint of all settings that bear on the result.
+    """
+
+    name: str
+    data: str
+    backbone: str
+    strategy: str
+    cutoff: str | None
+    cutoff_index: int | None
+    seed: int
+    status: str = "running"
+    error: str | None = None
+    metrics: dict[str, float | None] = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float] | None] = field(default_factory=dict)
+    complexity: dict[str, Any] = field(default_factory=dict)
+    train: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, Any] | None = None
+    model: dict[str, Any] = field(default_factory=dict)
+    bad_images: list[dict[str, str]] = field(default_factory=list)
+    notes: dict[str, str] = field(default_factory=dict)
+    overrides: list[str] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+    config_sha256: str | None = None
+    schema: int = SCHEMA
+
+    def save(self, folder: Path) -> None:
+        """Write `result.json` into the folder, replacing the one there in a single step."""
+        content = json.dumps(_finite(asdict(self)), indent=2, allow_nan=False, ensure_ascii=False)
+        write_atomically(folder / FILE_NAME, (content + "\n").encode())
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read `result.json` from the folder.
+
+        Raises:
+            DataError: if it is missing, half-written, or of another schema.
+        """
+        path = folder / FILE_NAME
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} cannot be read: {error}") from error
+        if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+            raise DataError(f"{path} is not a result of schema {SCHEMA}.")
+        known = {f.name for f in fields(cls)}
+        try:
+            return cls(**{key: value for key, value in content.items() if key in known})
+        except TypeError as error:
+            raise DataError(f"{path} lacks a field of schema {SCHEMA}: {error}") from error
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file by new content in a single step that a crash cannot tear."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: what is not finite becomes null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,104 @@
+"""What every strategy shares: a split of the backbone's units, and the model that the split gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NotRequired, TypedDict
+
+from torch import Tensor, nn
+
+from ttl_lightning.backbones.base import Backbone
+from ttl_lightning.errors import ConfigError, check_number
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """What becomes of the units up to the cutoff, and of those after it.
+
+    Attributes:
+        name: the value of `strategy=`.
+        summary: one line for people.
+        split: makes the backbone to train from the pretrained one, which it must not change, and a unit's name.
+        needs_cutoff: whether the split is at a cutoff of the user's choice.
+        keeps_rest: whether the pretrained weights of the units after the cutoff are used.
+        tuned_lr_factor: learning rate of the pretrained units that are trained, as a multiple of the head's.
+    """
+
+    name: str
+    summary: str
+    split: Callable[[Backbone, str], Backbone]
+    needs_cutoff: bool
+    keeps_rest: bool = True
+    tuned_lr_factor: float = 1.0
+
+    def check_cutoff(self, cutoff: str | int | None) -> None:
+        """Demand a cutoff where the strategy splits at one, and none where it does not.
+
+        Raises:
+            ConfigError: if it is missing, or given in vain.
+        """
+        if self.needs_cutoff and cutoff is None:
+            raise ConfigError(
+                f"strategy={self.name} needs a cutoff: give cutoff=block3, for instance."
+            )
+        if not self.needs_cutoff and cutoff is not None:
+            raise ConfigError(
+                f"strategy={self.name} takes no cutoff, got cutoff={cutoff!r}: leave it out."
+            )
+
+
+class ParamGroup(TypedDict):
+    """One of an optimizer's parameter groups."""
+
+    name: str
+    params: list[nn.Parameter]
+    lr: NotRequired[float]
+
+
+class Head(nn.Module):
+    """Global average pooling (or the flattened map) and one linear layer: `(N, C, *spatial)` to `(N, classes)`."""
+
+    def __init__(self, in_shape: Sequence[int], num_classes: int, *, pooling: bool) -> None:
+        super().__init__()
+        self.pooling = pooling
+        channels, *spatial = in_shape
+        in_features = channels
+        for size in () if pooling else spatial:
+            in_features *= size
+        self.fc = nn.Linear(in_features, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The logits of a feature map."""
+        # A mean, not adaptive pooling: the backward pass of that one is not deterministic on CUDA.
+        return self.fc(x.flatten(2).mean(2) if self.pooling else x.flatten(1))
+
+
+class TransferModel(nn.Module):
+    """A backbone that a strategy has split, and a new head: `(N, C, *spatial)` to `(N, num_classes)` logits."""
+
+    def __init__(self, backbone: Backbone, head: Head, strategy: Strategy, cutoff: str) -> None:
+        super().__init__()
+        self.backbone, self.head = backbone, head
+        self.strategy, self.cutoff = strategy, cutoff
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The logits of images or volumes."""
+        return self.head(self.backbone(x))
+
+    def param_groups(self, lr: float) -> list[ParamGroup]:
+        """What the optimizer takes: the head at lr, the backbone's trained part at the strategy's multiple of it.
+
+        Raises:
+            ConfigError: if lr is not positive.
+        """
+        check_number("protocol.learning_rate", lr, 1e-12)
+        tuned = [p for p in self.backbone.parameters() if p.requires_grad]
+        groups: list[ParamGroup] = [
+            {"name": "head", "params": list(self.head.parameters()), "lr": lr}
+        ]
+        if tuned:
+            groups.append(
+                {"name": "backbone", "params": tuned, "lr": lr * self.strategy.tuned_lr_factor}
+            )
+        return groups

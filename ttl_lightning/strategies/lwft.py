@@ -1,0 +1,18 @@
+"""Layer-wise finetuning: units up to the cutoff are frozen, the later ones trained at a tenth of the head's rate.
+
+Source: Tajbakhsh et al., "Convolutional neural networks for medical image analysis: full training or fine
+tuning?", and Section 3 of the paper. The authors' code meant the tenth but never had it in effect.
+"""
+
+from __future__ import annotations
+
+from ttl_lightning.strategies.base import Strategy
+from ttl_lightning.strategies.ffe import split
+
+LWFT = Strategy(
+    "lwft",
+    "layer-wise finetuning: units up to the cutoff frozen, the others trained at a tenth of the head's rate",
+    split,
+    needs_cutoff=True,
+    tuned_lr_factor=0.1,
+)
