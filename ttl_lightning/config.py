@@ -95,13 +95,15 @@ def _in_one_line(error: Exception, overrides: Sequence[str]) -> ConfigError:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
     except HydraException as unparsed:
         return ConfigError(f"cannot read an override: {_first_line(unparsed)}")
-    groups = [o for o in parsed if _choices(o.key_or_group)]
+    groups = [o for o in parsed if o.key_or_group and _choices(o.key_or_group)]
     for override in groups:
         if found := _wrong_choice(override):
             return found
     keys = _keys(compose(ROOT, [o.input_line for o in groups if o.input_line]))
     allowed = list(keys)
     for override in parsed:
+        if not override.key_or_group:
+            return ConfigError(f"cannot read an override: {override.input_line!r} names no key.")
         if override not in groups and (found := _wrong_key(override, allowed)):
             return found
     return ConfigError(_first_line(error))
@@ -115,7 +117,7 @@ def _first_line(error: Exception) -> str:
 def _wrong_choice(override: Override) -> ConfigError | None:
     allowed = _choices(override.key_or_group)
     value = override.value()
-    if not allowed or not isinstance(value, str) or value in allowed:
+    if value is None or isinstance(value, list) or str(value) in allowed:
         return None
     return UnknownNameError(override.key_or_group, value, allowed)
 

@@ -1,4 +1,4 @@
-"""Typed errors. Each one's text is a single line: what was given, what is allowed, the nearest match."""
+"""Typed errors. Each text is a single line: what was given, what is allowed, the nearest match."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MAX_LISTED = 40
 
 
 class TTLError(Exception):
-    """Base of every error that a user can cause and mend; the command line prints it as one line."""
+    """Base of every error that a user can cause and mend; the command line prints one line."""
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
@@ -31,7 +31,11 @@ class UnknownNameError(ConfigError):
         if len(names) > MAX_LISTED:
             listed += f", … ({len(names)} in all)"
         super().__init__(f"unknown {kind} {given!r}{meant} Allowed: {listed}. {advice}")
-        self.kind, self.given, self.allowed = kind, given, tuple(names)
+        self.kind, self.given, self.allowed, self.advice = kind, given, tuple(names), advice
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # a launcher sends errors between processes, and the default would pass the text as `kind`
+        return type(self), (self.kind, self.given, self.allowed, self.advice)
 
 
 class UnknownCutoffError(UnknownNameError):

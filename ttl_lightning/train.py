@@ -18,6 +18,7 @@ import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 import ttl_lightning
@@ -144,6 +145,7 @@ def load(run: str | Path) -> ClassificationTask:
 def _described(cfg: DictConfig, overrides: Sequence[str]) -> RunResult:
     check_choice("resume", cfg.resume, RESUME)
     check_number("seed", cfg.seed, 0, 2**32 - 1, integer=True)
+    check_number("protocol.learning_rate", cfg.protocol.learning_rate, 1e-12)
     check_number("trainer.max_epochs", cfg.trainer.max_epochs, 1, integer=True)
     return RunResult(
         name=str(cfg.name),
@@ -272,17 +274,20 @@ def _assemble(cfg: DictConfig, folder: Path, result: RunResult) -> Parts:
     history = History(folder / "metrics.csv")
     own = ("precision", "channels_last")
     settings = {key: value for key, value in cfg.trainer.items() if key not in own}
-    trainer: pl.Trainer = instantiate(settings, _partial_=True, _convert_="all")(
-        precision=choice.precision,
-        default_root_dir=str(folder),
-        callbacks=[progress(cfg.protocol.monitor), history, best, last],
-        plugins=[AtomicCheckpointIO()],
-        logger=_logger(cfg, folder),
-        enable_model_summary=False,
-        enable_progress_bar=watched(),
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
-    )
+    try:
+        trainer: pl.Trainer = instantiate(settings, _partial_=True, _convert_="all")(
+            precision=choice.precision,
+            default_root_dir=str(folder),
+            callbacks=[best, history, last, progress(cfg.protocol.monitor)],
+            plugins=[AtomicCheckpointIO()],
+            logger=_logger(cfg, folder),
+            enable_model_summary=False,
+            enable_progress_bar=watched(),
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+        )
+    except (TypeError, ValueError, MisconfigurationException) as error:
+        raise ConfigError(f"trainer: {error}") from error
     return Parts(data, task, trainer, history, checkpoints / "best.ckpt", last.path)
 
 
@@ -411,9 +416,16 @@ def _measure(cfg: DictConfig, parts: Parts, result: RunResult) -> None:
     assert isinstance(model, TransferModel)
     size = (cfg.data.in_channels, cfg.data.image_size, cfg.data.image_size)
     cost = complexity(model.to("cpu", memory_format=torch.contiguous_format), size).to_dict()
-    if not model.strategy.keeps_rest:
-        whole = create_model(
-            cfg.backbone.name, "ftl", None, parts.data.num_classes, in_channels=size[0], image_size=size[1:]
-        )
-        cost["untruncated"] = complexity(whole, size).to_dict()
+    if model.strategy.keeps_rest:
+        cost["untruncated"] = None
+        result.notes["complexity/untruncated"] = "this strategy keeps the network whole"
+    else:
+        try:
+            whole = create_model(
+                cfg.backbone.name, "ftl", None, parts.data.num_classes, in_channels=size[0], image_size=size[1:]
+            )
+            cost["untruncated"] = complexity(whole, size).to_dict()
+        except ConfigError as error:  # images that are large enough for the cut network alone
+            cost["untruncated"] = None
+            result.notes["complexity/untruncated"] = str(error)
     result.complexity = cost

@@ -1,8 +1,9 @@
 """Parameters, multiply-accumulates and latency of a model.
 
-One MAC is one multiply-accumulate. The count is fvcore's (convolutions, linear layers, and two for each element
-that is normalised) and one for each element that a ReLU or a pooling window reads, as the paper's counter has
-it; `macs_by_op` takes it apart. Operators that are not counted (SiLU, additions) are listed, not hidden.
+One MAC is one multiply-accumulate. The count is fvcore's (convolutions, linear layers, and two for
+each element that is normalised) and one for each element that a ReLU or a pooling window reads, as
+the paper's counter has it; `macs_by_op` takes it apart. Operators that are not counted (SiLU,
+additions) are listed, not hidden.
 
 Source: fvcore.nn.FlopCountAnalysis; the paper's Tables 1 and 3.
 """
@@ -90,12 +91,12 @@ def count_macs(
     return by_op, unsupported
 
 
-def _one_per_input_element(inputs: list[Any], outputs: list[Any]) -> int:
+def _one_per_input_element(inputs: list[Any], _: list[Any]) -> int:
     return math.prod(inputs[0].type().sizes())
 
 
-def _pooling_of_the_head(inputs: list[Any], outputs: list[Any]) -> int:
-    """A head averages `(N, C, positions)`. The means inside squeeze-excitation are left out, as in the paper."""
+def _pooling_of_the_head(inputs: list[Any], _: list[Any]) -> int:
+    """A head averages `(N, C, positions)`; the paper leaves out squeeze-excitation's means."""
     sizes = inputs[0].type().sizes()
     return math.prod(sizes) if len(sizes) == 3 else 0
 

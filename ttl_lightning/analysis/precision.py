@@ -7,37 +7,33 @@ Source: the PyTorch notes on channels-last memory and on automatic mixed precisi
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-Precision = Literal["32-true", "bf16-mixed"]
-
 # What a setting must gain over a plainer one: above the noise, so that repeated runs choose alike.
 MARGIN = 1.15
-# Times the fastest at which a setting is out: at once where it is hopeless (processors that only
-# emulate bfloat16), and after two rounds where it can no longer win.
-HOPELESS, OUT = 3.0, 1.5
-SCOUT_SAMPLES = 2  # BatchNorm needs two
+# Times the fastest at which a setting is measured no further.
+OUT = 1.5
 MIN_ROUNDS, MAX_ROUNDS = 3, 8
-# Pixels (voxels) a measured batch has at most: four images of 224 x 224 on a CPU, where smaller
-# batches understate what bfloat16 gains, and 64 on a GPU, which smaller ones would leave idle.
-MAX_PIXELS = {"cpu": 4 * 224 * 224, "cuda": 64 * 224 * 224}
+# Pixels or voxels that a measured batch has at most: two images of 224 x 224 on one thread, 64 on a
+# GPU, which less would leave idle.
+MAX_PIXELS = {"cpu": 2 * 224 * 224, "cuda": 64 * 224 * 224}
+MIN_SAMPLES = 2  # BatchNorm fails on a single value per channel
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One way to train: a precision and a memory layout."""
+    """One way to train: a precision, by Lightning's name for it, and a memory layout."""
 
-    precision: Precision
+    precision: str
     channels_last: bool
 
     @property
@@ -56,13 +52,13 @@ class Choice:
         timings_ms: the fastest training step of each setting measured, by the setting's name.
     """
 
-    precision: Precision
+    precision: str
     channels_last: bool
     timings_ms: dict[str, float] = field(default_factory=dict)
 
 
-# The plainest first: `pick` wants a reason for every step down a list. bfloat16 without channels-last
-# is not worth its time on a CPU (up to five times slower), but may be on a GPU.
+# The plainest first: `pick` wants a reason for every step down a list. bfloat16 without
+# channels-last is not worth its time on a CPU (up to five times slower), but may be on a GPU.
 SETTINGS = {
     "cpu": (
         Setting("32-true", channels_last=False),
@@ -107,24 +103,17 @@ def choose(
         ValueError: if the model has no parameter to train.
     """
     device = torch.device(device)
-    settings = _supported(device, channels_last=channels_last)
+    settings = _settings(device, channels_last=channels_last)
     if len(settings) == 1:
         return Choice(settings[0].precision, settings[0].channels_last)
-    stopwatch = stopwatch or _wall_clock(device)
-    cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda), torch.enable_grad():
-        bench = _Bench(model, device)
-        scouts = {s: bench.step(s, SCOUT_SAMPLES, batch_shape) for s in settings}
-        # Twice: the first step of a setting also builds and loads its kernels.
-        scouted = {
-            s: [stopwatch(s, step) for step in (scout, scout)] for s, scout in scouts.items()
-        }
-        alive = [s for s in settings if s is settings[0] or s in _within(HOPELESS, scouted)]
-        samples = _samples(batch_shape, device)
-        steps = {s: bench.step(s, samples, batch_shape) for s in alive}
-        seconds = _rounds(steps, stopwatch, budget_s)
+    shape = (_samples(batch_shape, device), *batch_shape[1:])
+    with _undisturbed(device):
+        bench = _Bench(model, device, torch.rand(shape))
+        steps = {setting: bench.step(setting) for setting in settings}
+        seconds = _rounds(steps, stopwatch or _stopwatch(device), budget_s)
     best = pick(seconds)
-    timings_ms = {s.name: round(1e3 * min(times), 3) for s, times in seconds.items()}
+    fastest = {s.name: 1e3 * min(times) for s, times in seconds.items()}
+    timings_ms = {name: round(ms, 3) for name, ms in fastest.items() if math.isfinite(ms)}
     return Choice(best.precision, best.channels_last, timings_ms)
 
 
@@ -132,13 +121,15 @@ def pick(seconds: Mapping[Setting, Sequence[float]]) -> Setting:
     """The plainest setting, unless a later one's best and median steps are faster by `MARGIN`.
 
     Args:
-        seconds: the times of each setting's steps, the plainest setting first.
+        seconds: the times of each setting's steps, the plainest first; an infinite one rules a
+            setting out.
     """
     settings = iter(seconds)
     best = next(settings)
     for setting in settings:
         old, new = seconds[best], seconds[setting]
-        if min(old) >= MARGIN * min(new) and median(old) >= MARGIN * median(new):
+        faster = min(old) >= MARGIN * min(new) and median(old) >= MARGIN * median(new)
+        if faster and math.isfinite(max(new)):
             best = setting
     return best
 
@@ -155,7 +146,7 @@ def to_channels_last(model: nn.Module) -> None:
             tensor.data = tensor.data.contiguous(memory_format=formats[tensor.dim()])
 
 
-def _supported(device: torch.device, *, channels_last: bool | None) -> list[Setting]:
+def _settings(device: torch.device, *, channels_last: bool | None) -> list[Setting]:
     plain = Setting("32-true", channels_last=bool(channels_last))
     settings = SETTINGS.get(device.type, (plain,))
     if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
@@ -164,13 +155,26 @@ def _supported(device: torch.device, *, channels_last: bool | None) -> list[Sett
 
 
 def _samples(batch_shape: Sequence[int], device: torch.device) -> int:
+    """As many as fit, and on a CPU no more than a thread's share, since one thread is measured."""
     fitting = MAX_PIXELS[device.type] // math.prod(batch_shape[2:])
-    return max(SCOUT_SAMPLES, min(batch_shape[0], fitting))
+    share = batch_shape[0] // (torch.get_num_threads() if device.type == "cpu" else 1)
+    return max(MIN_SAMPLES, min(share, fitting))
 
 
-def _within(factor: float, seconds: Mapping[Setting, Sequence[float]]) -> list[Setting]:
-    limit = factor * min(min(times) for times in seconds.values())
-    return [setting for setting, times in seconds.items() if min(times) <= limit]
+@contextlib.contextmanager
+def _undisturbed(device: torch.device) -> Iterator[None]:
+    """Neither disturb the random generators nor be disturbed by other programs.
+
+    Threads wait for one another, so that on a shared machine a step can take ten times its time.
+    """
+    threads = torch.get_num_threads()
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda), torch.enable_grad():
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
 
 
 def _rounds(
@@ -184,20 +188,25 @@ def _rounds(
             elapsed = stopwatch(setting, steps[setting])
             seconds[setting].append(elapsed)
             spent += elapsed
-        if n >= MIN_ROUNDS - 1:
-            alive = [setting for setting in _within(OUT, seconds) if setting in alive]
+        if n > 1:  # the first step of a setting also builds and loads its kernels
+            limit = OUT * min(min(times) for times in seconds.values())
+            alive = [setting for setting in alive if min(seconds[setting]) <= limit]
         if n >= MIN_ROUNDS and (spent >= budget_s or len(alive) == 1):
             break
     return seconds
 
 
-def _wall_clock(device: torch.device) -> Stopwatch:
+def _stopwatch(device: torch.device) -> Stopwatch:
+    """Of a CPU the time spent computing, of a GPU the time until its queue is empty."""
+
     def stopwatch(_setting: Setting, step: Step) -> float:
-        start = time.perf_counter()
+        on_gpu = device.type == "cuda"
+        clock = time.perf_counter if on_gpu else time.process_time
+        start = clock()
         loss = step()
-        if device.type == "cuda":
+        if on_gpu:
             torch.cuda.synchronize(device)
-        return time.perf_counter() - start if math.isfinite(loss) else math.inf
+        return clock() - start if math.isfinite(loss) else math.inf
 
     return stopwatch
 
@@ -205,8 +214,8 @@ def _wall_clock(device: torch.device) -> Stopwatch:
 class _Bench:
     """Copies of a model, one a memory layout, and the training steps of each setting on them."""
 
-    def __init__(self, model: nn.Module, device: torch.device) -> None:
-        self.device = device
+    def __init__(self, model: nn.Module, device: torch.device, images: Tensor) -> None:
+        self.device, self.images = device, images.to(device)
         self.models: dict[bool, nn.Module] = {}
         self.optimizers: dict[bool, torch.optim.Optimizer] = {}
         for channels_last in (False, True):
@@ -218,17 +227,15 @@ class _Bench:
             # A rate of zero: the same work, and no drift to values that are slow to compute with.
             self.optimizers[channels_last] = torch.optim.Adam(weights, lr=0.0)
 
-    def step(self, setting: Setting, samples: int, batch_shape: Sequence[int]) -> Step:
+    def step(self, setting: Setting) -> Step:
         """A function that runs forward, backward and Adam once, and returns the loss."""
-        model, optimizer = (
-            self.models[setting.channels_last],
-            self.optimizers[setting.channels_last],
-        )
-        images = torch.rand(samples, *batch_shape[1:]).to(self.device)
+        model = self.models[setting.channels_last]
+        optimizer = self.optimizers[setting.channels_last]
+        mixed = setting.precision == "bf16-mixed"
 
         def run() -> float:
-            with self._autocast(setting):
-                logits: Tensor = model(images)
+            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=mixed):
+                logits: Tensor = model(self.images)
             optimizer.zero_grad()
             loss = logits.float().square().mean()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -236,8 +243,3 @@ class _Bench:
             return loss.item()
 
         return run
-
-    def _autocast(self, setting: Setting) -> AbstractContextManager[object]:
-        if setting.precision == "32-true":
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)

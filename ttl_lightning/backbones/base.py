@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import copy
+import re
 from collections.abc import Iterator, Sequence
 from typing import Self
 
@@ -19,15 +21,16 @@ LARGEST_TRIED_PX = 1024
 class Backbone(nn.Module):
     """A feature extractor made of units: `(N, C, *spatial)` to the last unit's feature map.
 
-    `state_dict()` holds the source network's own keys, or the subset that a truncation leaves, so what is
-    trained here loads there and back.
+    `state_dict()` holds the source network's own keys, or the subset that a truncation leaves, so
+    what is trained here loads there and back.
 
     Args:
         name: the source network's name.
         source: the network that the units' modules are taken from (shared, not copied).
         units: the units to keep, input side first.
         in_channels: number of channels of the input.
-        mean: the mean per channel, on a scale of 0 to 1, that the pretrained weights expect to be subtracted.
+        mean: the mean per channel, on a scale of 0 to 1, that the pretrained weights expect to be
+            subtracted.
         std: the standard deviation per channel that they expect to be divided by.
     """
 
@@ -51,8 +54,8 @@ class Backbone(nn.Module):
         for unit in self.units:
             for piece in unit.pieces:
                 _place(self.net, piece, source.get_submodule(piece))
-        self.register_state_dict_post_hook(_to_source_keys)
-        self.register_load_state_dict_pre_hook(_from_source_keys)
+        self.register_state_dict_post_hook(_to_source_keys)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_from_source_keys)  # type: ignore[no-untyped-call]
 
     @property
     def cutoffs(self) -> tuple[str, ...]:
@@ -66,13 +69,13 @@ class Backbone(nn.Module):
         return tuple(section for section in sections if section.startswith("block"))
 
     def resolve(self, cutoff: str | int) -> str:
-        """The name of the unit that a cutoff means: `block3` and `14` give `block3.6` in a ResNet-50.
+        """The unit that a cutoff means: `block3` and `14` give `block3.6` in a ResNet-50.
 
         Raises:
             UnknownCutoffError: if the backbone has no such unit; it lists those there are.
         """
         names = self.cutoffs
-        if isinstance(cutoff, str) and cutoff.lstrip("-").isdigit():
+        if isinstance(cutoff, str) and re.fullmatch(r"-?\d+", cutoff):
             cutoff = int(cutoff)
         if isinstance(cutoff, int) and not isinstance(cutoff, bool):
             if 1 <= cutoff <= len(names):
@@ -100,13 +103,17 @@ class Backbone(nn.Module):
         """A copy that ends with the unit of the cutoff."""
         units = self.units[: self.index(cutoff)]
         shared = type(self)(self.name, self.net, units, self.in_channels, self.mean, self.std)
-        return copy.deepcopy(shared)
+        shared.frozen_units = self.frozen_units[: len(units)]
+        shared.weights_report = self.weights_report
+        return copy.deepcopy(shared).train(self.training)
 
     def freeze(self, cutoff: str | int) -> None:
-        """Hold the units up to and including the cutoff: no gradients, and no moving BatchNorm statistics.
+        """Hold the units up to and including the cutoff: no gradients, no moving statistics.
 
-        The hold survives `train()`, which Lightning calls before every epoch.
+        The hold survives `train()`, which Lightning calls for every epoch. Another call moves it.
         """
+        for module in self._frozen_modules():
+            module.requires_grad_(requires_grad=True)
         self.frozen_units = self.units[: self.index(cutoff)]
         for module in self._frozen_modules():
             module.requires_grad_(requires_grad=False)
@@ -132,10 +139,10 @@ class Backbone(nn.Module):
         return torch.cat([x, out], 1) if unit.concat else out
 
     def features(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """Every unit's name and output map, in order, in one pass over x of shape `(N, C, *spatial)`."""
+        """Every unit's name and output map, in order, in one pass over x, `(N, C, *spatial)`."""
         for unit in self.units:
             x = self.step(unit, x)
-            # A later unit may write in place into what it is given (ReLU): hand out what cannot change.
+            # A later unit may write in place into what it is given (ReLU): hand out a copy.
             yield unit.name, x.clone()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -145,18 +152,23 @@ class Backbone(nn.Module):
         return x
 
     def output_shape(self, spatial: Sequence[int]) -> tuple[int, ...]:
-        """Shape `(C, *spatial)` of the feature map for an input of this spatial size; computes no values.
+        """Shape `(C, *spatial)` of the map for an input of this spatial size; computes no values.
 
         Raises:
-            ConfigError: if the input is too small for the network; it names the smallest size that fits.
+            ConfigError: if the input is too small for the network; it names the smallest that fits.
         """
         shape = self.try_shape(tuple(spatial))
         if shape is not None:
             return shape
-        fits = (s for s in range(1, LARGEST_TRIED_PX) if self.try_shape((s,) * len(spatial)))
+        fits = bisect.bisect_left(
+            range(LARGEST_TRIED_PX),
+            True,  # noqa: FBT003 - what the key gives from the smallest fitting size on
+            key=lambda size: self.try_shape((size,) * len(spatial)) is not None,
+        )
         raise ConfigError(
             f"images of {'x'.join(map(str, spatial))} pixels are too small for {self.name} up to "
-            f"{self.cutoffs[-1]}; the smallest data.image_size that fits is {next(fits, 'unknown')}."
+            f"{self.cutoffs[-1]}; the smallest data.image_size that fits is "
+            f"{fits if fits < LARGEST_TRIED_PX else 'unknown'}."
         )
 
     def try_shape(self, spatial: tuple[int, ...]) -> tuple[int, ...] | None:
@@ -186,7 +198,7 @@ def _place(root: nn.Module, path: str, module: nn.Module) -> None:
     root.add_module(leaf, module)
 
 
-def _to_source_keys(module: nn.Module, state: dict[str, Tensor], prefix: str, _: object) -> None:
+def _to_source_keys(_: nn.Module, state: dict[str, Tensor], prefix: str, *__: object) -> None:
     """Name the tensors as the source network does.
 
     They lie one level down since a network's own names (`features`, `blocks`) are attributes here.
@@ -195,6 +207,6 @@ def _to_source_keys(module: nn.Module, state: dict[str, Tensor], prefix: str, _:
         state[prefix + key.removeprefix(f"{prefix}net.")] = state.pop(key)
 
 
-def _from_source_keys(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+def _from_source_keys(_: nn.Module, state: dict[str, Tensor], prefix: str, *__: object) -> None:
     for key in [key for key in state if key.startswith(prefix)]:
         state[f"{prefix}net.{key.removeprefix(prefix)}"] = state.pop(key)

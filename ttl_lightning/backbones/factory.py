@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
@@ -28,9 +29,10 @@ def create_backbone(
 
     Args:
         name: a timm name, with or without a weights tag (`resnet50`, `resnet50.a1_in1k`).
-        weights: `imagenet`, a `.pth` or `.safetensors` file, a run's folder, or None for random ones. Only the
-            head of the source may differ.
-        in_channels: channels of the input; the first convolution's weights are adapted as timm does it.
+        weights: `imagenet`, a `.pth` or `.safetensors` file, a run's folder, or None for random
+            ones. Only the head of the source may differ.
+        in_channels: channels of the input; the first convolution's weights are adapted as timm does
+            it.
         needed: the last unit that the weights must fill (a run that was cut may hold no later one).
 
     Raises:
@@ -68,7 +70,7 @@ def pixel_statistics(name: str, in_channels: int) -> tuple[tuple[float, ...], tu
 def _check_name(name: str) -> None:
     import timm
 
-    if not timm.is_model(name):
+    if not timm.is_model(str(name)):
         raise UnknownNameError(
             "backbone", name, list_backbones(), "Any timm name of these families will do."
         )
@@ -97,11 +99,10 @@ def _load(backbone: Backbone, net: nn.Module, weights: str, cutoff: str) -> _wei
         tensors = _weights.in_order_of(net.state_dict(), tensors)
     state = backbone.state_dict()
     kept = Backbone("", net, backbone.units[: backbone.index(cutoff)], 0, (), ()).state_dict()
-    layout = LAYOUTS[type(net).__name__]
     later = (key for key in state if key not in kept)
-    filled = _weights.matched(
-        tensors, kept, (*layout.head, *later), str(path), net.pretrained_cfg.get("first_conv")
-    )
+    known = (*LAYOUTS[type(net).__name__].head, *later)
+    first_conv = cast("dict[str, Any]", net.pretrained_cfg).get("first_conv")
+    filled = _weights.matched(tensors, kept, known, str(path), first_conv)
     present = {
         k: v
         for k, v in tensors.items()

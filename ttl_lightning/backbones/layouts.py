@@ -1,8 +1,9 @@
-"""Where each family's units lie, as data: the only place that knows how a source network names its parts.
+"""Where each family's units lie, as data: the only place that knows how networks name their parts.
 
-To add a family: write one `Layout` and enter it in `LAYOUTS` under the class name of the source network.
-`{n}` counts a network's blocks from 1, `{i}` from 0. Every module of the source network must be named by its
-layout, in a section or as part of the head, so a variant with an unknown part is refused, not cut short.
+To add a family: write one `Layout` and enter it in `LAYOUTS` under the class name of the source
+network. `{n}` counts a network's blocks from 1, `{i}` from 0. Every module of the source network
+must be named by its layout, in a section or as part of the head, so a variant with an unknown part
+is refused, not cut short.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Each:
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """A flat container: a unit starts at every `starts` module, a block ends with an `ends` module."""
+    """A flat container: a unit starts at each `starts` module, a block ends with an `ends` one."""
 
     container: str
     starts: str
@@ -85,8 +86,10 @@ LAYOUTS = {
         family="DenseNet",
         module="densenet",
         stem=One(
-            tuple(f"features.{kind}{k}" for k in range(3) for kind in ("conv", "norm"))
-            + ("features.pool0",)
+            (
+                *(f"features.{kind}{k}" for k in range(3) for kind in ("conv", "norm")),
+                "features.pool0",
+            )
         ),
         block=(Each("features.denseblock{n}", concat=True), One(("features.transition{n}",))),
         tail=One(("features.norm5",)),
@@ -145,7 +148,8 @@ def units_of(net: nn.Module) -> tuple[Unit, ...]:
             "network family",
             kind,
             (f"{name} ({layout.family})" for name, layout in LAYOUTS.items()),
-            "To add one, describe where its units lie in ttl_lightning/backbones/layouts.py (LAYOUTS).",
+            "To add one, describe where its units lie in ttl_lightning/backbones/layouts.py "
+            "(LAYOUTS).",
         )
     layout = LAYOUTS[kind]
     units = tuple(_units(net, layout))
@@ -218,6 +222,6 @@ def _check_complete(net: nn.Module, units: tuple[Unit, ...], layout: Layout) -> 
         leaf = not any(True for _ in module.children()) and not isinstance(module, nn.Identity)
         if leaf and not any(name == path or name.startswith(f"{path}.") for path in known):
             raise ConfigError(
-                f"the layout of {type(net).__name__} in ttl_lightning/backbones/layouts.py does not place "
-                f"{name!r}, which this variant has; add it to a section or to the head."
+                f"the layout of {type(net).__name__} in ttl_lightning/backbones/layouts.py does "
+                f"not place {name!r}, which this variant has; add it to a section or to the head."
             )

@@ -1,10 +1,12 @@
-"""Pretrained weights: where they are, how they are read, and how many of them fit. No file runs code."""
+"""Pretrained weights: where they are, how they are read, how many of them fit. No code is run."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import logging
+import pickle
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Mapping
@@ -20,18 +22,15 @@ log = logging.getLogger(__name__)
 
 BUNDLED = "efficientnet_lite0"
 HEADS = ("head", "fc", "classifier", "last_linear")
-WRAPPERS = (
-    "module.",
-    "model.",
-    "backbone.",
-)  # what DataParallel, a LightningModule and a TransferModel prepend
+# what DataParallel, a LightningModule and a TransferModel prepend
+WRAPPERS = ("module.", "model.", "backbone.")
 NESTED = ("state_dict", "model_state", "model")
 HUB_TIMEOUT_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class WeightsReport:
-    """What a load did: the tensors of the backbone that were filled, of how many, and from which bytes."""
+    """What a load did: the tensors that were filled, of how many, and from which bytes."""
 
     source: str
     sha256: str | None
@@ -102,14 +101,14 @@ def _from_hub(name: str) -> Path:
                 return Path(huggingface_hub.hf_hub_download(repo, file, revision=revision or None))
         reason = f"the hub's {repo} holds neither of {', '.join(files)}"
     raise WeightsError(
-        f"no ImageNet weights for {name}: not in the local cache and {reason}. Three ways out: run once with a "
-        "network, or give backbone.weights=FILE (.pth or .safetensors), or take what needs no download "
-        f"(backbone={BUNDLED}, or backbone.weights=null to train from scratch)."
+        f"no ImageNet weights for {name}: not in the local cache and {reason}. Three ways out: run "
+        "once with a network, or give backbone.weights=FILE (.pth or .safetensors), or take what "
+        f"needs no download (backbone={BUNDLED}, or backbone.weights=null to train from scratch)."
     )
 
 
 def _unreachable() -> str | None:
-    """Why the hub cannot be reached, or None; asked once with a short limit, since its client retries for long."""
+    """Why the hub cannot be reached, or None; asked once, since its client retries for long."""
     from huggingface_hub.constants import ENDPOINT
 
     try:
@@ -122,7 +121,7 @@ def _unreachable() -> str | None:
 
 
 def read(path: Path) -> dict[str, Tensor]:
-    """The named tensors of a `.safetensors`, `.pth` or checkpoint file, without the wrappers' prefixes.
+    """The named tensors of a `.safetensors`, `.pth` or checkpoint file, without wrappers' prefixes.
 
     Raises:
         WeightsError: if the file is damaged, or holds anything but plain tensors and values.
@@ -135,20 +134,31 @@ def read(path: Path) -> dict[str, Tensor]:
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can raise anything
-        cause = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise WeightsError(f"weights {path} cannot be read as plain tensors: {cause}") from error
+        raise WeightsError(
+            f"weights {path} cannot be read as plain tensors: {_cause(error)}"
+        ) from error
     for key in NESTED:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
             break
     tensors = (
-        {k: v for k, v in content.items() if isinstance(v, Tensor)}
+        {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, Tensor)}
         if isinstance(content, dict)
         else {}
     )
     if not tensors:
         raise WeightsError(f"weights {path} hold no tensors by name.")
     return _unwrapped(tensors)
+
+
+def _cause(error: Exception) -> str:
+    """Why a file was refused, without torch's advice to let it run its code."""
+    if isinstance(error, pickle.UnpicklingError):
+        asked = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if asked:
+            return f"it asks for {asked[1]}, which could run code."
+    text = str(error).strip().partition("\n")[0].partition(". ")[0]
+    return f"it is damaged, or no file of weights ({text or type(error).__name__})."
 
 
 def _unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -184,12 +194,12 @@ def matched(
     Args:
         tensors: what a file holds.
         needed: the network's tensors that must be filled, by key.
-        known: keys, or prefixes of keys, that the file may hold besides (a head, units that are not kept).
+        known: keys, or prefixes of keys, that the file may hold besides (a head, units not kept).
         source: what to call the file in an error.
         first_conv: the convolution whose input channels are adapted, as timm does it.
 
     Raises:
-        WeightsError: if a needed tensor is missing or has another shape, or the file holds a foreign one.
+        WeightsError: if a needed tensor is missing or has another shape, or a foreign one is there.
     """
     missing = [k for k in needed if k not in tensors and not k.endswith("num_batches_tracked")]
     allowed = (*known, *HEADS)
@@ -210,8 +220,8 @@ def matched(
     ]
     if problems:
         raise WeightsError(
-            f"weights {source} fit only {len(filled) - len(misfits)} of the {len(needed)} tensors needed: "
-            f"{'; '.join(problems)}. Only a head may differ."
+            f"weights {source} fit only {len(filled) - len(misfits)} of the {len(needed)} tensors "
+            f"needed: {'; '.join(problems)}. Only a head may differ."
         )
     return filled
 

@@ -62,7 +62,7 @@ class LastCheckpoint(Callback):
         self.path = folder / f"{LAST}.ckpt"
         self.finished = False
         self._random: dict[str, Any] | None = None
-        self._resumed = False
+        self._resumed = self._saving = False
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Restore the generators when resuming; else save, from the second epoch on."""
@@ -79,7 +79,18 @@ class LastCheckpoint(Callback):
 
     def _save(self, trainer: pl.Trainer) -> None:
         self._random = _random_state()
+        self._saving = True
         trainer.save_checkpoint(self.path)
+        self._saving = False
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Count the epoch that is about to start as not begun, or Lightning would resume in the one before."""
+        if self._saving and not self.finished:
+            progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]
+            for count in (progress["current"], progress["total"]):
+                count["ready"] = count["processed"]
 
     def state_dict(self) -> dict[str, Any]:
         """What the checkpoint keeps."""

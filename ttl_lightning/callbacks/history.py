@@ -10,15 +10,17 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Checkpoint
 
 from ttl_lightning.results import write_atomically
 
 Row = dict[str, float]
 
 
-class History(Callback):
+class History(Checkpoint):
     """Collects each epoch's metrics, learning rates and time; writes them as a table.
+
+    Lightning calls what derives from its `Checkpoint` after the task's own hook, which logs `train/loss`.
 
     Attributes:
         rows: one dict an epoch: `epoch`, `step`, `lr-<group>`, `seconds`, and every logged metric.

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback, RichProgressBar
+from pytorch_lightning.callbacks import Callback, Checkpoint, RichProgressBar
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +40,8 @@ def quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-class PlainProgress(Callback):
-    """One line an epoch, for logs and pipes."""
+class PlainProgress(Checkpoint):
+    """One line an epoch, for logs and pipes; called late, as `History` is."""
 
     def __init__(self, monitor: str) -> None:
         self.monitor = monitor

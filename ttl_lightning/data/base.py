@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -24,9 +24,27 @@ from ttl_lightning.errors import ConfigError, DataError, check_choice, check_num
 ON_DUPLICATE = ("raise", "drop")
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
+class CommonOptions(TypedDict, total=False):
+    """Options of every source; a subclass takes them beside its own and hands them on unread."""
+
+    image_size: int
+    in_channels: int
+    batch_size: int
+    num_workers: int
+    seed: int
+    cache: str
+    cache_dir: str | Path | None
+    augment: Augment
+    mean: Sequence[float] | None
+    std: Sequence[float] | None
+    on_bad_image: str
+    max_bad: int
+
+
 class ImageDataModule(LightningDataModule, ABC):
-    """Base of all sources: a subclass adds its options as fields, and says what there is to load.
+    """Base of all sources: a subclass adds its options, and says what there is to load.
+
+    Not a dataclass, though it looks like one: Lightning's spawning strategies deep-copy those.
 
     Args:
         name: of the source, for results.
@@ -53,42 +71,43 @@ class ImageDataModule(LightningDataModule, ABC):
         ConfigError: naming the key that is out of range.
     """
 
-    name: str
-    image_size: int = 64
-    in_channels: int = 3
-    batch_size: int = 64
-    num_workers: int = 0
-    seed: int = 0
-    cache: str = "memory"
-    cache_dir: str | Path | None = None
-    augment: Augment = field(default_factory=Augment)
-    mean: Sequence[float] | None = None
-    std: Sequence[float] | None = None
-    on_bad_image: str = "raise"
-    max_bad: int = 10
-    on_duplicate: str = "raise"
-    bad_images: list[dict[str, str]] = field(init=False, default_factory=list)
-    notes: list[str] = field(init=False, default_factory=list)
-
-    def __post_init__(self) -> None:
-        """Check the options.
-
-        Raises:
-            ConfigError: naming the key that is out of range.
-        """
+    def __init__(
+        self,
+        *,
+        name: str,
+        image_size: int = 64,
+        in_channels: int = 3,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        seed: int = 0,
+        cache: str = "memory",
+        cache_dir: str | Path | None = None,
+        augment: Augment = Augment(),  # noqa: B008 - frozen
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        on_bad_image: str = "raise",
+        max_bad: int = 10,
+        on_duplicate: str = "raise",
+    ) -> None:
         super().__init__()
-        check_number("data.image_size", self.image_size, 8, 4096, integer=True)
-        if self.in_channels not in (1, 3):
-            raise ConfigError(f"data.in_channels must be 1 or 3, got {self.in_channels!r}.")
-        check_number("data.batch_size", self.batch_size, 1, 65536, integer=True)
-        check_number("data.num_workers", self.num_workers, 0, 1024, integer=True)
-        check_number("data.seed", self.seed, 0, 2**32 - 1, integer=True)
-        check_choice("data.cache", self.cache, CACHES)
-        check_choice("data.on_bad_image", self.on_bad_image, ON_BAD_IMAGE)
-        check_number("data.max_bad", self.max_bad, 0, integer=True)
-        check_choice("data.on_duplicate", self.on_duplicate, ON_DUPLICATE)
-        self._mean = self._statistic("mean", self.mean, -1e6)
-        self._std = self._statistic("std", self.std, 1e-6)
+        check_number("data.image_size", image_size, 8, 4096, integer=True)
+        if in_channels not in (1, 3):
+            raise ConfigError(f"data.in_channels must be 1 or 3, got {in_channels!r}.")
+        check_number("data.batch_size", batch_size, 1, 65536, integer=True)
+        check_number("data.num_workers", num_workers, 0, 1024, integer=True)
+        check_number("data.seed", seed, 0, 2**32 - 1, integer=True)
+        check_choice("data.cache", cache, CACHES)
+        check_choice("data.on_bad_image", on_bad_image, ON_BAD_IMAGE)
+        check_number("data.max_bad", max_bad, 0, integer=True)
+        check_choice("data.on_duplicate", on_duplicate, ON_DUPLICATE)
+        self.name, self.image_size, self.in_channels = name, image_size, in_channels
+        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self.cache, self.cache_dir, self.augment = cache, cache_dir, augment
+        self.mean = _per_channel("mean", mean, in_channels, -1e6)
+        self.std = _per_channel("std", std, in_channels, 1e-6)
+        self.on_bad_image, self.max_bad, self.on_duplicate = on_bad_image, max_bad, on_duplicate
+        self.bad_images: list[dict[str, str]] = []
+        self.notes: list[str] = []
         self._samples: Samples | None = None
         self._datasets: dict[str, ImageDataset] = {}
 
@@ -147,7 +166,7 @@ class ImageDataModule(LightningDataModule, ABC):
         rows = self._usable(samples, store.scan(self.on_bad_image, self.max_bad))
         self._samples = samples = samples.take(rows)
         verify_samples(samples)
-        common = (self.image_size, self._mean, self._std)
+        common = (self.image_size, self.mean, self.std)
         training = TrainTransform(self.augment, *common, self.seed)
         for split, transform in (
             ("train", training),
@@ -219,15 +238,18 @@ class ImageDataModule(LightningDataModule, ABC):
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         return Path(home) / "ttl_lightning" / "images"
 
-    def _statistic(self, key: str, value: Sequence[float] | None, low: float) -> tuple[float, ...]:
-        numbers = (0.5,) * self.in_channels if value is None else tuple(value)
-        if len(numbers) != self.in_channels:
-            raise ConfigError(
-                f"data.{key} must have data.in_channels={self.in_channels} numbers, got {value!r}."
-            )
-        for number in numbers:
-            check_number(f"data.{key}", number, low, 1e6)
-        return tuple(float(number) for number in numbers)
+
+def _per_channel(
+    key: str, value: Sequence[float] | None, channels: int, low: float
+) -> tuple[float, ...]:
+    numbers = (0.5,) * channels if value is None else tuple(value)
+    if len(numbers) != channels:
+        raise ConfigError(
+            f"data.{key} must have data.in_channels={channels} numbers, got {value!r}."
+        )
+    for number in numbers:
+        check_number(f"data.{key}", number, low, 1e6)
+    return tuple(float(number) for number in numbers)
 
 
 def existing_path(path: str | Path | None) -> Path:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
-from ttl_lightning.data.base import ImageDataModule, existing_path
+from ttl_lightning.data.base import CommonOptions, ImageDataModule, existing_path
 from ttl_lightning.data.files import check_split_options, complete_splits
 from ttl_lightning.data.samples import (
     SPLIT_NAMES,
@@ -29,7 +29,6 @@ SPLIT_COLUMN, PATIENT_COLUMN = "split", "patient_id"
 Table = dict[str, list[str]]
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class CsvDataModule(ImageDataModule):
     """Image files listed in a .csv file with a header.
 
@@ -53,29 +52,33 @@ class CsvDataModule(ImageDataModule):
         DataError: if there is no such file.
     """
 
-    name: str = "csv"
-    path: str | Path | None = None
-    root: str | Path | None = None
-    path_column: str = "path"
-    label_columns: Sequence[str] | str = ("label",)
-    split_column: str | None = None
-    patient_column: str | None = None
-    slice_column: str | None = None
-    classes: Sequence[str] | None = None
-    val_fraction: float = 0.15
-    test_fraction: float = 0.15
-
-    def __post_init__(self) -> None:
-        """Check the options, and that the named columns exist.
-
-        Raises:
-            ConfigError: naming the key that is missing or out of range.
-            UnknownNameError: naming the column that the file does not have.
-            DataError: if there is no such file.
-        """
-        super().__post_init__()
-        check_split_options(self.val_fraction, self.test_fraction)
-        self._check_columns(read_header(existing_path(self.path)))
+    def __init__(
+        self,
+        *,
+        name: str = "csv",
+        on_duplicate: str = "raise",
+        path: str | Path | None = None,
+        root: str | Path | None = None,
+        path_column: str = "path",
+        label_columns: Sequence[str] | str = ("label",),
+        split_column: str | None = None,
+        patient_column: str | None = None,
+        slice_column: str | None = None,
+        classes: Sequence[str] | None = None,
+        val_fraction: float = 0.15,
+        test_fraction: float = 0.15,
+        **common: Unpack[CommonOptions],
+    ) -> None:
+        super().__init__(name=name, on_duplicate=on_duplicate, **common)
+        check_split_options(val_fraction, test_fraction)
+        self.path, self.classes = existing_path(path), classes
+        self.root = self.path.parent if root is None else Path(root).expanduser()
+        self.path_column, self.slice_column = path_column, slice_column
+        one = isinstance(label_columns, str)
+        self.label_columns = (str(label_columns),) if one else tuple(label_columns)
+        self.split_column, self.patient_column = split_column, patient_column
+        self.val_fraction, self.test_fraction = val_fraction, test_fraction
+        self._check_columns(read_header(self.path))
 
     def load(self) -> tuple[Samples, FileImages]:
         """Read the table.
@@ -83,10 +86,8 @@ class CsvDataModule(ImageDataModule):
         Raises:
             DataError: naming the row and column that is not as it should be.
         """
-        path = existing_path(self.path)
-        table = read_table(path)
-        root = Path(self.root).expanduser() if self.root is not None else path.parent
-        files = [root / name for name in _filled(path, table, self.path_column)]
+        path, table = self.path, read_table(self.path)
+        files = [self.root / name for name in _filled(path, table, self.path_column)]
         labels, names = self._labels(path, table)
         patients = self._optional(path, table, self.patient_column, PATIENT_COLUMN)
         given = self._optional(path, table, self.split_column, SPLIT_COLUMN)
@@ -121,10 +122,9 @@ class CsvDataModule(ImageDataModule):
         return samples, FileImages(files, slices)
 
     def _check_columns(self, header: Sequence[str]) -> None:
-        columns = self._label_names()
         for key, name in (
             ("path_column", self.path_column),
-            *(("label_columns", column) for column in columns),
+            *(("label_columns", column) for column in self.label_columns),
             ("split_column", self.split_column),
             ("patient_column", self.patient_column),
             ("slice_column", self.slice_column),
@@ -132,12 +132,8 @@ class CsvDataModule(ImageDataModule):
             if name is not None and name not in header:
                 raise UnknownNameError(f"column for data.{key}", name, header)
 
-    def _label_names(self) -> tuple[str, ...]:
-        given = self.label_columns
-        return (given,) if isinstance(given, str) else tuple(given)
-
     def _labels(self, path: Path, table: Table) -> tuple[Labels, tuple[str, ...]]:
-        columns = self._label_names()
+        columns = self.label_columns
         if len(columns) == 1:
             return encode_classes(_filled(path, table, columns[0]), self.classes)
         check_classes(columns)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import numpy as np
 
-from ttl_lightning.data.base import ImageDataModule, existing_path
+from ttl_lightning.data.base import CommonOptions, ImageDataModule, existing_path
 from ttl_lightning.data.files import check_split_options, complete_splits
 from ttl_lightning.data.images import SUFFIXES
 from ttl_lightning.data.samples import SPLIT_NAMES, Samples, encode_classes, listed, task_of
@@ -25,7 +24,6 @@ class _Found(NamedTuple):
     split: str
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class FolderDataModule(ImageDataModule):
     """One sub-folder a class, optionally below one folder a split (train, val, test).
 
@@ -43,24 +41,23 @@ class FolderDataModule(ImageDataModule):
         DataError: if there is no such folder.
     """
 
-    name: str = "folder"
-    path: str | Path | None = None
-    classes: Sequence[str] | None = None
-    val_fraction: float = 0.15
-    test_fraction: float = 0.15
-
-    def __post_init__(self) -> None:
-        """Check the options.
-
-        Raises:
-            ConfigError: naming the key that is missing or out of range.
-            DataError: if there is no such folder.
-        """
-        super().__post_init__()
-        check_split_options(self.val_fraction, self.test_fraction)
-        root = existing_path(self.path)
-        if not root.is_dir():
-            raise DataError(f"data.path must be a folder of class folders, {root} is a file.")
+    def __init__(
+        self,
+        *,
+        name: str = "folder",
+        on_duplicate: str = "raise",
+        path: str | Path | None = None,
+        classes: Sequence[str] | None = None,
+        val_fraction: float = 0.15,
+        test_fraction: float = 0.15,
+        **common: Unpack[CommonOptions],
+    ) -> None:
+        super().__init__(name=name, on_duplicate=on_duplicate, **common)
+        check_split_options(val_fraction, test_fraction)
+        self.path, self.classes = existing_path(path), classes
+        self.val_fraction, self.test_fraction = val_fraction, test_fraction
+        if not self.path.is_dir():
+            raise DataError(f"data.path must be a folder of class folders, {path} is a file.")
 
     def load(self) -> tuple[Samples, FileImages]:
         """List the files.
@@ -68,7 +65,7 @@ class FolderDataModule(ImageDataModule):
         Raises:
             DataError: if there are no class folders, or they hold no images.
         """
-        root = existing_path(self.path)
+        root = self.path
         found, strange = find_images(root)
         if strange:
             named = listed([path.relative_to(root).as_posix() for path in strange])

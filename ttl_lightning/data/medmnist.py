@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Unpack
 
-from ttl_lightning.data.base import ImageDataModule
+from ttl_lightning.data.base import CommonOptions, ImageDataModule
 from ttl_lightning.data.npz import load_npz
 from ttl_lightning.data.samples import Samples
 from ttl_lightning.data.store import ArrayImages
@@ -16,7 +15,6 @@ from ttl_lightning.errors import ConfigError, DataError, check_choice
 SOURCE_SIZES = (28, 64, 128, 224)
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class MedMNISTDataModule(ImageDataModule):
     """A two-dimensional MedMNIST data set on its official splits.
 
@@ -29,24 +27,23 @@ class MedMNISTDataModule(ImageDataModule):
         ConfigError: if the package is not installed or has no such data set or size.
     """
 
-    name: str = "medmnist"
-    on_duplicate: str = "drop"
-    dataset: str = "pneumoniamnist"
-    source_size: int = 28
-    path: str | Path = "~/.medmnist"
-
-    def __post_init__(self) -> None:
-        """Check the options.
-
-        Raises:
-            ConfigError: naming the key, or the extra to install.
-        """
-        super().__post_init__()
+    def __init__(
+        self,
+        *,
+        name: str = "medmnist",
+        on_duplicate: str = "drop",
+        dataset: str = "pneumoniamnist",
+        source_size: int = 28,
+        path: str | Path = "~/.medmnist",
+        **common: Unpack[CommonOptions],
+    ) -> None:
+        super().__init__(name=name, on_duplicate=on_duplicate, **common)
         info = _package().INFO
-        check_choice("data.dataset", self.dataset, [key for key in info if "3d" not in key])
-        if self.source_size not in SOURCE_SIZES:
+        check_choice("data.dataset", dataset, [key for key in info if "3d" not in key])
+        if source_size not in SOURCE_SIZES:
             allowed = ", ".join(str(size) for size in SOURCE_SIZES)
-            raise ConfigError(f"data.source_size must be one of {allowed}, got {self.source_size}.")
+            raise ConfigError(f"data.source_size must be one of {allowed}, got {source_size!r}.")
+        self.dataset, self.source_size, self.path = dataset, source_size, Path(path).expanduser()
 
     def prepare_data(self) -> None:
         """Download the file unless it is there, and check its MD5.
@@ -54,7 +51,7 @@ class MedMNISTDataModule(ImageDataModule):
         Raises:
             DataError: naming the folder and the reason, if that fails.
         """
-        package, folder = _package(), Path(self.path).expanduser()
+        package, folder = _package(), self.path
         kind = getattr(package, self._info()["python_class"])
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -81,7 +78,7 @@ class MedMNISTDataModule(ImageDataModule):
 
     def _file(self) -> Path:
         size = "" if self.source_size == SOURCE_SIZES[0] else f"_{self.source_size}"
-        return Path(self.path).expanduser() / f"{self.dataset}{size}.npz"
+        return self.path / f"{self.dataset}{size}.npz"
 
 
 def _package() -> ModuleType:

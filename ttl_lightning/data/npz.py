@@ -5,14 +5,13 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ttl_lightning.data.base import ImageDataModule, existing_path
+from ttl_lightning.data.base import CommonOptions, ImageDataModule, existing_path
 from ttl_lightning.data.samples import SPLITS, Labels, Samples, check_classes, task_of
 from ttl_lightning.data.store import ArrayImages
 from ttl_lightning.errors import DataError
@@ -20,7 +19,6 @@ from ttl_lightning.errors import DataError
 KEYS = tuple(f"{split}_{part}" for split in SPLITS for part in ("images", "labels"))
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class NpzDataModule(ImageDataModule):
     """Images (N, H, W) or (N, H, W, 3) uint8 with the splits that the file gives.
 
@@ -36,20 +34,17 @@ class NpzDataModule(ImageDataModule):
         DataError: if there is no such file.
     """
 
-    name: str = "npz"
-    on_duplicate: str = "drop"
-    path: str | Path | None = None
-    classes: Sequence[str] | None = None
-
-    def __post_init__(self) -> None:
-        """Check the options.
-
-        Raises:
-            ConfigError: naming the key that is out of range.
-            DataError: if there is no such file.
-        """
-        super().__post_init__()
-        existing_path(self.path)
+    def __init__(
+        self,
+        *,
+        name: str = "npz",
+        on_duplicate: str = "drop",
+        path: str | Path | None = None,
+        classes: Sequence[str] | None = None,
+        **common: Unpack[CommonOptions],
+    ) -> None:
+        super().__init__(name=name, on_duplicate=on_duplicate, **common)
+        self.path, self.classes = existing_path(path), classes
 
     def load(self) -> tuple[Samples, ArrayImages]:
         """Read the file.
@@ -58,7 +53,7 @@ class NpzDataModule(ImageDataModule):
             DataError: naming the file and what is wrong with it.
         """
         self.notes.append("npz files hold no patient ids: splits are taken as the file gives them.")
-        return load_npz(existing_path(self.path), self.classes)
+        return load_npz(self.path, self.classes)
 
 
 def load_npz(path: Path, classes: Sequence[str] | None = None) -> tuple[Samples, ArrayImages]:

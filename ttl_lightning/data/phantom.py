@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Unpack
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ttl_lightning.data.base import ImageDataModule
+from ttl_lightning.data.base import CommonOptions, ImageDataModule
 from ttl_lightning.data.phantom_generator import LEVELS, generate
 from ttl_lightning.data.samples import SPLITS, Samples
 from ttl_lightning.data.store import ArrayImages
@@ -19,7 +19,6 @@ MOST = 10_000_000
 """Images a split: each split has this stretch of the seed's series to itself."""
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class PhantomDataModule(ImageDataModule):
     """Drawn images of one seed; the same image never comes twice.
 
@@ -35,26 +34,27 @@ class PhantomDataModule(ImageDataModule):
         ConfigError: naming the key that is out of range.
     """
 
-    name: str = "phantom"
-    train_size: int = 1200
-    val_size: int = 300
-    test_size: int = 300
-    level: str = "texture"
-    difficulty: float = 0.5
-    balance: float = 0.5
-
-    def __post_init__(self) -> None:
-        """Check the options.
-
-        Raises:
-            ConfigError: naming the key that is out of range.
-        """
-        super().__post_init__()
-        for split, size in self._sizes().items():
+    def __init__(
+        self,
+        *,
+        name: str = "phantom",
+        on_duplicate: str = "raise",
+        train_size: int = 1200,
+        val_size: int = 300,
+        test_size: int = 300,
+        level: str = "texture",
+        difficulty: float = 0.5,
+        balance: float = 0.5,
+        **common: Unpack[CommonOptions],
+    ) -> None:
+        super().__init__(name=name, on_duplicate=on_duplicate, **common)
+        self._sizes = {"train": train_size, "val": val_size, "test": test_size}
+        for split, size in self._sizes.items():
             check_number(f"data.{split}_size", size, 1, MOST, integer=True)
-        check_choice("data.level", self.level, LEVELS)
-        check_number("data.difficulty", self.difficulty, 0, 1)
-        check_number("data.balance", self.balance, 0, 1)
+        check_choice("data.level", level, LEVELS)
+        check_number("data.difficulty", difficulty, 0, 1)
+        check_number("data.balance", balance, 0, 1)
+        self.level, self.difficulty, self.balance = level, difficulty, balance
         self._masks: NDArray[np.bool_] | None = None
 
     def load(self) -> tuple[Samples, ArrayImages]:
@@ -70,11 +70,11 @@ class PhantomDataModule(ImageDataModule):
                 balance=self.balance,
                 first=SPLITS.index(split) * MOST,
             )
-            for split, number in self._sizes().items()
+            for split, number in self._sizes.items()
         }
         self._masks = np.concatenate([part.lung_masks for part in drawn.values()])
         samples = Samples(
-            ids=tuple(f"{split}/{i}" for split, n in self._sizes().items() for i in range(n)),
+            ids=tuple(f"{split}/{i}" for split, n in self._sizes.items() for i in range(n)),
             labels=np.concatenate([part.labels for part in drawn.values()]),
             splits=np.repeat(list(drawn), [len(part.labels) for part in drawn.values()]),
             class_names=("normal", LEVELS[self.level]),
@@ -90,6 +90,3 @@ class PhantomDataModule(ImageDataModule):
             torch.from_numpy(self._masks[rows]), self.image_size
         ).numpy()
         return masks
-
-    def _sizes(self) -> dict[str, int]:
-        return {"train": self.train_size, "val": self.val_size, "test": self.test_size}

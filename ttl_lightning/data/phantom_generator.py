@@ -194,7 +194,7 @@ def _bones(c: _Canvas, across: Array, left: NDArray[np.bool_], lung: Array) -> A
     ahead = c.y + c.uniform(22, 0.35, 0.55) * away
     front = np.cos((ahead / (spacing * np.float32(1.15)) + c.uniform(23, 0, 1)) * turn)
     cage = np.float32(0.025) + lung
-    bones = c.uniform(24, 0.07, 0.11) * cage * np.clip(rear * 2 - np.float32(0.2), 0, 1)
+    bones: Array = c.uniform(24, 0.07, 0.11) * cage * np.clip(rear * 2 - np.float32(0.2), 0, 1)
     bones += c.uniform(25, 0.02, 0.04) * cage * np.clip(front * 2 - np.float32(0.6), 0, 1)
     height = np.where(left, c.uniform(26, -0.66, -0.56), c.uniform(27, -0.66, -0.56))
     off = (c.y - height + np.float32(0.16) * across) / np.float32(0.035)

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -75,29 +76,32 @@ def show(folder: Path, result: RunResult, console: Console | None = None) -> Non
         span = result.intervals.get(f"test/{key}")
         values = (_number(result.metrics.get(f"{split}/{key}")) for split in ("val", "test"))
         table.add_row(key, *values, f"{span[0]:.3f} – {span[1]:.3f}" if span else "")
-    cost = result.complexity
-    whole = cost.get("untruncated", cost)
+    whole = result.complexity["untruncated"]
     table.add_section()
-    table.add_row("", "[bold]this model[/]", "[bold]untruncated[/]", "[bold]ratio[/]")
-    for label, ours, theirs, form in _costs(cost, whole):
-        table.add_row(label, form.format(ours), form.format(theirs), f"{ours / theirs:.3f}" if theirs else "")
+    headings = ("this model", "untruncated", "ratio") if whole else ("this model", "", "")
+    table.add_row("", *(f"[bold]{heading}[/]" for heading in headings))
+    theirs = _costs(whole) if whole else {}
+    for label, (ours, form) in _costs(result.complexity).items():
+        if label in theirs:
+            other = theirs[label][0]
+            table.add_row(label, form.format(ours), form.format(other), f"{ours / other:.3f}")
+        else:
+            table.add_row(label, form.format(ours))
     console = console or Console(width=max(80, Console().width))
     console.print(title, style="bold", highlight=False)
     console.print(table)
     console.print(f"{result.train['wall_s']:.1f} s; results in {folder}", soft_wrap=True, highlight=False)
 
 
-def _costs(
-    cost: Mapping[str, object], whole: Mapping[str, object]
-) -> list[tuple[str, float, float, str]]:
-    rows = [("parameters", "params", 1e6, "{:.3f} M"), ("MACs", "macs", 1e9, "{:.4f} G")]
-    table = [(name, cost[key] / unit, whole[key] / unit, form) for name, key, unit, form in rows]  # type: ignore[operator]
-    ours, theirs = cost["latency_ms"], whole["latency_ms"]
-    assert isinstance(ours, Mapping)
-    assert isinstance(theirs, Mapping)
-    for device in ours:
-        table.append((f"latency, {device}", ours[device]["median"], theirs[device]["median"], "{:.2f} ms"))
-    return table
+def _costs(cost: Mapping[str, Any]) -> dict[str, tuple[float, str]]:
+    """Each cost by its name, with the form it is printed in."""
+    table = {
+        "parameters": (cost["params"] / 1e6, "{:.3f} M"),
+        "trained": (cost["trainable_params"] / 1e6, "{:.3f} M"),
+        "MACs": (cost["macs"] / 1e9, "{:.4f} G"),
+    }
+    latencies = cost["latency_ms"].items()
+    return table | {f"latency, {device}": (time["median"], "{:.2f} ms") for device, time in latencies}
 
 
 def _number(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Strategies: what becomes of the units before and after a cutoff. To add one: a file, and a line here."""
+"""Strategies: what becomes of the units before and after a cutoff. A file each, and a line here."""
 
 from ttl_lightning.strategies.base import Head, Strategy, TransferModel
 from ttl_lightning.strategies.ffe import FFE

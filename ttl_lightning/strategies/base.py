@@ -1,4 +1,4 @@
-"""What every strategy shares: a split of the backbone's units, and the model that the split gives."""
+"""What every strategy shares: a split of the backbone's units, and the model that it gives."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ class Strategy:
     Attributes:
         name: the value of `strategy=`.
         summary: one line for people.
-        split: makes the backbone to train from the pretrained one, which it must not change, and a unit's name.
+        split: makes the backbone to train from the pretrained one, which it must not change, and a
+            unit's name.
         needs_cutoff: whether the split is at a cutoff of the user's choice.
         keeps_rest: whether the pretrained weights of the units after the cutoff are used.
-        tuned_lr_factor: learning rate of the pretrained units that are trained, as a multiple of the head's.
+        tuned_lr_factor: learning rate of the backbone's trained units, as a multiple of the head's.
     """
 
     name: str
@@ -57,7 +58,10 @@ class ParamGroup(TypedDict):
 
 
 class Head(nn.Module):
-    """Global average pooling (or the flattened map) and one linear layer: `(N, C, *spatial)` to `(N, classes)`."""
+    """Global average pooling or the flattened map, and one linear layer.
+
+    `(N, C, *spatial)` to `(N, num_classes)`.
+    """
 
     def __init__(self, in_shape: Sequence[int], num_classes: int, *, pooling: bool) -> None:
         super().__init__()
@@ -71,11 +75,15 @@ class Head(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The logits of a feature map."""
         # A mean, not adaptive pooling: the backward pass of that one is not deterministic on CUDA.
-        return self.fc(x.flatten(2).mean(2) if self.pooling else x.flatten(1))
+        logits: Tensor = self.fc(x.flatten(2).mean(2) if self.pooling else x.flatten(1))
+        return logits
 
 
 class TransferModel(nn.Module):
-    """A backbone that a strategy has split, and a new head: `(N, C, *spatial)` to `(N, num_classes)` logits."""
+    """A backbone that a strategy has split, and a new head.
+
+    `(N, C, *spatial)` to `(N, num_classes)` logits.
+    """
 
     def __init__(self, backbone: Backbone, head: Head, strategy: Strategy, cutoff: str) -> None:
         super().__init__()
@@ -84,10 +92,11 @@ class TransferModel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The logits of images or volumes."""
-        return self.head(self.backbone(x))
+        logits: Tensor = self.head(self.backbone(x))
+        return logits
 
     def param_groups(self, lr: float) -> list[ParamGroup]:
-        """What the optimizer takes: the head at lr, the backbone's trained part at the strategy's multiple of it.
+        """What the optimizer takes: the head at lr, the backbone's trained part at its multiple.
 
         Raises:
             ConfigError: if lr is not positive.

@@ -35,8 +35,8 @@ def create_model(
         cutoff: a unit (`block3`, `block3.4`, `14`); only for strategies that split at one.
         num_classes: number of logits.
         weights: as in `create_backbone`.
-        pooling: average the map before the linear layer; without it the layer takes the flattened map of
-            images of `image_size`.
+        pooling: average the map before the linear layer; without it the layer takes the flattened
+            map of images of `image_size`.
         in_channels: channels of the input.
         image_size: height and width of the input in pixels, one number or one for each dimension.
 

@@ -1,7 +1,8 @@
-"""Layer-wise finetuning: units up to the cutoff are frozen, the later ones trained at a tenth of the head's rate.
+"""Layer-wise finetuning: units up to the cutoff frozen, the rest at a tenth of the head's rate.
 
-Source: Tajbakhsh et al., "Convolutional neural networks for medical image analysis: full training or fine
-tuning?", and Section 3 of the paper. The authors' code meant the tenth but never had it in effect.
+Source: Tajbakhsh et al., "Convolutional neural networks for medical image analysis: full training
+or fine tuning?", and Section 3 of the paper. The authors' code meant the tenth but never had it in
+effect.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from ttl_lightning.strategies.ffe import split
 
 LWFT = Strategy(
     "lwft",
-    "layer-wise finetuning: units up to the cutoff frozen, the others trained at a tenth of the head's rate",
+    "layer-wise finetuning: units up to the cutoff frozen, the rest at a tenth of the head's rate",
     split,
     needs_cutoff=True,
     tuned_lr_factor=0.1,

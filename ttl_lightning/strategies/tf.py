@@ -1,7 +1,7 @@
-"""TransFusion: units up to the cutoff are pretrained, the others slimmed to half width and drawn anew; all train.
+"""TransFusion: units up to the cutoff pretrained, the rest at half width and drawn anew; all train.
 
-Source: Raghu et al., "Transfusion: Understanding transfer learning for medical imaging" (2019), in the paper's
-reading of it: every later block has half its channels.
+Source: Raghu et al., "Transfusion: Understanding transfer learning for medical imaging" (2019), in
+the paper's reading of it: every later block has half its channels.
 """
 
 from __future__ import annotations

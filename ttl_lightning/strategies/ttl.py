@@ -1,4 +1,4 @@
-"""Truncated transfer learning: units up to the cutoff are pretrained and trained, the others removed.
+"""Truncated transfer learning: units up to the cutoff pretrained and trained, the others removed.
 
 Source: the paper's Section 3 (TruncatedTL).
 """

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from ttl_lightning.backbones.base import Backbone
+from ttl_lightning.backbones.layouts import units_of
+
+
+@functools.cache
+def _source(name: str) -> nn.Module:
+    torch.manual_seed(1)
+    net = timm.create_model(name)
+    if name.startswith("vgg"):
+        net.pre_logits = nn.Identity()  # a hundred million weights that no test reads
+    for module in net.modules():  # timm starts some norms at 0, which hides whole branches
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -0.2, 0.2)
+            module.running_mean.uniform_(-0.2, 0.2)
+            module.running_var.uniform_(0.5, 1.5)
+    return net.eval()
+
+
+@pytest.fixture
+def source() -> Callable[[str], nn.Module]:
+    """timm's network of a name, in evaluation mode, as if it had been trained; shared: do not change it."""
+    return _source
+
+
+@pytest.fixture
+def wrap() -> Callable[[nn.Module], Backbone]:
+    """The backbone that shares a source network's modules."""
+
+    def build(net: nn.Module) -> Backbone:
+        shared = Backbone("net", net, units_of(net), 3, (0.5,) * 3, (0.2,) * 3)
+        return shared.eval()
+
+    return build

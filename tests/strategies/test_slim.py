@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from ttl_lightning.backbones.base import Backbone
+from ttl_lightning.backbones.factory import create_backbone
+from ttl_lightning.backbones.layouts import units_of
+from ttl_lightning.errors import ConfigError
+from ttl_lightning.strategies.slim import half, slimmed
+
+# a network, the unit that is kept last, and the channels after each block, by hand from the papers'
+# tables: full up to the cutoff's own stage, half of the published width in every later one
+WIDTHS = [
+    ("resnet18", "block2", {"block1": 64, "block2": 128, "block3": 128, "block4": 256}),
+    ("resnet18", "block2.1", {"block2": 128, "block3": 128, "block4": 256}),
+    # block 1 adds its input, as the stem gives it, so only its inside is halved
+    ("resnet18", "stem", {"stem": 64, "block1": 64, "block2": 64, "block3": 128, "block4": 256}),
+    ("resnet50", "stem", {"stem": 64, "block1": 128, "block2": 256, "block3": 512, "block4": 1024}),
+    ("resnet50", "block3", {"block2": 512, "block3": 1024, "block4": 1024}),
+    ("resnet50", "block3.4", {"block3.4": 1024, "block3.5": 1024, "block3": 1024, "block4": 1024}),
+    ("resnet50", "block4.1", {"block4.1": 2048, "block4.2": 2048, "block4": 2048}),
+    ("resnext50_32x4d", "block2", {"block2": 512, "block3": 512, "block4": 1024}),
+    ("seresnet50", "block2.2", {"block2": 512, "block3": 512, "block4": 1024}),
+    # growth 32 becomes 16; a transition halves what it gets
+    ("densenet121", "block1", {"block1": 128, "block2.1": 144, "block2.12": 320, "block2": 160}),
+    ("densenet121", "block1.6", {"block1.6": 256, "block1": 128, "block2.1": 144}),
+    (
+        "densenet121",
+        "block2.3",
+        {"block2.3": 224, "block2.4": 240, "block2.12": 368, "block2": 184},
+    ),
+    ("densenet121", "block3", {"block3": 512, "block4.1": 528, "block4": 768, "tail": 768}),
+    ("efficientnet_b0", "block3", {"block3": 40, "block4": 40, "block5": 56, "tail": 640}),
+    ("efficientnet_b0", "block5.1", {"block5": 112, "block6": 96, "block7": 160, "tail": 640}),
+    ("efficientnet_b0", "stem", {"stem": 32, "block1": 8, "block2": 12, "block3": 20}),
+    ("mobilenetv2_050", "block3", {"block3": 16, "block4": 16, "block5": 24, "tail": 640}),
+    (
+        "mobilenetv3_small_050",
+        "block2.1",
+        {"block2": 16, "block3": 12, "block5": 24, "block6": 144},
+    ),
+    # block 4 adds its input, as wide as block 3's 24, so block 5 is the first to be halved
+    ("mobilenetv3_small_050", "block3", {"block3": 24, "block4": 24, "block5": 24, "block6": 144}),
+    ("vgg11", "block1", {"block1": 64, "block2": 64, "block3": 128, "block5": 256}),
+    ("vgg11_bn", "block3.1", {"block3.1": 256, "block3": 128, "block4": 256, "block5": 256}),
+    ("regnetx_002", "block2", {"block2": 56, "block3": 76, "block4": 184}),
+    ("regnety_002", "block3.2", {"block3.2": 152, "block3": 152, "block4": 184}),
+    ("convnext_atto", "block2", {"block2": 80, "block3": 80, "block4": 160}),
+    ("convnext_atto", "block3.2", {"block3": 160, "block4": 160}),
+]
+
+
+def on_meta(name: str) -> Backbone:
+    """The backbone without values: widths need none."""
+    with torch.device("meta"):
+        net = timm.create_model(name)
+    return Backbone(name, net, units_of(net), 3, (0.5,) * 3, (0.2,) * 3)
+
+
+@pytest.mark.parametrize(("name", "cutoff", "expected"), WIDTHS)
+def test_widths(name: str, cutoff: str, expected: dict[str, int]) -> None:
+    backbone = on_meta(name).eval()
+    slim = slimmed(backbone, backbone.resolve(cutoff))
+    maps = dict(slim.features(torch.empty(1, 3, 64, 64, device="meta")))
+    widths = {section: maps[backbone.resolve(section)].shape[1] for section in expected}
+    assert widths == expected
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "densenet121", "test_efficientnet"])
+def test_every_cutoff_runs_forward_and_backward(name: str) -> None:
+    backbone = create_backbone(name)
+    every = len(backbone.cutoffs) // 6 + 1
+    for cutoff in backbone.cutoffs[::every]:
+        slim = slimmed(backbone, cutoff).train()
+        slim(torch.rand(2, 3, 48, 48)).square().mean().backward()
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in slim.parameters())
+
+
+@pytest.mark.parametrize("name", ["resnet50", "resnet34", "densenet121", "efficientnet_b0"])
+def test_every_cutoff_fits_together(name: str) -> None:
+    backbone = on_meta(name).eval()
+    x = torch.empty(1, 3, 64, 64, device="meta")
+    sizes = []
+    for cutoff in backbone.cutoffs[:: 4 if name == "densenet121" else 1]:
+        slim = slimmed(backbone, cutoff)
+        assert slim(x).numel()
+        sizes.append(sum(p.numel() for p in slim.parameters()))
+    assert sizes == sorted(sizes)
+
+
+def test_inner_widths_of_a_bottleneck() -> None:
+    slim = slimmed(on_meta("resnet50"), "block3.4").net
+    same, later = (slim.get_submodule(path) for path in ("layer3.4", "layer4.0"))
+    shapes = {key: tuple(value.shape) for key, value in same.state_dict().items() if "conv" in key}
+    assert shapes == {
+        "conv1.weight": (128, 1024, 1, 1),
+        "conv2.weight": (128, 128, 3, 3),
+        "conv3.weight": (1024, 128, 1, 1),
+    }
+    assert later.get_parameter("conv1.weight").shape == (256, 1024, 1, 1)
+    assert later.get_parameter("downsample.0.weight").shape == (1024, 1024, 1, 1)
+
+
+def test_groups_and_squeezes_stay_in_proportion() -> None:
+    slim = slimmed(on_meta("resnext50_32x4d"), "block2.4").net
+    conv = slim.get_submodule("layer3.1.conv2")
+    assert isinstance(conv, nn.Conv2d)
+    assert (conv.groups, conv.in_channels, conv.weight.shape[1]) == (32, 256, 8)
+    slim = slimmed(on_meta("efficientnet_b0"), "block3.2").net
+    depthwise = slim.get_submodule("blocks.4.0.conv_dw")
+    assert isinstance(depthwise, nn.Conv2d)
+    assert depthwise.groups == depthwise.in_channels == depthwise.out_channels == 240
+    assert slim.get_parameter("blocks.4.0.se.conv_reduce.weight").shape == (10, 240, 1, 1)
+    assert slim.get_parameter("blocks.4.0.se.conv_expand.weight").shape == (240, 10, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "cutoff", "key", "fan_out"),
+    [
+        ("resnet50", "block3.6", "layer4.1.conv2.weight", 256 * 9),
+        ("resnext50_32x4d", "block3.6", "layer4.1.conv2.weight", 512 * 9 // 32),
+        # a depthwise filter writes one channel
+        ("efficientnet_b0", "block5.3", "blocks.6.0.conv_dw.weight", 9),
+    ],
+)
+def test_weights_are_drawn_from_hes_distribution(
+    name: str, cutoff: str, key: str, fan_out: int
+) -> None:
+    weight = slimmed(create_backbone(name), cutoff).state_dict()[key]
+    assert weight.mean().abs() < 4 * weight.std() / math.sqrt(weight.numel())
+    assert weight.std() == pytest.approx(math.sqrt(2 / fan_out), rel=0.05)
+
+
+def test_half_a_width_is_never_nothing() -> None:
+    assert [half(width) for width in (1, 2, 3, 64)] == [1, 1, 1, 32]
+
+
+@pytest.mark.parametrize(
+    ("name", "cutoff", "path", "kind"),
+    [
+        ("mobilenetv4_conv_small", "block1.1", "blocks.2.0", "UniversalInvertedResidual"),
+        ("efficientnet_b0_gn", "block3.2", "blocks.3.0.bn1", "GroupNormAct"),
+        ("convnextv2_atto", "block2.2", "stages.2.blocks.0.mlp.grn", "GlobalResponseNorm"),
+    ],
+)
+def test_what_is_not_described_is_refused(name: str, cutoff: str, path: str, kind: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        slimmed(on_meta(name), cutoff)
+    assert str(caught.value) == (
+        f"strategy=tf cannot slim {path}: the widths of {kind} are not described in "
+        "ttl_lightning/strategies/slim.py (CHILDREN); those of ResNets, DenseNets, EfficientNets, "
+        "MobileNets up to V3, VGGs, ConvNeXts and RegNets are."
+    )

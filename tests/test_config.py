@@ -1,0 +1,81 @@
+"""The configuration composes in every combination, and a mistake in it is one helpful line."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
+
+from ttl_lightning import config
+from ttl_lightning.errors import ConfigError, UnknownNameError
+
+CONF = Path(__file__).parents[1] / "conf"
+GROUPS = ("backbone", "strategy", "data", "protocol", "trainer", "logger", "experiment")
+CHOICES = [f"{g}={p.stem}" for g in GROUPS for p in sorted((CONF / g).glob("*.yaml"))]
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_file_composes_and_resolves(choice, monkeypatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    cfg, folder = config.read([choice])
+    OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    assert folder.parts[:2] == ("outputs", cfg.name)
+
+
+def test_every_pair_of_data_and_protocol_composes() -> None:
+    names = [[p.stem for p in (CONF / g).glob("*.yaml")] for g in ("data", "protocol")]
+    for data, protocol in itertools.product(*names):
+        cfg, _ = config.read([f"data={data}", f"protocol={protocol}"])
+        assert cfg.data.batch_size == cfg.protocol.batch_size
+        assert cfg.trainer.max_epochs == cfg.protocol.max_epochs
+
+
+def test_any_network_of_timm_can_be_named() -> None:
+    cfg, _ = config.read(["backbone=resnet26t"])
+    assert (cfg.backbone.name, cfg.backbone.weights) == ("resnet26t", "imagenet")
+
+
+def test_an_override_in_a_group_of_choice_is_kept() -> None:
+    cfg, _ = config.read(["data=npz", "data.path=x.npz", "data.image_size=96"])
+    assert (cfg.data.path, cfg.data.image_size) == ("x.npz", 96)
+
+
+@pytest.mark.parametrize(
+    ("override", "text"),
+    [
+        ("strategy=tll", "unknown strategy 'tll'; did you mean 'ttl'"),
+        ("data=pnz", "unknown data 'pnz'; did you mean 'npz'"),
+        ("protocol=3", "protocol"),
+        ("data.image_sise=3", "did you mean 'data.image_size'"),
+        ("cutof=3", "did you mean 'cutoff'"),
+        ("trainer.max_epoch=3", "did you mean 'trainer.max_epochs'"),
+        ("data.path", "cannot read an override"),
+        ("=3", "override"),
+        ("data.image_size=[1", "cannot read an override"),
+    ],
+)
+def test_a_mistake_is_named_with_what_comes_nearest(override, text) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.read([override])
+    assert text in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_keys_are_looked_up_in_the_chosen_group() -> None:
+    with pytest.raises(UnknownNameError, match=r"did you mean 'data\.label_columns'"):
+        config.read(["data=csv", "data.label_column=x"])
+
+
+def test_a_hydra_that_is_open_stays_so() -> None:
+    with initialize_config_module("ttl_lightning.conf", version_base="1.3"):
+        config.read(["seed=3"])
+        assert compose("config", ["seed=4"]).seed == 4
+
+
+def test_the_fingerprint_is_of_what_bears_on_the_result() -> None:
+    def of(*overrides):
+        return config.fingerprint(config.read(list(overrides))[0])
+
+    assert of() == of("name=other", "resume=never", "logger=tensorboard")
+    assert len({of(), of("seed=1"), of("data.image_size=96"), of("protocol.learning_rate=1")}) == 4

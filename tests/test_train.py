@@ -1,0 +1,277 @@
+"""A whole run in this process: what it writes, how it goes on, what it does when something breaks."""
+
+import csv
+import importlib
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from pytorch_lightning.callbacks import Callback
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+import ttl_lightning as ttl
+from ttl_lightning.errors import (
+    ConfigError,
+    DataError,
+    NonFiniteLossError,
+    UnknownNameError,
+    WeightsError,
+)
+from ttl_lightning.results import RunResult
+
+module = importlib.import_module("ttl_lightning.train")
+
+SMALL = [
+    "backbone=test_resnet",
+    "backbone.weights=null",
+    "data.image_size=32",
+    "data.train_size=24",
+    "data.val_size=16",
+    "data.test_size=15",
+    "protocol.batch_size=8",
+    "trainer.accelerator=cpu",
+    "trainer.precision=32-true",
+    "trainer.max_epochs=2",
+]
+TTL = [*SMALL, "strategy=ttl", "cutoff=block2"]
+
+
+def run(folder, *overrides):
+    return ttl.train(overrides=[*TTL, *overrides], run_dir=folder)
+
+
+def predictions(folder):
+    with (folder / "predictions.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def weights(folder, name="best"):
+    state = torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
+    return state["state_dict"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    return folder, run(folder)
+
+
+def test_a_run_leaves_what_is_promised(finished) -> None:
+    folder, result = finished
+    assert {path.name for path in folder.iterdir()} == {
+        "config.yaml", "result.json", "predictions.csv", "checkpoints", "metrics.csv",
+        "roc.png", "pr.png", "curves.png",
+    }  # fmt: skip
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    written = json.loads((folder / "result.json").read_text())
+    assert written["schema"] == 1
+    assert written["status"] == result.status == "completed"
+    assert (written["strategy"], written["cutoff"], written["cutoff_index"]) == ("ttl", "block2.1", 3)
+    assert written["train"]["epochs"] == 2
+    assert written["complexity"]["params"] < written["complexity"]["untruncated"]["params"]
+    assert RunResult.load(folder) == RunResult.load(folder)
+
+
+def test_metrics_are_those_of_the_predictions(finished) -> None:
+    folder, result = finished
+    rows = predictions(folder)
+    for split, count in (("val", 16), ("test", 15)):
+        chosen = [row for row in rows if row["split"] == split]
+        assert len({row["id"] for row in chosen}) == len(chosen) == count
+        truth = [row["label"] == "ground_glass" for row in chosen]
+        scores = [float(row["probability/ground_glass"]) for row in chosen]
+        assert result.metrics[f"{split}/auroc"] == pytest.approx(roc_auc_score(truth, scores), abs=1e-6)
+        auprc = average_precision_score(truth, scores)
+        assert result.metrics[f"{split}/auprc"] == pytest.approx(auprc, abs=1e-6)
+
+
+def test_the_history_has_a_row_for_each_epoch_with_its_own_loss(finished) -> None:
+    folder, _ = finished
+    with (folder / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert len({row["train/loss"] for row in rows}) == 2
+    assert all(row["val/auprc"] for row in rows)
+
+
+def test_a_loaded_run_predicts_as_it_did(finished) -> None:
+    folder, _ = finished
+    task = ttl.load(folder)
+    assert not task.training
+    assert ttl.load(folder / "checkpoints" / "best.ckpt").class_names == task.class_names
+    data = phantoms()
+    batch = next(iter(data.test_dataloader()))
+    with torch.inference_mode():
+        got = task.predict_step(batch)["probabilities"][:, 1].numpy()
+    told = [float(row["probability/ground_glass"]) for row in predictions(folder) if row["split"] == "test"]
+    np.testing.assert_allclose(got, told[: len(got)], atol=1e-6)
+
+
+def phantoms():
+    from ttl_lightning.backbones.factory import pixel_statistics
+    from ttl_lightning.data.phantom import PhantomDataModule
+    from ttl_lightning.data.transforms import Augment
+
+    mean, std = pixel_statistics("test_resnet", 3)
+    data = PhantomDataModule(
+        train_size=24, val_size=16, test_size=15, image_size=32, batch_size=8, mean=mean, std=std,
+        augment=Augment(resize_factor=1.142857),
+    )  # fmt: skip
+    data.setup()
+    return data
+
+
+def test_the_same_run_twice_is_equal_bit_by_bit(finished, tmp_path) -> None:
+    folder, result = finished
+    again = run(tmp_path / "again")
+    assert again.metrics == result.metrics
+    first, second = weights(folder), weights(tmp_path / "again")
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+class Stop(Callback):
+    """Ends the process, as far as a test can, in the middle of an epoch."""
+
+    def __init__(self, epoch) -> None:
+        self.epoch = epoch
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        if trainer.current_epoch == self.epoch and batch_idx == 1:
+            raise OSError("the power went")
+
+
+@pytest.mark.parametrize("protocol", ["fast", "2d"])
+def test_a_run_cut_off_goes_on_to_the_same_end(protocol, tmp_path, monkeypatch) -> None:
+    options = (f"protocol={protocol}", "trainer.max_epochs=5", "protocol.learning_rate=0.01")
+    options += ("protocol.scheduler.patience=0",) if protocol == "2d" else ()
+    whole = run(tmp_path / "whole", *options)
+    plain = module.progress
+    monkeypatch.setattr(module, "progress", lambda _: Stop(3))
+    with pytest.raises(OSError, match="the power went"):
+        run(tmp_path / "cut", *options)
+    assert RunResult.load(tmp_path / "cut").status == "failed"
+    monkeypatch.setattr(module, "progress", plain)
+    resumed = run(tmp_path / "cut", *options)
+    assert resumed.status == "completed"
+    assert resumed.metrics == whole.metrics
+    for name in ("best", "last"):
+        one, other = weights(tmp_path / "whole", name), weights(tmp_path / "cut", name)
+        assert all(torch.equal(one[key], other[key]) for key in one)
+    drop = {"seconds"}
+    texts = [(tmp_path / d / "metrics.csv").read_text() for d in ("whole", "cut")]
+    tables = [list(csv.DictReader(text.splitlines())) for text in texts]
+    stripped = [[{k: v for k, v in row.items() if k not in drop} for row in table] for table in tables]
+    assert stripped[0] == stripped[1]
+
+
+def test_a_completed_run_is_not_run_again(finished, monkeypatch) -> None:
+    folder, result = finished
+    monkeypatch.setattr("pytorch_lightning.Trainer.fit", None)
+    assert run(folder).metrics == result.metrics
+
+
+def test_a_folder_of_another_configuration_is_left_alone(finished) -> None:
+    folder, _ = finished
+    with pytest.raises(ConfigError, match="holds a run of another configuration"):
+        run(folder, "seed=1")
+    assert RunResult.load(folder).status == "completed"
+
+
+def test_a_damaged_last_checkpoint_is_named(finished, tmp_path) -> None:
+    shutil.copytree(finished[0], tmp_path / "run")
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:100])
+    result = RunResult.load(tmp_path / "run")
+    result.status = "failed"
+    result.save(tmp_path / "run")
+    with pytest.raises(WeightsError, match=r"last\.ckpt cannot be read"):
+        run(tmp_path / "run")
+
+
+def test_never_resuming_starts_anew(finished, tmp_path) -> None:
+    shutil.copytree(finished[0], tmp_path / "run")
+    assert run(tmp_path / "run", "resume=never").metrics == finished[1].metrics
+
+
+def test_weights_of_a_run_start_another_with_other_classes(finished, tmp_path) -> None:
+    folder, _ = finished
+    images = np.random.default_rng(0).integers(0, 256, (60, 28, 28), np.uint8)
+    labels = np.arange(60)[:, None] % 3
+    np.savez(
+        tmp_path / "three.npz",
+        **{f"{s}_images": images[i::3] for i, s in enumerate(("train", "val", "test"))},
+        **{f"{s}_labels": labels[:20] for s in ("train", "val", "test")},
+    )
+    options = ["data=npz", f"data.path={tmp_path / 'three.npz'}", f"backbone.weights={folder}"]
+    base = [o for o in TTL if not o.startswith(("data.train", "data.val", "data.test", "backbone.w"))]
+    result = ttl.train(overrides=[*base, *options], run_dir=tmp_path / "second")
+    assert result.weights is not None
+    assert result.weights["matched"] == result.weights["total"] > 0
+    assert len(result.model["class_names"]) == 3
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path) -> None:
+    with pytest.raises(NonFiniteLossError, match="not finite"):
+        run(tmp_path / "run", "protocol.learning_rate=1e30", "trainer.max_epochs=20")
+    result = RunResult.load(tmp_path / "run")
+    assert result.status == "failed"
+    assert "NonFiniteLossError" in str(result.error)
+    best = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    if best.exists():
+        assert all(t.isfinite().all() for t in weights(tmp_path / "run").values())
+
+
+def test_the_best_finite_checkpoint_is_kept(tmp_path, monkeypatch) -> None:
+    class Poison(Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+            if trainer.current_epoch == 1 and batch_idx == 1:
+                batch["image"][:] = torch.nan
+
+    monkeypatch.setattr(module, "progress", lambda _: Poison())
+    with pytest.raises(NonFiniteLossError, match="epoch 1"):
+        run(tmp_path / "run", "trainer.max_epochs=3")
+    assert all(t.isfinite().all() for t in weights(tmp_path / "run").values())
+
+
+def test_training_ends_when_the_rate_is_below_the_floor(tmp_path) -> None:
+    options = ["protocol=2d", "protocol.scheduler.patience=0", "protocol.learning_rate=1e-6"]
+    options += ["protocol.lr_floor=4e-7", "trainer.max_epochs=40"]
+    result = run(tmp_path / "run", *options)
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        rates = [float(row["lr-head"]) for row in csv.DictReader(file)]
+    assert len(rates) == result.train["epochs"] < 40
+    assert min(rates) >= 4e-7  # the epoch that would train below it does not come
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "text"),
+    [
+        (["cutoff=blok2"], UnknownNameError, "did you mean 'block2'"),
+        (["cutoff=99"], UnknownNameError, "integer from 1 to 5"),
+        (["cutoff=null"], ConfigError, "strategy=ttl needs a cutoff"),
+        (["strategy=ftl"], ConfigError, "takes no cutoff"),
+        (["backbone=resnt50"], UnknownNameError, "did you mean 'resnet50'"),
+        (["backbone=test_vit"], UnknownNameError, "unknown network family"),
+        (["backbone=vgg11", "data.image_size=16", "cutoff=full"], ConfigError, "the smallest data.image_size that fits is 32"),
+        (["backbone.weights=/nowhere/x.pth"], WeightsError, "there is no file"),
+        (["backbone.weights=imagnet"], UnknownNameError, "did you mean 'imagenet'"),
+        (["data.train_size=0"], ConfigError, "data.train_size"),
+        (["data=npz", "data.path=/nowhere.npz"], DataError, "/nowhere.npz"),
+        (["data=npz"], ConfigError, "data.path"),
+        (["protocol.learning_rate=-1"], ConfigError, "protocol.learning_rate"),
+        (["seed=-1"], ConfigError, "seed"),
+        (["resume=perhaps"], UnknownNameError, "resume"),
+        (["protocol.monitor=val/auroc2"], UnknownNameError, "protocol.monitor"),
+        (["trainer.precision=bf17"], ConfigError, "bf17"),
+        (["data.batch_size=[1"], ConfigError, "override"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_no_folder(overrides, error, text, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    kept = [o for o in TTL if not (o.startswith("data.") and "data=npz" in overrides)]
+    with pytest.raises(error, match=text) as caught:
+        ttl.train(overrides=[*kept, *overrides])
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,64 @@
+"""`python -m ttl_lightning.complexity`: what each cutoff costs, without data, weights or training.
+
+With `cutoff=…` one row; without, every cutoff that the strategy can take. The overrides are those of a run.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.table import Table
+
+from ttl_lightning import config
+from ttl_lightning.analysis.complexity import Complexity, complexity
+from ttl_lightning.errors import TTLError
+from ttl_lightning.strategies import STRATEGIES
+from ttl_lightning.strategies.factory import create_model
+
+NUM_CLASSES = 2
+
+
+def main() -> None:
+    """Print the table of the configuration that the arguments compose."""
+    try:
+        show(sys.argv[1:])
+    except TTLError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - what a command line is for
+        sys.exit(2)
+
+
+def rows(overrides: list[str]) -> Iterator[tuple[str, int, Complexity]]:
+    """The unit, its number and the model's cost, for each cutoff asked for.
+
+    Raises:
+        TTLError: if the configuration names what there is not.
+    """
+    cfg, _ = config.read(overrides)
+    size = (cfg.data.in_channels, cfg.data.image_size, cfg.data.image_size)
+    settings = {"pooling": cfg.strategy.pooling, "in_channels": size[0], "image_size": size[1:]}
+    name, strategy, cutoff = cfg.backbone.name, cfg.strategy.name, cfg.cutoff
+    cutoffs = [cutoff]
+    if cutoff is None and strategy in STRATEGIES and STRATEGIES[strategy].needs_cutoff:
+        cutoffs = list(create_model(name, "ftl", None, NUM_CLASSES, **settings).backbone.cutoffs)
+    for cutoff in cutoffs:
+        model = create_model(name, strategy, cutoff, NUM_CLASSES, **settings)
+        number = model.backbone.cutoffs.index(model.cutoff) + 1
+        yield model.cutoff, number, complexity(model, size, latency=False)
+
+
+def show(overrides: list[str]) -> None:
+    """Print one row a cutoff."""
+    table = Table()
+    for column in ("cutoff", "number", "parameters", "trained", "MACs", "not counted"):
+        table.add_column(column, justify="left" if column in ("cutoff", "not counted") else "right")
+    for cutoff, number, cost in rows(overrides):
+        uncounted = ", ".join(sorted(op.removeprefix("aten::") for op in cost.unsupported_ops))
+        counts = (f"{cost.params / 1e6:.3f} M", f"{cost.trainable_params / 1e6:.3f} M")
+        table.add_row(cutoff, str(number), *counts, f"{cost.macs / 1e9:.4f} G", uncounted)
+    Console(width=max(100, Console().width)).print(table)
+
+
+if __name__ == "__main__":
+    main()
