@@ -21,8 +21,8 @@ LIMIT_S = 60
 
 def command(*arguments, cwd, env=None):
     return subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=cwd, capture_output=True, text=True, timeout=LIMIT_S * 3,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}, check=False,
+        [sys.executable, "-m", *arguments], cwd=cwd, capture_output=True, text=True, timeout=LIMIT_S
+        * 3, env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}, check=False,
     )  # fmt: skip
 
 
@@ -36,7 +36,8 @@ def refused(done, folder: Path, text: str) -> None:
 
 
 def test_importing_brings_in_nothing_heavy() -> None:
-    code = "import sys, ttl_lightning; print(*{'torch', 'timm', 'hydra', 'monai', 'pandas'} & set(sys.modules))"
+    heavy = {"torch", "timm", "hydra", "monai", "pandas"}
+    code = f"import sys, ttl_lightning; print(*{heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
 
@@ -48,7 +49,9 @@ def test_help_brings_in_no_torch(tmp_path) -> None:
         "except SystemExit: pass\n"
         "assert not {'torch', 'timm', 'pytorch_lightning'} & set(sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "strategy=ttl cutoff=block3" in done.stdout
     assert not list(tmp_path.iterdir())
@@ -113,7 +116,9 @@ def pictures(folder: Path) -> None:
     for name in ("sick", "well"):
         (folder / name).mkdir(parents=True)
         for k in range(12):
-            Image.fromarray(rng.integers(0, 256, (40, 40), np.uint8)).save(folder / name / f"{k}.png")
+            Image.fromarray(rng.integers(0, 256, (40, 40), np.uint8)).save(
+                folder / name / f"{k}.png"
+            )
 
 
 @pytest.mark.slow
@@ -121,12 +126,22 @@ def test_a_truncated_image_is_named_and_nothing_is_left(tmp_path) -> None:
     pictures(tmp_path / "images")
     bad = tmp_path / "images" / "sick" / "3.png"
     bad.write_bytes(bad.read_bytes()[:200])
-    options = [*SMALL, "strategy=ttl", "cutoff=block1", "data=folder", f"data.path={tmp_path / 'images'}"]
+    options = [
+        *SMALL,
+        "strategy=ttl",
+        "cutoff=block1",
+        "data=folder",
+        f"data.path={tmp_path / 'images'}",
+    ]
     refused(command("ttl_lightning", *options, cwd=tmp_path), tmp_path, str(bad))
-    done = command("ttl_lightning", *options, "data.on_bad_image=skip", "data.max_bad=1", cwd=tmp_path)
+    done = command(
+        "ttl_lightning", *options, "data.on_bad_image=skip", "data.max_bad=1", cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     (result,) = (tmp_path / "outputs").rglob("result.json")
-    assert [Path(entry["id"]).name for entry in json.loads(result.read_text())["bad_images"]] == ["3.png"]
+    assert [Path(entry["id"]).name for entry in json.loads(result.read_text())["bad_images"]] == [
+        "3.png"
+    ]
 
 
 @pytest.mark.slow

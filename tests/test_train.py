@@ -1,4 +1,4 @@
-"""A whole run in this process: what it writes, how it goes on, what it does when something breaks."""
+"""A whole run in this process: what it writes, how it goes on, and what breaks it."""
 
 import csv
 import importlib
@@ -68,7 +68,11 @@ def test_a_run_leaves_what_is_promised(finished) -> None:
     written = json.loads((folder / "result.json").read_text())
     assert written["schema"] == 1
     assert written["status"] == result.status == "completed"
-    assert (written["strategy"], written["cutoff"], written["cutoff_index"]) == ("ttl", "block2.1", 3)
+    assert (written["strategy"], written["cutoff"], written["cutoff_index"]) == (
+        "ttl",
+        "block2.1",
+        3,
+    )
     assert written["train"]["epochs"] == 2
     assert written["complexity"]["params"] < written["complexity"]["untruncated"]["params"]
     assert RunResult.load(folder) == RunResult.load(folder)
@@ -82,7 +86,9 @@ def test_metrics_are_those_of_the_predictions(finished) -> None:
         assert len({row["id"] for row in chosen}) == len(chosen) == count
         truth = [row["label"] == "ground_glass" for row in chosen]
         scores = [float(row["probability/ground_glass"]) for row in chosen]
-        assert result.metrics[f"{split}/auroc"] == pytest.approx(roc_auc_score(truth, scores), abs=1e-6)
+        assert result.metrics[f"{split}/auroc"] == pytest.approx(
+            roc_auc_score(truth, scores), abs=1e-6
+        )
         auprc = average_precision_score(truth, scores)
         assert result.metrics[f"{split}/auprc"] == pytest.approx(auprc, abs=1e-6)
 
@@ -105,7 +111,11 @@ def test_a_loaded_run_predicts_as_it_did(finished) -> None:
     batch = next(iter(data.test_dataloader()))
     with torch.inference_mode():
         got = task.predict_step(batch)["probabilities"][:, 1].numpy()
-    told = [float(row["probability/ground_glass"]) for row in predictions(folder) if row["split"] == "test"]
+    told = [
+        float(row["probability/ground_glass"])
+        for row in predictions(folder)
+        if row["split"] == "test"
+    ]
     np.testing.assert_allclose(got, told[: len(got)], atol=1e-6)
 
 
@@ -162,7 +172,9 @@ def test_a_run_cut_off_goes_on_to_the_same_end(protocol, tmp_path, monkeypatch) 
     drop = {"seconds"}
     texts = [(tmp_path / d / "metrics.csv").read_text() for d in ("whole", "cut")]
     tables = [list(csv.DictReader(text.splitlines())) for text in texts]
-    stripped = [[{k: v for k, v in row.items() if k not in drop} for row in table] for table in tables]
+    stripped = [
+        [{k: v for k, v in row.items() if k not in drop} for row in table] for table in tables
+    ]
     assert stripped[0] == stripped[1]
 
 
@@ -205,7 +217,9 @@ def test_weights_of_a_run_start_another_with_other_classes(finished, tmp_path) -
         **{f"{s}_labels": labels[:20] for s in ("train", "val", "test")},
     )
     options = ["data=npz", f"data.path={tmp_path / 'three.npz'}", f"backbone.weights={folder}"]
-    base = [o for o in TTL if not o.startswith(("data.train", "data.val", "data.test", "backbone.w"))]
+    base = [
+        o for o in TTL if not o.startswith(("data.train", "data.val", "data.test", "backbone.w"))
+    ]
     result = ttl.train(overrides=[*base, *options], run_dir=tmp_path / "second")
     assert result.weights is not None
     assert result.weights["matched"] == result.weights["total"] > 0
@@ -254,7 +268,11 @@ def test_training_ends_when_the_rate_is_below_the_floor(tmp_path) -> None:
         (["strategy=ftl"], ConfigError, "takes no cutoff"),
         (["backbone=resnt50"], UnknownNameError, "did you mean 'resnet50'"),
         (["backbone=test_vit"], UnknownNameError, "unknown network family"),
-        (["backbone=vgg11", "data.image_size=16", "cutoff=full"], ConfigError, "the smallest data.image_size that fits is 32"),
+        (
+            ["backbone=vgg11", "data.image_size=16", "cutoff=full"],
+            ConfigError,
+            "the smallest data.image_size that fits is 32",
+        ),
         (["backbone.weights=/nowhere/x.pth"], WeightsError, "there is no file"),
         (["backbone.weights=imagnet"], UnknownNameError, "did you mean 'imagenet'"),
         (["data.train_size=0"], ConfigError, "data.train_size"),
@@ -268,7 +286,9 @@ def test_training_ends_when_the_rate_is_below_the_floor(tmp_path) -> None:
         (["data.batch_size=[1"], ConfigError, "override"),
     ],
 )
-def test_a_mistake_is_one_line_and_leaves_no_folder(overrides, error, text, tmp_path, monkeypatch) -> None:
+def test_a_mistake_is_one_line_and_leaves_no_folder(
+    overrides, error, text, tmp_path, monkeypatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     kept = [o for o in TTL if not (o.startswith("data.") and "data=npz" in overrides)]
     with pytest.raises(error, match=text) as caught:

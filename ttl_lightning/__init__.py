@@ -1,4 +1,4 @@
-"""TruncatedTL for medical images: cut a pretrained network at a well-chosen layer and finetune what is left."""
+"""TruncatedTL for medical images: cut a pretrained network and finetune what is left."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ttl_lightning.backbones.factory import create_backbone, list_backbones
+    from ttl_lightning.loading import load
     from ttl_lightning.results import RunResult
     from ttl_lightning.strategies.factory import create_model, list_strategies
     from ttl_lightning.tasks.classification import ClassificationTask
-    from ttl_lightning.train import load, train
+    from ttl_lightning.train import train
 
 __version__ = "0.1.0"
 
@@ -24,7 +25,7 @@ _HOMES = {
     "create_model": "ttl_lightning.strategies.factory",
     "list_backbones": "ttl_lightning.backbones.factory",
     "list_strategies": "ttl_lightning.strategies.factory",
-    "load": "ttl_lightning.train",
+    "load": "ttl_lightning.loading",
     "train": "ttl_lightning.train",
 }
 
@@ -42,7 +43,7 @@ __all__ = [
 
 
 class _Package(types.ModuleType):
-    """Importing the file train.py would put that module in the place of the function of the same name."""
+    """Importing train.py would put that module in the place of the function of its name."""
 
     def __setattr__(self, name: str, value: object) -> None:
         if not (name in _HOMES and isinstance(value, types.ModuleType)):
@@ -52,7 +53,7 @@ class _Package(types.ModuleType):
 sys.modules[__name__].__class__ = _Package
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - each name has its own type
     if name not in _HOMES:
         raise AttributeError(f"module 'ttl_lightning' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

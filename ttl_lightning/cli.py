@@ -18,7 +18,7 @@ USAGE, FAILED = 2, 1
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one line on stderr, and an exit status other than 0."""
+    """Run the command line; a user's mistake is one line on stderr and a status other than 0."""
     arguments = sys.argv[1:]
     try:
         config.accept_backbones(arguments)
@@ -29,7 +29,9 @@ def main() -> None:
     _hydra_main()
 
 
-@hydra.main(version_base=config.VERSION_BASE, config_path=f"pkg://{config.MODULE}", config_name=config.ROOT)
+@hydra.main(
+    version_base=config.VERSION_BASE, config_path=f"pkg://{config.MODULE}", config_name=config.ROOT
+)
 def _hydra_main(cfg: DictConfig) -> float | None:
     from ttl_lightning.train import train
 

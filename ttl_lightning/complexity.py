@@ -1,6 +1,7 @@
 """`python -m ttl_lightning.complexity`: what each cutoff costs, without data, weights or training.
 
-With `cutoff=…` one row; without, every cutoff that the strategy can take. The overrides are those of a run.
+With `cutoff=…` one row; without, every cutoff that the strategy can take. The overrides are those
+of a run.
 """
 
 from __future__ import annotations

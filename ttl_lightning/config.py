@@ -1,4 +1,4 @@
-"""The configuration: composed from `conf/`, with errors of one line. Imports no torch, so `--help` is quick."""
+"""The configuration, composed from `conf/`, with errors of one line. Imports no torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra import compose, initialize_config_module
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -32,7 +31,7 @@ BESIDE_THE_RESULT = ("resume", "name", "logger")
 
 
 def read(overrides: Sequence[str]) -> tuple[DictConfig, Path]:
-    """Compose one run's configuration outside of Hydra's own command line, in a notebook for instance.
+    """Compose one run's configuration outside of Hydra's own command line.
 
     Returns:
         The configuration, and the folder that the run goes to.
@@ -67,7 +66,7 @@ def _own_hydra() -> Iterator[None]:
 
 
 def accept_backbones(overrides: Sequence[str]) -> None:
-    """Let `backbone=NAME` stand for any timm network, though only some have a file in `conf/backbone`."""
+    """Let `backbone=NAME` stand for any timm network; only some have a file in `conf/backbone`."""
     stored = ConfigStore.instance()
     here = set(_choices("backbone"))
     for override in overrides:
@@ -132,8 +131,10 @@ def _wrong_key(override: Override, allowed: list[str]) -> ConfigError | None:
     return UnknownNameError("key", key, near or [name for name in allowed if "." not in name])
 
 
-def _keys(node: Any, prefix: str = "") -> Iterator[str]:
-    for key in node if isinstance(node, DictConfig) else ():
-        path = f"{prefix}{key}"
+def _keys(node: object, prefix: str = "") -> Iterator[str]:
+    if not isinstance(node, DictConfig):
+        return
+    for key in node:
+        path = prefix + str(key)
         yield path
         yield from _keys(node._get_node(key), f"{path}.")

@@ -19,7 +19,7 @@ STATUSES = ("running", "completed", "failed", "interrupted")
 
 @dataclass(slots=True)
 class RunResult:
-    """What one run was and what came of it. A value that cannot be computed is None, with a reason in `notes`.
+    """What one run was and what came of it. What is undefined is None, its reason in `notes`.
 
     Attributes:
         status: `running`, `completed`, `failed` or `interrupted`.
@@ -98,7 +98,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     """JSON has no NaN: what is not finite becomes null."""
     if isinstance(value, float) and not math.isfinite(value):
         return None

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import shutil
-import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,16 +14,15 @@ import pytorch_lightning as pl
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
+from pytorch_lightning.loggers import Logger
 
-import ttl_lightning
 from ttl_lightning import config
 from ttl_lightning.analysis.complexity import complexity
 from ttl_lightning.analysis.precision import Choice, choose
 from ttl_lightning.backbones.factory import pixel_statistics
-from ttl_lightning.backbones.weights import find, read
+from ttl_lightning.backbones.weights import find
 from ttl_lightning.callbacks.checkpoints import (
     AtomicCheckpointIO,
     LastCheckpoint,
@@ -36,9 +32,10 @@ from ttl_lightning.callbacks.checkpoints import (
 from ttl_lightning.callbacks.history import History, peak_memory_mb
 from ttl_lightning.callbacks.progress import progress, quiet, watched
 from ttl_lightning.data.base import ImageDataModule
-from ttl_lightning.errors import ConfigError, TTLError, WeightsError, check_choice, check_number
+from ttl_lightning.errors import ConfigError, WeightsError
+from ttl_lightning.record import already_completed, described, is_main_process, recorded
 from ttl_lightning.report import run_folder
-from ttl_lightning.results import FILE_NAME, RunResult
+from ttl_lightning.results import RunResult
 from ttl_lightning.strategies.base import TransferModel
 from ttl_lightning.strategies.factory import create_model
 from ttl_lightning.tasks.bootstrap import bootstrap_intervals
@@ -46,8 +43,6 @@ from ttl_lightning.tasks.classification import ClassificationTask
 from ttl_lightning.tasks.weights import class_weights
 
 log = logging.getLogger(__name__)
-
-RESUME = ("auto", "never")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +58,16 @@ class Parts:
 
 
 def train(
-    cfg: DictConfig | None = None, *, overrides: Sequence[str] = (), run_dir: Path | str | None = None
+    cfg: DictConfig | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    run_dir: Path | str | None = None,
 ) -> RunResult:
-    """Run one job: finetune, choose the best epoch on the validation split, report on the test split.
+    """Run one job: finetune, choose the best epoch on validation, report on test.
 
     Args:
-        cfg: the composed configuration; None composes it from the overrides, as the command line does.
+        cfg: the composed configuration; None composes it from the overrides, as the command line
+            does.
         overrides: `strategy=ttl`, `cutoff=block3`, …; beside a `cfg` only recorded.
         run_dir: the run's folder; by default the one that the configuration names.
 
@@ -76,8 +75,10 @@ def train(
         What the run's `result.json` holds.
 
     Raises:
-        TTLError: if the configuration, the data or the weights cannot be used; no folder is left behind.
-        NonFiniteLossError: if the loss became infinite or NaN; the folder keeps the best finite checkpoint.
+        TTLError: if the configuration, the data or the weights cannot be used; no folder is left
+            behind.
+        NonFiniteLossError: if the loss became infinite or NaN; the folder keeps the best finite
+            checkpoint.
     """
     if cfg is None:
         cfg, composed = config.read(overrides)
@@ -85,149 +86,26 @@ def train(
     if run_dir is None:
         raise ConfigError("train(cfg) needs run_dir=FOLDER, where its results are to lie.")
     folder = Path(run_dir)
-    result = _described(cfg, overrides)
-    if done := _already_completed(cfg, folder, result):
+    result = described(cfg, overrides)
+    if done := already_completed(cfg, folder, result):
         return done
-    with _recorded(result, folder), quiet():
+    with recorded(result, folder), quiet():
         _check(cfg)
         parts = _assemble(cfg, folder, result)
         _fit(cfg, folder, parts, result)
         _evaluate(parts, result)
-        if rank_zero_only.rank == 0:
+        if is_main_process():
             _measure(cfg, parts, result)
             ids = {split: parts.data.sample_ids(split) for split in parts.task.predictions}
             run_folder.write(folder, parts.task, ids, parts.history.rows, result)
         result.status = "completed"
-    if rank_zero_only.rank == 0:
+    if is_main_process():
         run_folder.show(folder, result)
     return result
 
 
-def load(run: str | Path) -> ClassificationTask:
-    """A finished run, ready to predict: in evaluation mode, on the CPU; needs no network and runs no code.
-
-    Args:
-        run: the run's folder, or a checkpoint in it.
-
-    Raises:
-        DataError: if there is no result beside it.
-        WeightsError: if the checkpoint cannot be read, or does not fit.
-    """
-    path = Path(run)
-    folder = path if path.is_dir() else path.parent.parent
-    checkpoint = folder / "checkpoints" / "best.ckpt" if path.is_dir() else path
-    if not checkpoint.is_file():
-        raise WeightsError(f"there is no checkpoint {checkpoint}.")
-    result = RunResult.load(folder)
-    described = result.model
-    names = described["class_names"]
-    model = create_model(
-        result.backbone,
-        result.strategy,
-        result.cutoff,
-        len(names),
-        pooling=described["pooling"],
-        in_channels=described["in_channels"],
-        image_size=described["image_size"],
-    )
-    try:
-        tensors = read(checkpoint)
-        head = {key: value for key, value in tensors.items() if key.startswith("head.")}
-        body = {f"backbone.{key}": value for key, value in tensors.items() if key not in head}
-        model.load_state_dict({**body, **head})
-    except RuntimeError as error:
-        raise WeightsError(f"{checkpoint} does not fit the model of {folder / FILE_NAME}: {error}") from error
-    return ClassificationTask(
-        model, task=described["task"], class_names=names, optimizer=torch.optim.Adam, learning_rate=1e-4
-    ).eval()
-
-
-def _described(cfg: DictConfig, overrides: Sequence[str]) -> RunResult:
-    check_choice("resume", cfg.resume, RESUME)
-    check_number("seed", cfg.seed, 0, 2**32 - 1, integer=True)
-    check_number("protocol.learning_rate", cfg.protocol.learning_rate, 1e-12)
-    check_number("trainer.max_epochs", cfg.trainer.max_epochs, 1, integer=True)
-    return RunResult(
-        name=str(cfg.name),
-        data=cfg.data.name,
-        backbone=cfg.backbone.name,
-        strategy=cfg.strategy.name,
-        cutoff=None,
-        cutoff_index=None,
-        seed=cfg.seed,
-        overrides=list(overrides),
-        config_sha256=config.fingerprint(cfg),
-        versions={
-            "ttl_lightning": ttl_lightning.__version__,
-            "torch": torch.__version__,
-            "pytorch_lightning": pl.__version__,
-            "python": sys.version.split()[0],
-        },
-    )
-
-
-def _already_completed(cfg: DictConfig, folder: Path, result: RunResult) -> RunResult | None:
-    """The result in the folder, if it is of this very configuration and whole.
-
-    Raises:
-        ConfigError: if the folder holds a run of another configuration.
-    """
-    if cfg.resume == "never" or not (folder / FILE_NAME).is_file():
-        return None
-    earlier = RunResult.load(folder)
-    if earlier.config_sha256 != result.config_sha256:
-        raise ConfigError(
-            f"{folder} holds a run of another configuration: give another hydra.run.dir, or resume=never to "
-            "replace it."
-        )
-    result.train = earlier.train
-    if earlier.status != "completed":
-        return None
-    log.info("%s is completed already; resume=never runs it again.", folder)
-    return earlier
-
-
-@contextlib.contextmanager
-def _recorded(result: RunResult, folder: Path) -> Iterator[None]:
-    """Keep `result.json` true whatever happens; a mistake found before training leaves no folder behind."""
-    started = time.perf_counter()
-    folder.mkdir(parents=True, exist_ok=True)
-    earlier_s = float(result.train.get("wall_s") or 0.0)
-    try:
-        yield
-    except InstantiationException as error:
-        cause = error.__cause__ if isinstance(error.__cause__, TTLError) else None
-        _clear(folder)
-        raise cause or ConfigError(str(error).strip().partition("\n")[0]) from error
-    except BaseException as error:
-        if isinstance(error, TTLError) and not (folder / FILE_NAME).exists():
-            _clear(folder)
-            raise
-        stopped = isinstance(error, KeyboardInterrupt | SystemExit)  # Lightning turns one into the other
-        result.status = "interrupted" if stopped else "failed"
-        result.error = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise
-    finally:
-        result.train["wall_s"] = earlier_s + time.perf_counter() - started
-        if folder.exists() and rank_zero_only.rank == 0:
-            result.save(folder)
-
-
-def _clear(folder: Path) -> None:
-    """Remove the folder of a run that never began, and those between it and here that are empty then."""
-    if (folder / FILE_NAME).exists() or rank_zero_only.rank != 0:
-        return
-    shutil.rmtree(folder, ignore_errors=True)
-    here = Path.cwd()
-    for parent in folder.absolute().parents:
-        if here not in parent.parents:
-            return
-        with contextlib.suppress(OSError):
-            parent.rmdir()
-
-
 def _check(cfg: DictConfig) -> None:
-    """Find what is wrong with the network's settings before any data are read; draws and downloads nothing."""
+    """Find what is wrong with the network's settings before any data are read."""
     with torch.device("meta"):
         _model(cfg, num_classes=2, weights=None)
     if cfg.backbone.weights is not None:
@@ -306,11 +184,15 @@ def _data(cfg: DictConfig, result: RunResult) -> ImageDataModule:
     return data
 
 
-def _describe(model: TransferModel, data: ImageDataModule, cfg: DictConfig, result: RunResult) -> None:
+def _describe(
+    model: TransferModel, data: ImageDataModule, cfg: DictConfig, result: RunResult
+) -> None:
     """Put into the result what is needed to build the model again."""
     if model.strategy.needs_cutoff:
         result.cutoff = model.cutoff
-        result.cutoff_index = model.backbone.index(model.cutoff) if model.cutoff in model.backbone.cutoffs else None
+        result.cutoff_index = (
+            model.backbone.index(model.cutoff) if model.cutoff in model.backbone.cutoffs else None
+        )
     report = model.backbone.weights_report
     result.weights = report.to_dict() if report else None
     if report is None:
@@ -327,7 +209,7 @@ def _describe(model: TransferModel, data: ImageDataModule, cfg: DictConfig, resu
 
 
 def _precision(cfg: DictConfig, model: TransferModel, result: RunResult) -> Choice:
-    """What the configuration says; `auto` measures, but a run that goes on keeps what it began with."""
+    """What the configuration says; `auto` measures, but a resumed run keeps what it began with."""
     wanted, channels_last = cfg.trainer.precision, cfg.trainer.channels_last
     kept = result.train.get("precision"), result.train.get("channels_last")
     if wanted != "auto":
@@ -346,19 +228,20 @@ def _precision(cfg: DictConfig, model: TransferModel, result: RunResult) -> Choi
     return choice
 
 
-def _logger(cfg: DictConfig, folder: Path) -> Any:
+def _logger(cfg: DictConfig, folder: Path) -> Logger | bool:
     if cfg.logger._target_ is None:
         return False
     settings = dict(cfg.logger)
     if "save_dir" in settings and settings["save_dir"] is None:
         settings["save_dir"] = str(folder)
     try:
-        return instantiate(settings, _convert_="all")
+        made: Logger = instantiate(settings, _convert_="all")
     except (ModuleNotFoundError, InstantiationException) as error:
         raise ConfigError(f"logger {cfg.logger._target_} cannot be made: {error}") from error
+    return made
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a key may hold
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
@@ -366,7 +249,7 @@ def _fit(cfg: DictConfig, folder: Path, parts: Parts, result: RunResult) -> None
     going_on = cfg.resume == "auto" and parts.last.is_file()
     if cfg.resume == "never":
         shutil.rmtree(parts.last.parent, ignore_errors=True)
-    if rank_zero_only.rank == 0:
+    if is_main_process():
         result.save(folder)
         OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
     state = _checkpoint(parts.last) if going_on else {}
@@ -392,14 +275,21 @@ def _checkpoint(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can raise anything
-        raise WeightsError(f"{path} cannot be read ({error}): remove it, or start anew with resume=never.") from error
+        raise WeightsError(
+            f"{path} cannot be read ({error}): remove it, or start anew with resume=never."
+        ) from error
     return dict(state)
 
 
 def _evaluate(parts: Parts, result: RunResult) -> None:
     """Score the best epoch's model on the validation and the test split."""
     ckpt = str(parts.best) if parts.best.is_file() else None
-    common: dict[str, Any] = {"datamodule": parts.data, "ckpt_path": ckpt, "weights_only": True, "verbose": False}
+    common: dict[str, Any] = {
+        "datamodule": parts.data,
+        "ckpt_path": ckpt,
+        "weights_only": True,
+        "verbose": False,
+    }
     parts.trainer.validate(parts.task, **common)
     parts.trainer.test(parts.task, **common)
     for split, scores in parts.task.scores.items():
@@ -415,14 +305,19 @@ def _measure(cfg: DictConfig, parts: Parts, result: RunResult) -> None:
     model = parts.task.model
     assert isinstance(model, TransferModel)
     size = (cfg.data.in_channels, cfg.data.image_size, cfg.data.image_size)
-    cost = complexity(model.to("cpu", memory_format=torch.contiguous_format), size).to_dict()
+    cost = complexity(model.to("cpu").to(memory_format=torch.contiguous_format), size).to_dict()
     if model.strategy.keeps_rest:
         cost["untruncated"] = None
         result.notes["complexity/untruncated"] = "this strategy keeps the network whole"
     else:
         try:
             whole = create_model(
-                cfg.backbone.name, "ftl", None, parts.data.num_classes, in_channels=size[0], image_size=size[1:]
+                cfg.backbone.name,
+                "ftl",
+                None,
+                parts.data.num_classes,
+                in_channels=size[0],
+                image_size=size[1:],
             )
             cost["untruncated"] = complexity(whole, size).to_dict()
         except ConfigError as error:  # images that are large enough for the cut network alone

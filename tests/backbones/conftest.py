@@ -29,7 +29,7 @@ def _source(name: str) -> nn.Module:
 
 @pytest.fixture
 def source() -> Callable[[str], nn.Module]:
-    """timm's network of a name, in evaluation mode, as if it had been trained; shared: do not change it."""
+    """timm's network of a name, as if it had been trained; tests share it and do not change it."""
     return _source
 
 

@@ -19,7 +19,7 @@ FAMILIES = [
     "resnet18",
     "resnet50",
     "resnext50_32x4d",
-    "seresnet50",
+    "seresnet18",
     pytest.param("wide_resnet50_2", marks=pytest.mark.slow),
     "densenet121",
     "efficientnet_b0",

@@ -426,6 +426,7 @@ def test_a_reachable_hub_is_downloaded_from(
     asked: list[tuple[str, str]] = []
 
     def download(repo: str, file: str, revision: str | None = None) -> str:
+        assert revision is None
         asked.append((repo, file))
         return str(path)
 

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from ttl_lightning.data.phantom_generator import LEVELS, generate
-from ttl_lightning.errors import ConfigError
 
 
 def test_an_image_depends_on_seed_and_number_only() -> None:

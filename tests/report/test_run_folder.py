@@ -11,7 +11,9 @@ from ttl_lightning.tasks.gather import Predictions
 
 def test_predictions_are_named_and_labelled() -> None:
     tables = {
-        "val": Predictions(np.array([0, 1]), np.array([[0.25, 0.75], [1.0, 0.0]]), np.array([1, 0])),
+        "val": Predictions(
+            np.array([0, 1]), np.array([[0.25, 0.75], [1.0, 0.0]]), np.array([1, 0])
+        ),
         "test": Predictions(np.array([0]), np.array([[0.5, 0.5]]), np.array([1])),
     }
     ids = {"val": ["a,b.png", "c.png"], "test": ["d.png"]}
@@ -24,7 +26,9 @@ def test_predictions_are_named_and_labelled() -> None:
 
 def test_several_labels_have_a_column_each() -> None:
     table = Predictions(np.array([0]), np.array([[0.2, 0.9]]), np.array([[0.0, np.nan]]))
-    (row,) = csv.DictReader(io.StringIO(predictions_csv({"test": table}, {"test": ["x"]}, ("a", "b"))))
+    (row,) = csv.DictReader(
+        io.StringIO(predictions_csv({"test": table}, {"test": ["x"]}, ("a", "b")))
+    )
     assert (row["label/a"], row["label/b"], row["probability/b"]) == ("0", "nan", "0.9")
 
 

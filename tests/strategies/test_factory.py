@@ -70,15 +70,14 @@ def test_a_number_of_classes_that_is_none(given: object) -> None:
         create_model(NAME, "ftl", num_classes=given)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("pooling", [True, False])
-def test_images_that_are_too_small(pooling: bool) -> None:
+def test_images_that_are_too_small() -> None:
     with pytest.raises(ConfigError) as caught:
-        create_model("densenet121", "ttl", "block4", image_size=16, pooling=pooling)
+        create_model("densenet121", "ttl", "block4", image_size=16)
     assert str(caught.value) == (
         "images of 16x16 pixels are too small for densenet121 up to block4.16; the smallest "
         "data.image_size that fits is 29."
     )
-    assert create_model("densenet121", "ttl", "block2", image_size=16, pooling=pooling)
+    assert create_model("densenet121", "ttl", "block2", image_size=16)
 
 
 def test_shape_of_the_input_and_of_the_output() -> None:

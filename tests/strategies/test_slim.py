@@ -72,7 +72,7 @@ def test_widths(name: str, cutoff: str, expected: dict[str, int]) -> None:
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "densenet121", "test_efficientnet"])
-def test_every_cutoff_runs_forward_and_backward(name: str) -> None:
+def test_cutoffs_at_all_depths_run_forward_and_backward(name: str) -> None:
     backbone = create_backbone(name)
     every = len(backbone.cutoffs) // 6 + 1
     for cutoff in backbone.cutoffs[::every]:
@@ -82,11 +82,11 @@ def test_every_cutoff_runs_forward_and_backward(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["resnet50", "resnet34", "densenet121", "efficientnet_b0"])
-def test_every_cutoff_fits_together(name: str) -> None:
+def test_cutoffs_at_all_depths_fit_together(name: str) -> None:
     backbone = on_meta(name).eval()
     x = torch.empty(1, 3, 64, 64, device="meta")
     sizes = []
-    for cutoff in backbone.cutoffs[:: 4 if name == "densenet121" else 1]:
+    for cutoff in backbone.cutoffs[:: len(backbone.cutoffs) // 5]:
         slim = slimmed(backbone, cutoff)
         assert slim(x).numel()
         sizes.append(sum(p.numel() for p in slim.parameters()))

@@ -1,4 +1,4 @@
-"""Checkpoints that a crash cannot tear, and from which a run goes on exactly as if it had not stopped."""
+"""Checkpoints that a crash cannot tear, and from which a run goes on as if it had not stopped."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ BEST, LAST = "best", "last"
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes beside the target, syncs to disk, then renames.
 
-    Lightning's own save stages in the temporary folder: from another filesystem its move is a copy, and a crash
-    in it leaves a torn file in place of the good one (Lightning issue 21253).
+    Lightning's own save stages in the temporary folder: from another filesystem its move is a copy,
+    and a crash in it leaves a torn file in place of the good one (Lightning issue 21253).
     """
 
     def save_checkpoint(
@@ -53,9 +53,9 @@ def best_checkpoint(folder: Path, monitor: str, mode: str) -> ModelCheckpoint:
 class LastCheckpoint(Callback):
     """Keeps `last.ckpt`, from which a run resumes to the same result, bit by bit on a CPU.
 
-    It is written when an epoch starts, and when training ends: at an epoch's end Lightning has not yet stepped
-    a ReduceLROnPlateau, and would not do so after resuming. Holds the state of the random number generators,
-    which Lightning's checkpoints lack.
+    It is written when an epoch starts, and when training ends: at an epoch's end Lightning has not
+    yet stepped a ReduceLROnPlateau, and would not do so after resuming. Holds the state of the
+    random number generators, which Lightning's checkpoints lack.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -86,7 +86,7 @@ class LastCheckpoint(Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Count the epoch that is about to start as not begun, or Lightning would resume in the one before."""
+        """Count the coming epoch as not begun, or Lightning would resume in the one before."""
         if self._saving and not self.finished:
             progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]
             for count in (progress["current"], progress["total"]):
@@ -103,7 +103,9 @@ class LastCheckpoint(Callback):
 
 def is_finished(checkpoint: dict[str, Any]) -> bool:
     """Whether training had ended when this `last.ckpt` was written."""
-    return bool(checkpoint.get("callbacks", {}).get(LastCheckpoint.__qualname__, {}).get("finished"))
+    return bool(
+        checkpoint.get("callbacks", {}).get(LastCheckpoint.__qualname__, {}).get("finished")
+    )
 
 
 def _random_state() -> dict[str, Any]:

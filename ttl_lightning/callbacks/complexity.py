@@ -26,4 +26,6 @@ class ComplexityCallback(Callback):
         self.result = complexity(pl_module, self.input_size, latency=False)
         if trainer.logger is not None:
             counts = {"params": self.result.params, "macs": self.result.macs}
-            trainer.logger.log_metrics({f"complexity/{k}": float(v) for k, v in counts.items()}, step=0)
+            trainer.logger.log_metrics(
+                {f"complexity/{k}": float(v) for k, v in counts.items()}, step=0
+            )

@@ -20,7 +20,8 @@ Row = dict[str, float]
 class History(Checkpoint):
     """Collects each epoch's metrics, learning rates and time; writes them as a table.
 
-    Lightning calls what derives from its `Checkpoint` after the task's own hook, which logs `train/loss`.
+    Lightning calls what derives from its `Checkpoint` after the task's own hook, which logs
+    `train/loss`.
 
     Attributes:
         rows: one dict an epoch: `epoch`, `step`, `lr-<group>`, `seconds`, and every logged metric.
@@ -30,30 +31,36 @@ class History(Checkpoint):
         self.path = path
         self.rows: list[Row] = []
         self.images = 0
-        self._start = 0.0
+        self._start = self._seconds = 0.0
+        self._rates: Row = {}
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Note the time."""
+        """Note the time, and the rates that the epoch starts with."""
         self._start, self.images = time.perf_counter(), 0
+        groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
+        self._rates = {f"lr-{group['name']}": float(group["lr"]) for group in groups}
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
     ) -> None:
-        """Count the images."""
+        """Count the images, and the time of training alone."""
         self.images += len(batch["label"])
-
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take the time of training alone."""
-        if not trainer.sanity_checking and trainer.training:
-            self._seconds = time.perf_counter() - self._start
+        self._seconds = time.perf_counter() - self._start
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the epoch's row and write the table."""
-        rates = {f"lr-{g['name']}": float(g["lr"]) for opt in trainer.optimizers for g in opt.param_groups}
         values = {key: float(value) for key, value in trainer.callback_metrics.items()}
-        seconds = getattr(self, "_seconds", time.perf_counter() - self._start)
-        row = {"epoch": trainer.current_epoch, "step": trainer.global_step, "seconds": seconds}
-        self.rows.append({**row, "images": self.images, **rates, **values})
+        row = {
+            "epoch": trainer.current_epoch,
+            "step": trainer.global_step,
+            "seconds": self._seconds,
+        }
+        self.rows.append({**row, "images": self.images, **self._rates, **values})
         if trainer.is_global_zero:
             self.write()
 
@@ -67,7 +74,7 @@ class History(Checkpoint):
         write_atomically(self.path, text.getvalue().encode())
 
     def images_per_s(self) -> float | None:
-        """Training images a second of this process, over all epochs but the first, if there are others."""
+        """Training images a second of this process, over all epochs but the first of several."""
         rows = self.rows[1:] or self.rows
         seconds = sum(row["seconds"] for row in rows)
         return sum(row["images"] for row in rows) / seconds if seconds else None
@@ -82,7 +89,7 @@ class History(Checkpoint):
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """Peak of this process so far, in MB: of the GPU's memory if it trains there, else resident memory."""
+    """Peak of this process so far, in MB: GPU memory if it trains there, else resident memory."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
     import resource

@@ -62,6 +62,6 @@ class ImageDataset(Dataset[Batch]):
         return {"image": self._transform(images, keys), "label": self._labels[ids], "id": ids}
 
 
-def as_it_is(batch: Any) -> Any:  # noqa: ANN401 - torch hands on what __getitems__ returned
+def as_it_is(batch: Any) -> Any:
     """Collate function for batches that are ready."""
     return batch

@@ -52,7 +52,7 @@ def write(
 def predictions_csv(
     predictions: Mapping[str, Predictions], ids: Mapping[str, Sequence[str]], names: Sequence[str]
 ) -> str:
-    """A table with the columns id, split, label (one a class if there may be several), one probability a class."""
+    """Columns: id, split, label (one a class if there may be several), one probability a class."""
     several = any(table.labels.ndim > 1 for table in predictions.values())
     labels = [f"label/{name}" for name in names] if several else ["label"]
     text = io.StringIO(newline="")
@@ -66,11 +66,16 @@ def predictions_csv(
 
 
 def show(folder: Path, result: RunResult, console: Console | None = None) -> None:
-    """Print one table: the metrics, the cost beside the untruncated network's, and where the files are."""
+    """Print one table: metrics, the cost beside the untruncated network's, where the files are."""
     at = f" cutoff={result.cutoff} ({result.cutoff_index})" if result.cutoff else ""
     title = f"{result.data} · {result.backbone} · {result.strategy}{at} · seed {result.seed}"
     table = Table()
-    for column, side in (("", "left"), ("validation", "right"), ("test", "right"), ("95 % interval", "right")):
+    for column, side in (
+        ("", "left"),
+        ("validation", "right"),
+        ("test", "right"),
+        ("95 % interval", "right"),
+    ):
         table.add_column(column, justify=side)  # type: ignore[arg-type]
     for key in SHOWN:
         span = result.intervals.get(f"test/{key}")
@@ -90,7 +95,9 @@ def show(folder: Path, result: RunResult, console: Console | None = None) -> Non
     console = console or Console(width=max(80, Console().width))
     console.print(title, style="bold", highlight=False)
     console.print(table)
-    console.print(f"{result.train['wall_s']:.1f} s; results in {folder}", soft_wrap=True, highlight=False)
+    console.print(
+        f"{result.train['wall_s']:.1f} s; results in {folder}", soft_wrap=True, highlight=False
+    )
 
 
 def _costs(cost: Mapping[str, Any]) -> dict[str, tuple[float, str]]:
@@ -101,7 +108,9 @@ def _costs(cost: Mapping[str, Any]) -> dict[str, tuple[float, str]]:
         "MACs": (cost["macs"] / 1e9, "{:.4f} G"),
     }
     latencies = cost["latency_ms"].items()
-    return table | {f"latency, {device}": (time["median"], "{:.2f} ms") for device, time in latencies}
+    return table | {
+        f"latency, {device}": (time["median"], "{:.2f} ms") for device, time in latencies
+    }
 
 
 def _number(value: float | None) -> str:

@@ -15,7 +15,13 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from ttl_lightning.errors import ConfigError, DataError, NonFiniteLossError, check_choice, check_number
+from ttl_lightning.errors import (
+    ConfigError,
+    DataError,
+    NonFiniteLossError,
+    check_choice,
+    check_number,
+)
 from ttl_lightning.tasks.gather import Predictions, gather
 from ttl_lightning.tasks.metrics import CLASSES_SCORED, TASKS, Scores, metric_keys, score
 from ttl_lightning.tasks.schedules import create_scheduler

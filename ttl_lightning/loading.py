@@ -1,0 +1,58 @@
+"""`load(run)`: a finished run's model, ready to predict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ttl_lightning.backbones.weights import read
+from ttl_lightning.errors import WeightsError
+from ttl_lightning.results import FILE_NAME, RunResult
+from ttl_lightning.strategies.factory import create_model
+from ttl_lightning.tasks.classification import ClassificationTask
+
+
+def load(run: str | Path) -> ClassificationTask:
+    """A finished run, ready to predict, in evaluation mode on the CPU; runs no stored code.
+
+    Args:
+        run: the run's folder, or a checkpoint in it.
+
+    Raises:
+        DataError: if there is no result beside it.
+        WeightsError: if the checkpoint cannot be read, or does not fit.
+    """
+    path = Path(run)
+    folder = path if path.is_dir() else path.parent.parent
+    checkpoint = folder / "checkpoints" / "best.ckpt" if path.is_dir() else path
+    if not checkpoint.is_file():
+        raise WeightsError(f"there is no checkpoint {checkpoint}.")
+    result = RunResult.load(folder)
+    described = result.model
+    names = described["class_names"]
+    model = create_model(
+        result.backbone,
+        result.strategy,
+        result.cutoff,
+        len(names),
+        pooling=described["pooling"],
+        in_channels=described["in_channels"],
+        image_size=described["image_size"],
+    )
+    try:
+        tensors = read(checkpoint)
+        head = {key: value for key, value in tensors.items() if key.startswith("head.")}
+        body = {f"backbone.{key}": value for key, value in tensors.items() if key not in head}
+        model.load_state_dict({**body, **head})
+    except RuntimeError as error:
+        raise WeightsError(
+            f"{checkpoint} does not fit the model of {folder / FILE_NAME}: {error}"
+        ) from error
+    return ClassificationTask(
+        model,
+        task=described["task"],
+        class_names=names,
+        optimizer=torch.optim.Adam,
+        learning_rate=1e-4,
+    ).eval()

@@ -1,0 +1,122 @@
+"""A run's folder over its life: begun, completed, failed, or removed since the run never began."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from hydra.errors import InstantiationException
+from lightning_fabric.utilities.rank_zero import rank_zero_only
+from omegaconf import DictConfig
+
+import ttl_lightning
+from ttl_lightning import config
+from ttl_lightning.errors import ConfigError, TTLError, check_choice, check_number
+from ttl_lightning.results import FILE_NAME, RunResult
+
+log = logging.getLogger(__name__)
+
+RESUME = ("auto", "never")
+
+
+def is_main_process() -> bool:
+    """Whether this process writes the results: the only one, or rank 0 of several."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def described(cfg: DictConfig, overrides: Sequence[str]) -> RunResult:
+    """The result of a run that is about to begin.
+
+    Raises:
+        ConfigError: if a number that every run needs is out of range.
+    """
+    check_choice("resume", cfg.resume, RESUME)
+    check_number("seed", cfg.seed, 0, 2**32 - 1, integer=True)
+    check_number("protocol.learning_rate", cfg.protocol.learning_rate, 1e-12)
+    check_number("trainer.max_epochs", cfg.trainer.max_epochs, 1, integer=True)
+    return RunResult(
+        name=str(cfg.name),
+        data=cfg.data.name,
+        backbone=cfg.backbone.name,
+        strategy=cfg.strategy.name,
+        cutoff=None,
+        cutoff_index=None,
+        seed=cfg.seed,
+        overrides=list(overrides),
+        config_sha256=config.fingerprint(cfg),
+        versions={
+            "ttl_lightning": ttl_lightning.__version__,
+            "torch": torch.__version__,
+            "pytorch_lightning": version("pytorch_lightning"),
+            "python": sys.version.split()[0],
+        },
+    )
+
+
+def already_completed(cfg: DictConfig, folder: Path, result: RunResult) -> RunResult | None:
+    """The result in the folder, if it is of this very configuration and whole.
+
+    Raises:
+        ConfigError: if the folder holds a run of another configuration.
+    """
+    if cfg.resume == "never" or not (folder / FILE_NAME).is_file():
+        return None
+    earlier = RunResult.load(folder)
+    if earlier.config_sha256 != result.config_sha256:
+        raise ConfigError(
+            f"{folder} holds a run of another configuration: give another hydra.run.dir, or "
+            "resume=never to replace it."
+        )
+    result.train = earlier.train
+    if earlier.status != "completed":
+        return None
+    log.info("%s is completed already; resume=never runs it again.", folder)
+    return earlier
+
+
+@contextlib.contextmanager
+def recorded(result: RunResult, folder: Path) -> Iterator[None]:
+    """Keep `result.json` true whatever happens; a run that never began leaves no folder behind."""
+    started = time.perf_counter()
+    folder.mkdir(parents=True, exist_ok=True)
+    earlier_s = float(result.train.get("wall_s") or 0.0)
+    try:
+        yield
+    except InstantiationException as error:
+        cause = error.__cause__ if isinstance(error.__cause__, TTLError) else None
+        clear(folder)
+        raise cause or ConfigError(str(error).strip().partition("\n")[0]) from error
+    except BaseException as error:
+        if isinstance(error, TTLError) and not (folder / FILE_NAME).exists():
+            clear(folder)
+            raise
+        stopped = isinstance(
+            error, KeyboardInterrupt | SystemExit
+        )  # Lightning turns one into the other
+        result.status = "interrupted" if stopped else "failed"
+        result.error = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise
+    finally:
+        result.train["wall_s"] = earlier_s + time.perf_counter() - started
+        if folder.exists() and is_main_process():
+            result.save(folder)
+
+
+def clear(folder: Path) -> None:
+    """Remove the folder of a run that never began, and those up to here that are empty then."""
+    if (folder / FILE_NAME).exists() or not is_main_process():
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    here = Path.cwd()
+    for parent in folder.absolute().parents:
+        if here not in parent.parents:
+            return
+        with contextlib.suppress(OSError):
+            parent.rmdir()
