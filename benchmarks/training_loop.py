@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import csv
 import io
 import json
 import os
@@ -24,7 +25,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest import mock
 
+import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
 from torch import nn
@@ -34,6 +37,7 @@ import ttl_lightning as ttl
 from ttl_lightning import config
 from ttl_lightning.analysis.precision import Choice, choose, to_channels_last
 from ttl_lightning.backbones.factory import pixel_statistics
+from ttl_lightning.callbacks.history import History
 from ttl_lightning.train import train
 
 Row = dict[str, Any]
@@ -50,6 +54,7 @@ LOOP_SETTINGS = (
     "data=phantom",
     "data.image_size=64",
     "data.batch_size=64",
+    "data.train_size=1920",
     "data.val_size=64",
     "data.test_size=64",
     "trainer.accelerator=cpu",
@@ -58,7 +63,7 @@ LOOP_SETTINGS = (
 NETWORKS = ("resnet50", "resnet18", "efficientnet_lite0")
 SHAPES = ((16, 3, 224, 224), (64, 3, 64, 64))
 MEMORY_SETTINGS = (
-    *LOOP_SETTINGS,
+    *(setting for setting in LOOP_SETTINGS if "train_size" not in setting),
     "backbone=resnet50",
     "strategy=ttl",
     "data.train_size=128",
@@ -80,8 +85,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer repetitions; a few minutes")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
+    parser.add_argument("--threads", type=int, help="1 is the steadiest where others compute too")
     arguments = parser.parse_args()
-    pairs = 2 if arguments.quick else 7
+    if arguments.threads:
+        os.environ["OMP_NUM_THREADS"] = str(arguments.threads)  # of the processes started below
+        torch.set_num_threads(arguments.threads)
+    pairs = 3 if arguments.quick else 7
     cutoffs = (
         ("block1", "block4")
         if arguments.quick
@@ -117,58 +126,59 @@ def machine() -> Row:
 
 
 def loop(name: str, overrides: Sequence[str], pairs: int) -> Row:
-    """Images a second of `ttl.train` and of a bare loop, in the epochs after the first."""
-    settings = [*LOOP_SETTINGS, *overrides, "data.train_size=1920", "trainer.max_epochs=3"]
-    bare = bare_loop(settings)
-    ours, theirs = [], []
-    for _ in range(pairs):
-        ours.append(ttl_images_per_s(settings))
-        theirs.append(bare())
+    """Images a second of `ttl.train`, by its own count, and of a bare loop, epoch by epoch."""
+    settings = [*LOOP_SETTINGS, *overrides, f"trainer.max_epochs={pairs + 1}"]
+    theirs: list[float] = []
+    bare_epoch = bare_loop(settings)
+
+    class TakingTurns(History):
+        def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            theirs.append(bare_epoch())
+            super().on_train_epoch_start(trainer, pl_module)
+
+    with (
+        mock.patch("ttl_lightning.train.History", TakingTurns),
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
+        train(overrides=settings, run_dir=Path(folder) / "run")
+        with (Path(folder) / "run" / "metrics.csv").open() as file:
+            rows = list(csv.DictReader(file))
+    ours = [float(row["images"]) / float(row["seconds"]) for row in rows]
     return {
         "model": name,
-        "ttl images/s": round(median(ours)),
-        "bare images/s": round(median(theirs)),
-        "ratio": ratio(ours, theirs),
+        "ttl images/s": round(median(ours[1:])),  # the first epoch warms up
+        "bare images/s": round(median(theirs[1:])),
+        "ratio": ratio(ours[1:], theirs[1:]),
     }
 
 
-def ttl_images_per_s(settings: Sequence[str]) -> float:
-    """One run, by the run's own count."""
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        result = train(overrides=settings, run_dir=Path(folder) / "run")
-    return float(result.train["images_per_s"])
-
-
 def bare_loop(settings: Sequence[str]) -> Callable[[], float]:
-    """What one would write by hand over the same loader."""
+    """What one would write by hand over the same loader: trains an epoch, returns images a second."""
     cfg, _ = config.read(settings)
     mean, std = pixel_statistics(cfg.backbone.name, cfg.data.in_channels)
     augment = instantiate(cfg.protocol.augment, _convert_="all")
     make = instantiate(cfg.data, _partial_=True, _convert_="all")
     data = make(seed=cfg.seed, augment=augment, mean=mean, std=std)
     data.setup("fit")
+    model = ttl.create_model(
+        cfg.backbone.name, cfg.strategy.name, cfg.cutoff, data.num_classes, image_size=64
+    ).train()
+    optimizer = instantiate(cfg.protocol.optimizer)(
+        model.parameters(), lr=cfg.protocol.learning_rate
+    )
+    loader = data.train_dataloader()
 
-    def run() -> float:
-        model = ttl.create_model(
-            cfg.backbone.name, cfg.strategy.name, cfg.cutoff, data.num_classes
-        ).train()
-        optimizer = instantiate(cfg.protocol.optimizer)(
-            model.parameters(), lr=cfg.protocol.learning_rate
-        )
-        loader, images = data.train_dataloader(), 0
-        for epoch in range(cfg.trainer.max_epochs):
-            loader.sampler.set_epoch(epoch)
-            if epoch == 1:
-                start = time.perf_counter()
-            for batch in loader:
-                loss = F.cross_entropy(model(batch["image"]), batch["label"])
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                images += len(batch["label"]) * (epoch > 0)
-        return images / (time.perf_counter() - start)
+    def epoch() -> float:
+        start = time.perf_counter()
+        for batch in loader:
+            loss = F.cross_entropy(model(batch["image"]), batch["label"])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return len(loader.sampler) / (time.perf_counter() - start)
 
-    return run
+    return epoch
 
 
 def precision(name: str, shape: tuple[int, ...], pairs: int) -> Row:

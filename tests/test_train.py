@@ -295,3 +295,34 @@ def test_a_mistake_is_one_line_and_leaves_no_folder(
         ttl.train(overrides=[*kept, *overrides])
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_logger_is_added_to_the_history(tmp_path) -> None:
+    pytest.importorskip("tensorboard")
+    run(tmp_path / "run", "logger=tensorboard")
+    assert list((tmp_path / "run" / "tensorboard").glob("events.out.tfevents.*"))
+    assert (tmp_path / "run" / "metrics.csv").is_file()
+
+
+def test_a_logger_that_is_not_installed_is_named(tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(importlib.sys.modules, "wandb", None)
+    with pytest.raises(ConfigError, match="WandbLogger"):
+        run(tmp_path / "run", "logger=wandb")
+    assert not (tmp_path / "run").exists()
+
+
+def test_measured_precision_is_recorded_and_kept(tmp_path, monkeypatch) -> None:
+    options = ("trainer.precision=auto",)
+    first = run(tmp_path / "run", *options)
+    assert first.train["precision"] in ("32-true", "bf16-mixed")
+    first.status, first.train["precision"] = "failed", "bf16-mixed"
+    first.save(tmp_path / "run")
+    monkeypatch.setattr(module, "choose", None)  # to measure again would fail
+    again = run(tmp_path / "run", *options)
+    assert again.train["precision"] == "bf16-mixed"
+
+
+def test_images_that_only_the_cut_network_can_take(tmp_path) -> None:
+    result = run(tmp_path / "run", "backbone=vgg11", "backbone.weights=null", "data.image_size=16")
+    assert result.complexity["untruncated"] is None
+    assert "too small" in result.notes["complexity/untruncated"]

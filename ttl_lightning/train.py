@@ -6,7 +6,7 @@ import logging
 import math
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from pytorch_lightning.loggers import Logger
 
 from ttl_lightning import config
 from ttl_lightning.analysis.complexity import complexity
-from ttl_lightning.analysis.precision import Choice, choose
+from ttl_lightning.analysis.precision import Choice, choose, to_channels_last
 from ttl_lightning.backbones.factory import pixel_statistics
 from ttl_lightning.backbones.weights import find
 from ttl_lightning.callbacks.checkpoints import (
@@ -145,7 +145,7 @@ def _assemble(cfg: DictConfig, folder: Path, result: RunResult) -> Parts:
     )
     choice = _precision(cfg, model, result)
     if choice.channels_last:
-        model.to(memory_format=torch.channels_last)
+        to_channels_last(model)
     checkpoints = folder / "checkpoints"
     best = best_checkpoint(checkpoints, cfg.protocol.monitor, cfg.protocol.monitor_mode)
     last = LastCheckpoint(checkpoints)
@@ -213,17 +213,18 @@ def _precision(cfg: DictConfig, model: TransferModel, result: RunResult) -> Choi
     wanted, channels_last = cfg.trainer.precision, cfg.trainer.channels_last
     kept = result.train.get("precision"), result.train.get("channels_last")
     if wanted != "auto":
-        choice = Choice(wanted, channels_last=bool(channels_last), timings_ms={})
+        choice = Choice(wanted, channels_last=bool(channels_last))
     elif kept[0] is not None:
-        choice = Choice(str(kept[0]), channels_last=bool(kept[1]), timings_ms={})
+        choice = Choice(str(kept[0]), channels_last=bool(kept[1]))
     else:
         gpu = cfg.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
         size = cfg.data.image_size
         shape = (cfg.data.batch_size, cfg.data.in_channels, size, size)
-        choice = choose(model, shape, torch.device("cuda" if gpu else "cpu"))
-    if channels_last is not None:
-        choice = replace(choice, channels_last=bool(channels_last))
+        device = torch.device("cuda" if gpu else "cpu")
+        choice = choose(model, shape, device, channels_last=channels_last)
     result.train |= {"precision": choice.precision, "channels_last": choice.channels_last}
+    if choice.timings_ms:
+        result.train["precision_timings_ms"] = choice.timings_ms
     log.info("precision: %s%s", choice.precision, ", channels last" if choice.channels_last else "")
     return choice
 

@@ -69,8 +69,8 @@ class Case:
     def unit(self) -> str:
         return self.source.resolve(self.cutoff or "full")
 
-    def new(self, in_channels: int = 3) -> TransferModel:
-        plan, source = STRATEGIES[self.strategy], _backbone(self.network, in_channels)
+    def new(self) -> TransferModel:
+        plan, source = STRATEGIES[self.strategy], _backbone(self.network, 3)
         torch.manual_seed(7)
         split = plan.split(source, self.unit)
         head = Head(split.output_shape((SIZE, SIZE)), CLASSES, pooling=True)
@@ -325,14 +325,26 @@ def test_a_flattened_head(case: Case) -> None:
     assert head.fc.in_features == feature[0].numel()
 
 
-def test_one_channel(case: Case) -> None:
-    model = case.new(in_channels=1)
-    assert model(images(2, channels=1)).shape == (2, CLASSES)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_one_channel(network: str, strategy: str) -> None:
+    source = _backbone(network, 1)
+    at = NETWORKS[network][1] if STRATEGIES[strategy].needs_cutoff else "full"
+    split = STRATEGIES[strategy].split(source, source.resolve(at))
+    width = split.output_shape((SIZE, SIZE))[0]
+    assert split(images(2, channels=1)).shape[:2] == (2, width)
 
 
-def test_the_same_seed_gives_the_same_model(case: Case) -> None:
-    again = case.new().state_dict()
-    assert all(torch.equal(value, again[key]) for key, value in case.before.items())
+@pytest.mark.parametrize("network", NETWORKS)
+def test_the_same_seed_draws_the_same_weights(network: str) -> None:
+    source = _backbone(network, 3)
+    drawn = []
+    for seed in (7, 7, 8):
+        torch.manual_seed(seed)
+        split = STRATEGIES["tf"].split(source, source.resolve(NETWORKS[network][1]))
+        drawn.append(split.state_dict())
+    assert all(torch.equal(value, drawn[1][key]) for key, value in drawn[0].items())
+    assert not all(torch.equal(value, drawn[2][key]) for key, value in drawn[0].items())
 
 
 def test_saved_and_loaded(case: Case) -> None:

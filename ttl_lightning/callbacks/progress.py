@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 # True, and no news to a person who started a run.
 BESIDE_THE_POINT = (
     ".*does not have many workers.*",
+    "Found .* module.* in eval mode at the start of training.*",
     "Checkpoint directory .* exists and is not empty.*",
     ".*isinstance\\(treespec, LeafSpec\\).*",
     ".*torch.jit.* is deprecated.*",

@@ -86,8 +86,9 @@ def slimmed(backbone: Backbone, cutoff: str) -> Backbone:
 
 
 def _width_after(backbone: Backbone, cutoff: str) -> int:
+    kept = backbone.truncated(cutoff)
     for size in (32, 64, 128, 256):
-        shape = backbone.truncated(cutoff).try_shape((size, size))
+        shape = kept.try_shape((size, size))
         if shape:
             return shape[0]
     raise ConfigError(f"no image of up to 256 pixels passes {backbone.name} up to {cutoff}.")
