@@ -154,7 +154,7 @@ def loop(name: str, overrides: Sequence[str], pairs: int) -> Row:
 
 
 def bare_loop(settings: Sequence[str]) -> Callable[[], float]:
-    """What one would write by hand over the same loader: trains an epoch, returns images a second."""
+    """What one would write by hand: trains an epoch over the same data, returns images a second."""
     cfg, _ = config.read(settings)
     mean, std = pixel_statistics(cfg.backbone.name, cfg.data.in_channels)
     augment = instantiate(cfg.protocol.augment, _convert_="all")

@@ -101,6 +101,7 @@ def test_ddp_scores_every_sample_once(tmp_path) -> None:
         (["strategy=ttl"], "needs a cutoff"),
         (["strategy=ffe", "cutoff=block1"], "takes no cutoff"),
         (["strategy=ttl", "cutoff=blok1"], "did you mean 'block1'"),
+        (["strategy=ftl", "seed=-1"], "seed must be an integer"),
         (["data.image_sise=3"], "did you mean 'data.image_size'"),
     ],
 )

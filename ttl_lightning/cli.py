@@ -33,6 +33,7 @@ def main() -> None:
     version_base=config.VERSION_BASE, config_path=f"pkg://{config.MODULE}", config_name=config.ROOT
 )
 def _hydra_main(cfg: DictConfig) -> float | None:
+    from ttl_lightning.record import clear
     from ttl_lightning.train import train
 
     settings = HydraConfig.get()
@@ -42,6 +43,7 @@ def _hydra_main(cfg: DictConfig) -> float | None:
     except TTLError as error:
         if settings.mode == RunMode.MULTIRUN:  # the other jobs are to run
             raise
+        clear(folder)  # Hydra made it before anything was checked
         _exit(error)
     return result.metrics.get(cfg.protocol.monitor)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -19,10 +19,10 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger
 
 from ttl_lightning import config
-from ttl_lightning.analysis.complexity import complexity
+from ttl_lightning.analysis.complexity import complexity, measure_latency
 from ttl_lightning.analysis.precision import Choice, choose, to_channels_last
 from ttl_lightning.backbones.factory import pixel_statistics
-from ttl_lightning.backbones.weights import find
+from ttl_lightning.backbones.weights import find, load_plain
 from ttl_lightning.callbacks.checkpoints import (
     AtomicCheckpointIO,
     LastCheckpoint,
@@ -32,7 +32,7 @@ from ttl_lightning.callbacks.checkpoints import (
 from ttl_lightning.callbacks.history import History, peak_memory_mb
 from ttl_lightning.callbacks.progress import progress, quiet, watched
 from ttl_lightning.data.base import ImageDataModule
-from ttl_lightning.errors import ConfigError, WeightsError
+from ttl_lightning.errors import ConfigError
 from ttl_lightning.record import already_completed, described, is_main_process, recorded
 from ttl_lightning.report import run_folder
 from ttl_lightning.results import RunResult
@@ -253,7 +253,7 @@ def _fit(cfg: DictConfig, folder: Path, parts: Parts, result: RunResult) -> None
     if is_main_process():
         result.save(folder)
         OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
-    state = _checkpoint(parts.last) if going_on else {}
+    state = cast(dict[str, Any], load_plain(parts.last)) if going_on else {}
     if is_finished(state):
         parts.history.load_state_dict(state["callbacks"]["History"])
     else:
@@ -270,16 +270,6 @@ def _fit(cfg: DictConfig, folder: Path, parts: Parts, result: RunResult) -> None
         "images_per_s": parts.history.images_per_s(),
         "peak_memory_mb": peak_memory_mb(parts.trainer.strategy.root_device),
     }
-
-
-def _checkpoint(path: Path) -> dict[str, Any]:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can raise anything
-        raise WeightsError(
-            f"{path} cannot be read ({error}): remove it, or start anew with resume=never."
-        ) from error
-    return dict(state)
 
 
 def _evaluate(parts: Parts, result: RunResult) -> None:
@@ -302,26 +292,27 @@ def _evaluate(parts: Parts, result: RunResult) -> None:
 
 
 def _measure(cfg: DictConfig, parts: Parts, result: RunResult) -> None:
-    """Cost of the model beside that of the untruncated network."""
-    model = parts.task.model
-    assert isinstance(model, TransferModel)
+    """Cost of the model beside that of the untruncated network, on the CPU and where it trained."""
+    model = cast(TransferModel, parts.task.model)
     size = (cfg.data.in_channels, cfg.data.image_size, cfg.data.image_size)
-    cost = complexity(model.to("cpu").to(memory_format=torch.contiguous_format), size).to_dict()
+    devices = dict.fromkeys(("cpu", parts.trainer.strategy.root_device.type))
+    result.complexity = {**_cost(model, size, devices), "untruncated": None}
     if model.strategy.keeps_rest:
-        cost["untruncated"] = None
         result.notes["complexity/untruncated"] = "this strategy keeps the network whole"
-    else:
-        try:
-            whole = create_model(
-                cfg.backbone.name,
-                "ftl",
-                None,
-                parts.data.num_classes,
-                in_channels=size[0],
-                image_size=size[1:],
-            )
-            cost["untruncated"] = complexity(whole, size).to_dict()
-        except ConfigError as error:  # images that are large enough for the cut network alone
-            cost["untruncated"] = None
-            result.notes["complexity/untruncated"] = str(error)
-    result.complexity = cost
+        return
+    classes = parts.data.num_classes
+    try:
+        whole = create_model(
+            cfg.backbone.name, "ftl", None, classes, in_channels=size[0], image_size=size[1:]
+        )
+    except ConfigError as error:  # images that are large enough for the cut network alone
+        result.notes["complexity/untruncated"] = str(error)
+        return
+    result.complexity["untruncated"] = _cost(whole, size, devices)
+
+
+def _cost(model: TransferModel, size: Sequence[int], devices: Iterable[str]) -> dict[str, Any]:
+    model.to("cpu").to(memory_format=torch.contiguous_format)
+    cost = complexity(model, size, latency=False).to_dict()
+    times = {device: asdict(measure_latency(model.to(device), size)) for device in devices}
+    return {**cost, "latency_ms": times}

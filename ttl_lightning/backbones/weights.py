@@ -6,7 +6,9 @@ import contextlib
 import hashlib
 import logging
 import pickle
+import queue
 import re
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Mapping
@@ -25,7 +27,7 @@ HEADS = ("head", "fc", "classifier", "last_linear")
 # what DataParallel, a LightningModule and a TransferModel prepend
 WRAPPERS = ("module.", "model.", "backbone.")
 NESTED = ("state_dict", "model_state", "model")
-HUB_TIMEOUT_S = 3.0
+HUB_TIMEOUT_S = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +98,14 @@ def _from_hub(name: str) -> Path:
             return Path(cached)
     reason = "the offline switch is set" if huggingface_hub.is_offline_mode() else _unreachable()
     if reason is None:
-        for file in files:
-            with contextlib.suppress(huggingface_hub.errors.EntryNotFoundError):
-                return Path(huggingface_hub.hf_hub_download(repo, file, revision=revision or None))
-        reason = f"the hub's {repo} holds neither of {', '.join(files)}"
+        try:
+            for file in files:
+                with contextlib.suppress(huggingface_hub.errors.EntryNotFoundError):
+                    fetched = huggingface_hub.hf_hub_download(repo, file, revision=revision or None)
+                    return Path(fetched)
+            reason = f"the hub's {repo} holds neither of {', '.join(files)}"
+        except Exception as error:  # noqa: BLE001 - a download can fail in as many ways as networks
+            reason = f"the download failed ({_cause(error)})"
     raise WeightsError(
         f"no ImageNet weights for {name}: not in the local cache and {reason}. Three ways out: run "
         "once with a network, or give backbone.weights=FILE (.pth or .safetensors), or take what "
@@ -109,6 +115,16 @@ def _from_hub(name: str) -> Path:
 
 def _unreachable() -> str | None:
     """Why the hub cannot be reached, or None; asked once, since its client retries for long."""
+    answers: queue.Queue[str | None] = queue.Queue()
+    # In a thread, since the limit of urlopen does not bound the look-up of a name.
+    threading.Thread(target=lambda: answers.put(_ask_hub()), daemon=True).start()
+    try:
+        return answers.get(timeout=HUB_TIMEOUT_S)
+    except queue.Empty:
+        return f"the hub gave no answer in {HUB_TIMEOUT_S:g} s"
+
+
+def _ask_hub() -> str | None:
     from huggingface_hub.constants import ENDPOINT
 
     try:
@@ -120,8 +136,8 @@ def _unreachable() -> str | None:
         return f"the hub cannot be reached ({error})"
 
 
-def read(path: Path) -> dict[str, Tensor]:
-    """The named tensors of a `.safetensors`, `.pth` or checkpoint file, without wrappers' prefixes.
+def load_plain(path: Path) -> object:
+    """What a `.safetensors`, `.pth` or checkpoint file holds; runs no code that it may hold.
 
     Raises:
         WeightsError: if the file is damaged, or holds anything but plain tensors and values.
@@ -130,13 +146,21 @@ def read(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            content: object = load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can raise anything
         raise WeightsError(
             f"weights {path} cannot be read as plain tensors: {_cause(error)}"
         ) from error
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """The named tensors of a file of weights, without wrappers' prefixes.
+
+    Raises:
+        WeightsError: if the file cannot be read, or holds no tensors by name.
+    """
+    content = load_plain(path)
     for key in NESTED:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
