@@ -1,0 +1,56 @@
+"""Images a second of the phantom generator and of the training loader, on one thread.
+
+    python benchmarks/data.py
+
+The best of several rounds, in the thread's own processor time: other work only slows it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from ttl_lightning.data.phantom import PhantomDataModule
+from ttl_lightning.data.phantom_generator import LEVELS, generate
+
+ROUNDS, IMAGES, PIXELS = 8, 512, 64
+
+
+def main() -> None:
+    """Measure and print."""
+    torch.set_num_threads(1)
+    rows = [
+        (
+            f"phantoms, {level}",
+            best(lambda level=level: len(generate(IMAGES, PIXELS, level).labels)),
+        )
+        for level in LEVELS
+    ]
+    data = PhantomDataModule(train_size=IMAGES, val_size=64, test_size=64, image_size=PIXELS)
+    data.setup()
+    rows.append(("training loader, augmented", best(lambda: count(data.train_dataloader()))))
+    rows.append(("validation loader", best(lambda: count(data.val_dataloader()))))
+    print(f"| {PIXELS} pixels, one thread | images/s |\n|---|---|")
+    for name, speed in rows:
+        print(f"| {name} | {speed:,.0f} |")
+
+
+def count(loader: torch.utils.data.DataLoader[dict[str, torch.Tensor]]) -> int:
+    """Read all of a loader's images."""
+    return sum(len(batch["id"]) for batch in loader)
+
+
+def best(job: Callable[[], int]) -> float:
+    """Images a second of the fastest round."""
+    speeds = []
+    for _ in range(ROUNDS):
+        start = time.thread_time()
+        images = job()
+        speeds.append(images / (time.thread_time() - start))
+    return max(speeds)
+
+
+if __name__ == "__main__":
+    main()
