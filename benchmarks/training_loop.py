@@ -69,11 +69,14 @@ MEMORY_SETTINGS = (
     "data.train_size=128",
     "trainer.max_epochs=1",
 )
-# Run in a fresh process: what training adds to the peak that the imports had left.
+# Run in a fresh process: what training adds to the memory that the imports had taken.
 MEMORY_JOB = """
-import contextlib, io, resource, sys
+import contextlib, io, sys
+import torch
+from ttl_lightning.callbacks.memory import peak_memory_mb, reset_peak_memory
 from ttl_lightning.train import train
-baseline = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+reset_peak_memory(torch.device("cpu"))
+baseline = peak_memory_mb(torch.device("cpu"))
 with contextlib.redirect_stdout(io.StringIO()):
     result = train(overrides=sys.argv[2:], run_dir=sys.argv[1])
 print(result.complexity["params"], result.train["peak_memory_mb"] - baseline)

@@ -29,7 +29,8 @@ from ttl_lightning.callbacks.checkpoints import (
     best_checkpoint,
     is_finished,
 )
-from ttl_lightning.callbacks.history import History, peak_memory_mb
+from ttl_lightning.callbacks.history import History
+from ttl_lightning.callbacks.memory import peak_memory_mb, reset_peak_memory
 from ttl_lightning.callbacks.progress import progress, quiet, watched
 from ttl_lightning.data.base import ImageDataModule
 from ttl_lightning.errors import ConfigError
@@ -260,6 +261,7 @@ def _fit(cfg: DictConfig, folder: Path, parts: Parts, result: RunResult) -> None
         if going_on:
             log.info("going on from %s, epoch %d", parts.last, state["epoch"] + 1)
         ckpt = str(parts.last) if going_on else None
+        reset_peak_memory(parts.trainer.strategy.root_device)
         parts.trainer.fit(parts.task, datamodule=parts.data, ckpt_path=ckpt, weights_only=True)
     rows, mode = parts.history.rows, max if cfg.protocol.monitor_mode == "max" else min
     scored = [row for row in rows if math.isfinite(row.get(cfg.protocol.monitor, math.nan))]

@@ -73,3 +73,12 @@ def test_a_split_leaves_the_pretrained_backbone_for_the_next() -> None:
     assert backbone.cutoffs[-1] == "block4.1"
     assert not backbone.frozen_units
     assert all(p.requires_grad for p in backbone.parameters())
+
+
+def test_the_head_keeps_its_digits_under_autocast() -> None:
+    head = Head((8, 2, 2), 2, pooling=True)
+    x = torch.randn(64, 8, 2, 2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = head(x.bfloat16())
+    assert logits.dtype == torch.float32
+    assert torch.equal(logits, head.fc(x.bfloat16().float().flatten(2).mean(2)))

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import Checkpoint
 
 from ttl_lightning.results import write_atomically
@@ -86,14 +85,3 @@ class History(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the rows of the epochs before."""
         self.rows = state_dict["rows"]
-
-
-def peak_memory_mb(device: torch.device) -> float:
-    """Peak of this process so far, in MB: GPU memory if it trains there, else resident memory."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e6
-    import resource
-    import sys
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak / 1e3

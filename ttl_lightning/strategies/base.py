@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NotRequired, TypedDict
+from typing import NotRequired, TypedDict, cast
 
+import torch
 from torch import Tensor, nn
 
 from ttl_lightning.backbones.base import Backbone
@@ -74,9 +75,11 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The logits of a feature map."""
-        # A mean, not adaptive pooling: the backward pass of that one is not deterministic on CUDA.
-        logits: Tensor = self.fc(x.flatten(2).mean(2) if self.pooling else x.flatten(1))
-        return logits
+        # Not in bfloat16, whose few digits would make ties of different logits.
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.to(self.fc.weight.dtype)
+            # A mean, not adaptive pooling: its backward pass is not deterministic on CUDA.
+            return cast(Tensor, self.fc(x.flatten(2).mean(2) if self.pooling else x.flatten(1)))
 
 
 class TransferModel(nn.Module):
