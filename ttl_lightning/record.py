@@ -39,7 +39,7 @@ def described(cfg: DictConfig, overrides: Sequence[str]) -> RunResult:
     """
     check_choice("resume", cfg.resume, RESUME)
     check_number("seed", cfg.seed, 0, 2**32 - 1, integer=True)
-    check_number("protocol.learning_rate", cfg.protocol.learning_rate, 1e-12)
+    check_number("protocol.learning_rate", cfg.protocol.learning_rate, 1e-12, 1e30)
     check_number("trainer.max_epochs", cfg.trainer.max_epochs, 1, integer=True)
     return RunResult(
         name=str(cfg.name),

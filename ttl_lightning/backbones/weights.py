@@ -11,6 +11,7 @@ import re
 import threading
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -147,7 +148,9 @@ def load_plain(path: Path) -> object:
             from safetensors.torch import load_file
 
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what matters about a strange file is the error
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can raise anything
         raise WeightsError(
             f"weights {path} cannot be read as plain tensors: {_cause(error)}"
