@@ -35,17 +35,13 @@ def cutoff_figure(results: Iterable[RunResult], metric: str = "test/auroc") -> F
     kept = [run for run in results if run.metrics.get(metric) is not None]
     for run in sorted(kept, key=lambda run: run.cutoff_index or 0):
         by_strategy[run.strategy][run.cutoff or ""].append(run)
-    names = {
-        run.cutoff_index: _short(run.cutoff) for run in kept if run.cutoff and run.cutoff_index
-    }
+    names = _tick_names(kept)
     figure = Figure(figsize=(10, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for strategy, runs in by_strategy.items():
         _against_cutoff(left, strategy, runs, metric)
         _against_parameters(right, strategy, runs, metric)
-    left.set_xticks(
-        sorted(names), [names[number] for number in sorted(names)], rotation=45, ha="right"
-    )
+    left.set_xticks([*names], [*names.values()], rotation=45, ha="right")
     left.set(xlabel="cutoff", ylabel=metric.replace("/", " ").replace("auroc", "AUROC"))
     right.set(xlabel="parameters", xscale="log")
     for axes in (left, right):
@@ -56,8 +52,14 @@ def cutoff_figure(results: Iterable[RunResult], metric: str = "test/auroc") -> F
     return figure
 
 
-def _short(cutoff: str | None) -> str:
-    return (cutoff or "").partition(".")[0] if cutoff else ""
+def _tick_names(runs: Iterable[RunResult]) -> dict[int, str]:
+    """Each cutoff by its number: the block's name where one unit of it alone is a cutoff."""
+    names = {run.cutoff_index: run.cutoff for run in runs if run.cutoff and run.cutoff_index}
+    blocks = [name.partition(".")[0] for name in names.values()]
+    return {
+        number: block if blocks.count(block := name.partition(".")[0]) == 1 else name
+        for number, name in sorted(names.items())
+    }
 
 
 def _values(runs: list[RunResult], metric: str) -> list[float]:
