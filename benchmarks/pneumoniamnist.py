@@ -20,10 +20,7 @@ JOBS: list[tuple[str, str | None]] = [
     ("ttl", "block2"), ("ttl", "block4"), ("ttl", "block1"), ("ttl", "block5"), ("ttl", "block6"),
     ("ttl", "block7"), ("ffe", None),
 ]  # fmt: skip
-COLUMNS = (
-    "| strategy | cutoff | test AUROC | test AUPRC | parameters | trained | MACs | latency, cpu "
-    "| time |"
-)
+COLUMNS = "| strategy | cutoff | test AUROC | test AUPRC | parameters | trained | MACs |"
 
 
 def main() -> None:
@@ -64,11 +61,10 @@ def table(results: list[RunResult]) -> str:
             for r in results
             if r.strategy == strategy and (r.cutoff or "").startswith(cutoff or "")
         ]
-        cost, wall = runs[0].complexity, statistics.mean(r.train["wall_s"] for r in runs)
-        latency = statistics.median(r.complexity["latency_ms"]["cpu"]["median"] for r in runs)
+        cost = runs[0].complexity
         cells = [strategy, cutoff or "–", _spread(runs, "test/auroc"), _spread(runs, "test/auprc")]
         cells += [f"{cost[key] / 1e6:.3f} M" for key in ("params", "trainable_params")]
-        cells += [f"{cost['macs'] / 1e6:.1f} M", f"{latency:.1f} ms", f"{wall:.0f} s"]
+        cells.append(f"{cost['macs'] / 1e6:.1f} M")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

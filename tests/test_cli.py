@@ -84,7 +84,7 @@ def test_ddp_scores_every_sample_once(tmp_path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     options = [*PHANTOM, "data.test_size=7", "strategy=ffe", "protocol.learning_rate=1e-12"]
     assert command("ttl_lightning", *options, f"hydra.run.dir={one}", cwd=tmp_path).returncode == 0
-    ddp = ["trainer=ddp", "protocol.batch_size=4", f"hydra.run.dir={two}"]
+    ddp = ["trainer=ddp", "protocol.batch_size=4", f"hydra.run.dir={two}", "resume=never"]
     done = command("ttl_lightning", *options, *ddp, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     results = [json.loads((folder / "result.json").read_text()) for folder in (one, two)]

@@ -66,7 +66,9 @@ def already_completed(cfg: DictConfig, folder: Path, result: RunResult) -> RunRe
     Raises:
         ConfigError: if the folder holds a run of another configuration.
     """
-    if cfg.resume == "never" or not (folder / FILE_NAME).is_file():
+    # Another process of this very run has the settings to share, also where none is to resume.
+    anew = cfg.resume == "never" and is_main_process()
+    if anew or not (folder / FILE_NAME).is_file():
         return None
     earlier = RunResult.load(folder)
     if earlier.config_sha256 != result.config_sha256:

@@ -249,9 +249,9 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a key may hold
 
 def _fit(cfg: DictConfig, folder: Path, parts: Parts, result: RunResult) -> None:
     going_on = cfg.resume == "auto" and parts.last.is_file()
-    if cfg.resume == "never":
-        shutil.rmtree(parts.last.parent, ignore_errors=True)
     if is_main_process():
+        if cfg.resume == "never":
+            shutil.rmtree(parts.last.parent, ignore_errors=True)
         result.save(folder)
         OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
     state = cast(dict[str, Any], load_plain(parts.last)) if going_on else {}

@@ -48,7 +48,9 @@ def cutoff_figure(results: Iterable[RunResult], metric: str = "test/auroc") -> F
         axes.grid(visible=True, color="0.92", linewidth=0.8)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
-    left.legend(frameon=False, fontsize=9)
+    figure.legend(
+        *left.get_legend_handles_labels(), loc="outside upper center", ncols=5, frameon=False
+    )
     return figure
 
 
