@@ -1,6 +1,6 @@
 """All strategies and cutoffs on PneumoniaMNIST: the README's table and figure.
 
-    python benchmarks/pneumoniamnist.py ../shared/data/pneumoniamnist.npz --seeds 3
+    python benchmarks/pneumoniamnist.py FILE.npz --seeds 3
 
 Runs that are completed already are not run again.
 """
