@@ -45,7 +45,7 @@ def rows(overrides: list[str]) -> Iterator[tuple[str, int, Complexity]]:
         cutoffs = list(create_model(name, "ftl", None, NUM_CLASSES, **settings).backbone.cutoffs)
     for cutoff in cutoffs:
         model = create_model(name, strategy, cutoff, NUM_CLASSES, **settings)
-        number = model.backbone.cutoffs.index(model.cutoff) + 1
+        number = model.backbone.index(model.cutoff)
         yield model.cutoff, number, complexity(model, size, latency=False)
 
 

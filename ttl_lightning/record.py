@@ -99,9 +99,8 @@ def recorded(result: RunResult, folder: Path) -> Iterator[None]:
         if isinstance(error, TTLError) and not (folder / FILE_NAME).exists():
             clear(folder)
             raise
-        stopped = isinstance(
-            error, KeyboardInterrupt | SystemExit
-        )  # Lightning turns one into the other
+        # Lightning turns one into the other.
+        stopped = isinstance(error, KeyboardInterrupt | SystemExit)
         result.status = "interrupted" if stopped else "failed"
         result.error = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise

@@ -191,9 +191,7 @@ def _describe(
     """Put into the result what is needed to build the model again."""
     if model.strategy.needs_cutoff:
         result.cutoff = model.cutoff
-        result.cutoff_index = (
-            model.backbone.index(model.cutoff) if model.cutoff in model.backbone.cutoffs else None
-        )
+        result.cutoff_index = model.backbone.index(model.cutoff)
     report = model.backbone.weights_report
     result.weights = report.to_dict() if report else None
     if report is None:
