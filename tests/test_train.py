@@ -16,6 +16,7 @@ from ttl_lightning.errors import (
     ConfigError,
     DataError,
     NonFiniteLossError,
+    TTLError,
     UnknownNameError,
     WeightsError,
 )
@@ -326,3 +327,13 @@ def test_images_that_only_the_cut_network_can_take(tmp_path) -> None:
     result = run(tmp_path / "run", "backbone=vgg11", "backbone.weights=null", "data.image_size=16")
     assert result.complexity["untruncated"] is None
     assert "too small" in result.notes["complexity/untruncated"]
+
+
+@pytest.mark.parametrize("mistake", ["backbone.weights=/nowhere/x.pth", "data.batch_size=0"])
+def test_a_mistake_in_starting_anew_loses_no_earlier_run(mistake, finished, tmp_path) -> None:
+    shutil.copytree(finished[0], tmp_path / "run")
+    before = (tmp_path / "run" / "result.json").read_bytes()
+    with pytest.raises(TTLError):
+        run(tmp_path / "run", "resume=never", mistake)
+    assert (tmp_path / "run" / "result.json").read_bytes() == before
+    assert (tmp_path / "run" / "checkpoints" / "best.ckpt").is_file()

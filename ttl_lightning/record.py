@@ -96,7 +96,7 @@ def recorded(result: RunResult, folder: Path) -> Iterator[None]:
         clear(folder)
         raise cause or ConfigError(str(error).strip().partition("\n")[0]) from error
     except BaseException as error:
-        if isinstance(error, TTLError) and not (folder / FILE_NAME).exists():
+        if isinstance(error, TTLError) and result.status == "pending":
             clear(folder)
             raise
         # Lightning turns one into the other.
@@ -106,7 +106,8 @@ def recorded(result: RunResult, folder: Path) -> Iterator[None]:
         raise
     finally:
         result.train["wall_s"] = earlier_s + time.perf_counter() - started
-        if folder.exists() and is_main_process():
+        # A mistake found before training leaves an earlier result as it was.
+        if result.status != "pending" and is_main_process():
             result.save(folder)
 
 

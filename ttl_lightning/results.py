@@ -14,7 +14,6 @@ from ttl_lightning.errors import DataError
 
 SCHEMA = 1
 FILE_NAME = "result.json"
-STATUSES = ("running", "completed", "failed", "interrupted")
 
 
 @dataclass(slots=True)
@@ -22,7 +21,8 @@ class RunResult:
     """What one run was and what came of it. What is undefined is None, its reason in `notes`.
 
     Attributes:
-        status: `running`, `completed`, `failed` or `interrupted`.
+        status: `running`, `completed`, `failed` or `interrupted`; `pending` before training begins,
+            which no file says.
         error: the cause, in one line, of a run that failed.
         cutoff: the unit's full name (`block3.6`), None for strategies that split nowhere.
         cutoff_index: its position, counted from 1.
@@ -42,7 +42,7 @@ class RunResult:
     cutoff: str | None
     cutoff_index: int | None
     seed: int
-    status: str = "running"
+    status: str = "pending"
     error: str | None = None
     metrics: dict[str, float | None] = field(default_factory=dict)
     intervals: dict[str, tuple[float, float] | None] = field(default_factory=dict)

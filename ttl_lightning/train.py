@@ -246,6 +246,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a key may hold
 
 
 def _fit(cfg: DictConfig, folder: Path, parts: Parts, result: RunResult) -> None:
+    result.status = "running"
     going_on = cfg.resume == "auto" and parts.last.is_file()
     if is_main_process():
         if cfg.resume == "never":
