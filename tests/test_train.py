@@ -22,7 +22,7 @@ from ttl_lightning.errors import (
 )
 from ttl_lightning.results import RunResult
 
-module = importlib.import_module("ttl_lightning.train")
+module = importlib.import_module("ttl_lightning.assembly")
 
 SMALL = [
     "backbone=test_resnet",
@@ -177,6 +177,36 @@ def test_a_run_cut_off_goes_on_to_the_same_end(protocol, tmp_path, monkeypatch) 
         [{k: v for k, v in row.items() if k not in drop} for row in table] for table in tables
     ]
     assert stripped[0] == stripped[1]
+
+
+@pytest.mark.parametrize("protocol", ["fast", "2d"])
+def test_a_paused_run_goes_on_to_the_same_end(protocol, tmp_path) -> None:
+    options = (f"protocol={protocol}", "trainer.max_epochs=5", "protocol.learning_rate=0.01")
+    options += ("protocol.scheduler.patience=0",) if protocol == "2d" else ()
+    whole = run(tmp_path / "whole", *options)
+    folder = tmp_path / "paused"
+    for epochs in (1, 3):
+        paused = run(folder, *options, f"until_epoch={epochs}")
+        assert (paused.status, paused.train["epochs"]) == ("paused", epochs)
+        assert not any(key.startswith("test/") for key in paused.metrics)
+        assert not (folder / "predictions.csv").exists()
+    assert run(folder, *options).metrics == whole.metrics
+    for name in ("best", "last"):
+        ours, theirs = weights(folder, name), weights(tmp_path / "whole", name)
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+    rows = (folder / "metrics.csv").read_text().splitlines()
+    assert len(rows) == 1 + 5
+
+
+def test_a_pause_after_the_end_is_the_end(tmp_path) -> None:
+    assert run(tmp_path / "run", "until_epoch=7").status == "completed"
+
+
+def test_a_paused_run_shows_its_best_epoch_so_far(tmp_path) -> None:
+    paused = run(tmp_path / "run", "trainer.max_epochs=4", "until_epoch=3")
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        scores = [float(row["val/auprc"]) for row in csv.DictReader(file)]
+    assert paused.metrics["val/auprc"] == pytest.approx(max(scores))
 
 
 def test_a_completed_run_is_not_run_again(finished, monkeypatch) -> None:

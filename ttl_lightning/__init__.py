@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ttl_lightning.backbones.factory import create_backbone, list_backbones
     from ttl_lightning.loading import load
     from ttl_lightning.results import RunResult
+    from ttl_lightning.search import search
     from ttl_lightning.strategies.factory import create_model, list_strategies
     from ttl_lightning.tasks.classification import ClassificationTask
     from ttl_lightning.train import train
@@ -26,6 +27,7 @@ _HOMES = {
     "list_backbones": "ttl_lightning.backbones.factory",
     "list_strategies": "ttl_lightning.strategies.factory",
     "load": "ttl_lightning.loading",
+    "search": "ttl_lightning.search",
     "train": "ttl_lightning.train",
 }
 
@@ -38,6 +40,7 @@ __all__ = [
     "list_backbones",
     "list_strategies",
     "load",
+    "search",
     "train",
 ]
 

@@ -3,49 +3,74 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import hydra
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from ttl_lightning import config
-from ttl_lightning.errors import NonFiniteLossError, TTLError
+from ttl_lightning.errors import FAILED, INTERRUPTED, USAGE, NonFiniteLossError, TTLError
 
-USAGE, FAILED = 2, 1
+if TYPE_CHECKING:
+    from ttl_lightning.results import RunResult
+
+SWEEP_FLAGS = ("-m", "--multirun")
 
 
 def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and a status other than 0."""
-    arguments = sys.argv[1:]
+    from ttl_lightning.sweep.process import die_with_parent
+
+    die_with_parent()
+    # Our files for other launchers stand before the plugins' own of the same names on purpose.
+    warnings.filterwarnings("ignore", r"\s*'hydra/launcher/", UserWarning)
+    arguments = [argument for argument in sys.argv[1:] if argument not in SWEEP_FLAGS]
     try:
         config.accept_backbones(arguments)
         if not any(argument.startswith("-") for argument in arguments):
-            config.read(arguments)  # finds mistakes before Hydra makes a folder
+            config.read(config.without_sweeps(arguments))  # before Hydra makes a folder
     except TTLError as error:
         _exit(error)
-    _hydra_main()
+    try:
+        _hydra_main()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
 
 
 @hydra.main(
     version_base=config.VERSION_BASE, config_path=f"pkg://{config.MODULE}", config_name=config.ROOT
 )
 def _hydra_main(cfg: DictConfig) -> float | None:
+    settings = HydraConfig.get()
+    result = (_job if settings.mode == RunMode.MULTIRUN else _run)(cfg, settings)
+    return result.metrics.get(cfg.protocol.monitor)
+
+
+def _run(cfg: DictConfig, settings: HydraConf) -> RunResult:
     from ttl_lightning.record import clear
     from ttl_lightning.train import train
 
-    settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
     try:
-        result = train(cfg, overrides=settings.overrides.task, run_dir=folder)
+        return train(cfg, overrides=settings.overrides.task, run_dir=folder)
     except TTLError as error:
-        if settings.mode == RunMode.MULTIRUN:  # the other jobs are to run
-            raise
         clear(folder)  # Hydra made it before anything was checked
         _exit(error)
-    return result.metrics.get(cfg.protocol.monitor)
+
+
+def _job(cfg: DictConfig, settings: HydraConf) -> RunResult:
+    """A job that another launcher than ours starts: it too gets a process of its own."""
+    from ttl_lightning.sweep.job import Job
+
+    result = Job.from_hydra(cfg, settings, Path(settings.runtime.output_dir)).finish()
+    if result.status not in ("completed", "paused"):
+        raise RuntimeError(f"{settings.runtime.output_dir}: {result.error}")
+    return result
 
 
 def _exit(error: TTLError) -> NoReturn:

@@ -18,16 +18,35 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.singleton import Singleton
 from hydra.core.utils import setup_globals
-from hydra.errors import HydraException
+from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ttl_lightning.errors import ConfigError, UnknownNameError
+from ttl_lightning.errors import ConfigError, TTLError, UnknownNameError
 
 MODULE, ROOT = "ttl_lightning.conf", "config"
 VERSION_BASE = "1.3"
 # What a run does besides its result: another value leaves an already computed result valid.
-BESIDE_THE_RESULT = ("resume", "name", "logger")
+BESIDE_THE_RESULT = ("resume", "until_epoch", "name", "logger")
+
+# A run's place in a sweep's folder: the default of oc.select is for a missing key, not for null.
+OmegaConf.register_new_resolver(
+    "ttl.place", lambda cutoff: "full" if cutoff is None else cutoff, replace=True
+)
+
+
+def slurm_tasks(devices: int | str | Sequence[int]) -> int:
+    """Tasks a node for `trainer.devices`; one, which starts its ranks itself, if that is no number.
+
+    >>> slurm_tasks(4), slurm_tasks("2"), slurm_tasks([0, 1]), slurm_tasks("auto"), slurm_tasks(-1)
+    (4, 2, 2, 1, 1)
+    """
+    if isinstance(devices, int | str):
+        return max(1, int(devices)) if str(devices).lstrip("-").isdigit() else 1
+    return len(devices)
+
+
+OmegaConf.register_new_resolver("ttl.tasks", slurm_tasks, replace=True)
 
 
 def read(overrides: Sequence[str]) -> tuple[DictConfig, Path]:
@@ -45,7 +64,7 @@ def read(overrides: Sequence[str]) -> tuple[DictConfig, Path]:
         try:
             cfg = compose(ROOT, list(overrides), return_hydra_config=True)
         except (HydraException, OmegaConfBaseException, ValueError) as error:
-            raise _in_one_line(error, overrides) from error
+            raise in_one_line(error, overrides) from error
     folder = Path(cfg.hydra.run.dir)
     OmegaConf.set_struct(cfg, False)  # noqa: FBT003 - OmegaConf's own signature
     del cfg["hydra"]
@@ -76,6 +95,15 @@ def accept_backbones(overrides: Sequence[str]) -> None:
                 stored.store(name, {"name": name, "weights": "imagenet"}, group="backbone")
 
 
+def without_sweeps(overrides: Sequence[str]) -> list[str]:
+    """The overrides that give one value; those that list several are another's to check."""
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException as error:
+        raise ConfigError(f"cannot read an override: {first_line(error)}") from error
+    return [o.input_line for o in parsed if o.input_line and not o.is_sweep_override()]
+
+
 def fingerprint(cfg: DictConfig) -> str:
     """SHA-256 of all settings that bear on a run's result."""
     plain = OmegaConf.to_container(cfg, resolve=True)
@@ -88,29 +116,53 @@ def _choices(group: str) -> list[str]:
     return ConfigLoaderImpl(create_config_search_path(f"pkg://{MODULE}")).get_group_options(group)
 
 
-def _in_one_line(error: Exception, overrides: Sequence[str]) -> ConfigError:
-    """Say which override is wrong, what is allowed, and what comes nearest."""
+def in_one_line(error: Exception, overrides: Sequence[str]) -> ConfigError:
+    """Make Hydra's error ours: which override is wrong, what is allowed, what comes nearest."""
     try:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
     except HydraException as unparsed:
-        return ConfigError(f"cannot read an override: {_first_line(unparsed)}")
+        return ConfigError(f"cannot read an override: {first_line(unparsed)}")
     groups = [o for o in parsed if o.key_or_group and _choices(o.key_or_group)]
     for override in groups:
         if found := _wrong_choice(override):
             return found
-    keys = _keys(compose(ROOT, [o.input_line for o in groups if o.input_line]))
-    allowed = list(keys)
+    with _own_hydra():
+        allowed = list(_keys(compose(ROOT, [o.input_line for o in groups if o.input_line])))
     for override in parsed:
         if not override.key_or_group:
             return ConfigError(f"cannot read an override: {override.input_line!r} names no key.")
         if override not in groups and (found := _wrong_key(override, allowed)):
             return found
-    return ConfigError(_first_line(error))
+    return ConfigError(first_line(error))
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says, without the rest of a longer text."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
+
+
+@contextlib.contextmanager
+def made() -> Iterator[None]:
+    """Let what Hydra instantiates say itself what is wrong with its settings.
+
+    Raises:
+        TTLError: the object's own, or the first line of Hydra's.
+    """
+    try:
+        yield
+    except InstantiationException as error:
+        own = error.__cause__ if isinstance(error.__cause__, TTLError) else None
+        raise own or ConfigError(first_line(error)) from error
+
+
+def quoted(text: str) -> str:
+    r"""A value for Hydra's grammar, whatever characters a path has.
+
+    >>> print(quoted("it's, here"))
+    'it\'s, here'
+    """
+    return "'" + text.replace("\\'", "\\\\'").replace("'", "\\'") + "'"
 
 
 def _wrong_choice(override: Override) -> ConfigError | None:

@@ -8,6 +8,9 @@ from numbers import Real
 
 MAX_LISTED = 40
 
+# Exit statuses: a run or a job failed; the command line or the data are wrong; stopped by Ctrl-C.
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
 
 class TTLError(Exception):
     """Base of every error that a user can cause and mend; the command line prints one line."""

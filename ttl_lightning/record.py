@@ -12,18 +12,18 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from hydra.errors import InstantiationException
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig
 
 import ttl_lightning
 from ttl_lightning import config
-from ttl_lightning.errors import ConfigError, TTLError, check_choice, check_number
+from ttl_lightning.errors import ConfigError, TTLError
 from ttl_lightning.results import FILE_NAME, RunResult
 
 log = logging.getLogger(__name__)
 
-RESUME = ("auto", "never")
+# What a supervised run prints; the process that started it writes this file.
+LOG_FILE = "job.log"
 
 
 def is_main_process() -> bool:
@@ -32,15 +32,7 @@ def is_main_process() -> bool:
 
 
 def described(cfg: DictConfig, overrides: Sequence[str]) -> RunResult:
-    """The result of a run that is about to begin.
-
-    Raises:
-        ConfigError: if a number that every run needs is out of range.
-    """
-    check_choice("resume", cfg.resume, RESUME)
-    check_number("seed", cfg.seed, 0, 2**32 - 1, integer=True)
-    check_number("protocol.learning_rate", cfg.protocol.learning_rate, 1e-12, 1e30)
-    check_number("trainer.max_epochs", cfg.trainer.max_epochs, 1, integer=True)
+    """The result of a run that is about to begin."""
     return RunResult(
         name=str(cfg.name),
         data=cfg.data.name,
@@ -90,11 +82,8 @@ def recorded(result: RunResult, folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     earlier_s = float(result.train.get("wall_s") or 0.0)
     try:
-        yield
-    except InstantiationException as error:
-        cause = error.__cause__ if isinstance(error.__cause__, TTLError) else None
-        clear(folder)
-        raise cause or ConfigError(str(error).strip().partition("\n")[0]) from error
+        with config.made():
+            yield
     except BaseException as error:
         if isinstance(error, TTLError) and result.status == "pending":
             clear(folder)
@@ -113,7 +102,8 @@ def recorded(result: RunResult, folder: Path) -> Iterator[None]:
 
 def clear(folder: Path) -> None:
     """Remove the folder of a run that never began, and those up to here that are empty then."""
-    if (folder / FILE_NAME).exists() or not is_main_process():
+    kept = any((folder / name).exists() for name in (FILE_NAME, LOG_FILE))
+    if kept or not is_main_process():
         return
     shutil.rmtree(folder, ignore_errors=True)
     here = Path.cwd()

@@ -21,8 +21,8 @@ class RunResult:
     """What one run was and what came of it. What is undefined is None, its reason in `notes`.
 
     Attributes:
-        status: `running`, `completed`, `failed` or `interrupted`; `pending` before training begins,
-            which no file says.
+        status: `running`, `completed`, `paused` (at `until_epoch`), `failed` or `interrupted`;
+            `pending` before training begins, which no file says.
         error: the cause, in one line, of a run that failed.
         cutoff: the unit's full name (`block3.6`), None for strategies that split nowhere.
         cutoff_index: its position, counted from 1.
@@ -32,6 +32,7 @@ class RunResult:
         train: epochs, times and speed.
         model: what, beside the fields above, is needed to build the model again and to feed it.
         weights: what was loaded into the backbone, if anything was.
+        log_tail: of a job that failed, the last lines that it printed.
         config_sha256: fingerprint of all settings that bear on the result.
     """
 
@@ -54,6 +55,7 @@ class RunResult:
     notes: dict[str, str] = field(default_factory=dict)
     overrides: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
+    log_tail: list[str] = field(default_factory=list)
     config_sha256: str | None = None
     schema: int = SCHEMA
 

@@ -6,33 +6,22 @@ import logging
 import math
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
-import pytorch_lightning as pl
 import torch
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.loggers import Logger
 
 from ttl_lightning import config
 from ttl_lightning.analysis.complexity import complexity, measure_latency
-from ttl_lightning.analysis.precision import Choice, choose, to_channels_last
-from ttl_lightning.backbones.factory import pixel_statistics
-from ttl_lightning.backbones.weights import find, load_plain
+from ttl_lightning.assembly import Parts, assemble, check
+from ttl_lightning.backbones.weights import load_plain
 from ttl_lightning.callbacks.checkpoints import (
-    AtomicCheckpointIO,
-    LastCheckpoint,
-    best_checkpoint,
     is_finished,
 )
-from ttl_lightning.callbacks.history import History
 from ttl_lightning.callbacks.memory import peak_memory_mb, reset_peak_memory
-from ttl_lightning.callbacks.progress import progress, quiet, watched
-from ttl_lightning.data.base import ImageDataModule
+from ttl_lightning.callbacks.progress import quiet
 from ttl_lightning.errors import ConfigError
 from ttl_lightning.record import already_completed, described, is_main_process, recorded
 from ttl_lightning.report import run_folder
@@ -40,22 +29,8 @@ from ttl_lightning.results import RunResult
 from ttl_lightning.strategies.base import TransferModel
 from ttl_lightning.strategies.factory import create_model
 from ttl_lightning.tasks.bootstrap import bootstrap_intervals
-from ttl_lightning.tasks.classification import ClassificationTask
-from ttl_lightning.tasks.weights import class_weights
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What a run is made of."""
-
-    data: ImageDataModule
-    task: ClassificationTask
-    trainer: pl.Trainer
-    history: History
-    best: Path
-    last: Path
 
 
 def train(
@@ -91,180 +66,51 @@ def train(
     if done := already_completed(cfg, folder, result):
         return done
     with recorded(result, folder), quiet():
-        _check(cfg)
-        parts = _assemble(cfg, folder, result)
+        check(cfg)
+        parts = assemble(cfg, folder, result)
         _fit(cfg, folder, parts, result)
-        _evaluate(parts, result)
-        if is_main_process():
-            _measure(cfg, parts, result)
-            ids = {split: parts.data.sample_ids(split) for split in parts.task.predictions}
-            run_folder.write(folder, parts.task, ids, parts.history.rows, result)
-        result.status = "completed"
-    if is_main_process():
+        if parts.last.finished:
+            _finish(cfg, folder, parts, result)
+        else:
+            result.status = "paused"
+    if is_main_process() and result.status == "completed":
         run_folder.show(folder, result)
     return result
 
 
-def _check(cfg: DictConfig) -> None:
-    """Find what is wrong with the network's settings before any data are read."""
-    with torch.device("meta"):
-        _model(cfg, num_classes=2, weights=None)
-    if cfg.backbone.weights is not None:
-        find(str(cfg.backbone.weights), cfg.backbone.name)
-
-
-def _model(cfg: DictConfig, num_classes: int, weights: str | None) -> TransferModel:
-    return create_model(
-        cfg.backbone.name,
-        cfg.strategy.name,
-        cfg.cutoff,
-        num_classes,
-        weights,
-        pooling=cfg.strategy.pooling,
-        in_channels=cfg.data.in_channels,
-        image_size=cfg.data.image_size,
-    )
-
-
-def _assemble(cfg: DictConfig, folder: Path, result: RunResult) -> Parts:
-    data = _data(cfg, result)
-    pl.seed_everything(cfg.seed, workers=True, verbose=False)
-    model = _model(cfg, data.num_classes, cfg.backbone.weights)
-    _describe(model, data, cfg, result)
-    weights = class_weights(data.labels("train"), _plain(cfg.task.class_weights), data.num_classes)
-    task: ClassificationTask = instantiate(cfg.task, _convert_="all")(
-        model,
-        task=data.task,
-        class_names=data.class_names,
-        class_weights=weights,
-        optimizer=instantiate(cfg.protocol.optimizer, _convert_="all"),
-        learning_rate=cfg.protocol.learning_rate,
-        scheduler=instantiate(cfg.protocol.scheduler, _convert_="all"),
-        scheduler_interval=cfg.protocol.scheduler_interval,
-        monitor=cfg.protocol.monitor,
-        lr_floor=cfg.protocol.lr_floor,
-    )
-    choice = _precision(cfg, model, result)
-    if choice.channels_last:
-        to_channels_last(model)
-    checkpoints = folder / "checkpoints"
-    best = best_checkpoint(checkpoints, cfg.protocol.monitor, cfg.protocol.monitor_mode)
-    last = LastCheckpoint(checkpoints)
-    history = History(folder / "metrics.csv")
-    own = ("precision", "channels_last")
-    settings = {key: value for key, value in cfg.trainer.items() if key not in own}
-    try:
-        trainer: pl.Trainer = instantiate(settings, _partial_=True, _convert_="all")(
-            precision=choice.precision,
-            default_root_dir=str(folder),
-            callbacks=[best, history, last, progress(cfg.protocol.monitor)],
-            plugins=[AtomicCheckpointIO()],
-            logger=_logger(cfg, folder),
-            enable_model_summary=False,
-            enable_progress_bar=watched(),
-            use_distributed_sampler=False,
-            num_sanity_val_steps=0,
-        )
-    except (TypeError, ValueError, MisconfigurationException) as error:
-        raise ConfigError(f"trainer: {error}") from error
-    return Parts(data, task, trainer, history, checkpoints / "best.ckpt", last.path)
-
-
-def _data(cfg: DictConfig, result: RunResult) -> ImageDataModule:
-    mean, std = pixel_statistics(cfg.backbone.name, cfg.data.in_channels)
-    augment = instantiate(cfg.protocol.augment, _convert_="all")
-    make = instantiate(cfg.data, _partial_=True, _convert_="all")
-    data: ImageDataModule = make(seed=cfg.seed, augment=augment, mean=mean, std=std)
-    data.prepare_data()
-    data.setup("fit")
-    result.bad_images = data.bad_images
-    for note in data.notes:
-        log.info("note: %s", note)
-    if data.notes:
-        result.notes["data"] = " ".join(data.notes)
-    return data
-
-
-def _describe(
-    model: TransferModel, data: ImageDataModule, cfg: DictConfig, result: RunResult
-) -> None:
-    """Put into the result what is needed to build the model again."""
-    if model.strategy.needs_cutoff:
-        result.cutoff = model.cutoff
-        result.cutoff_index = model.backbone.index(model.cutoff)
-    report = model.backbone.weights_report
-    result.weights = report.to_dict() if report else None
-    if report is None:
-        log.info("weights: random")
-    result.model = {
-        "task": data.task,
-        "class_names": list(data.class_names),
-        "pooling": cfg.strategy.pooling,
-        "in_channels": cfg.data.in_channels,
-        "image_size": cfg.data.image_size,
-        "mean": list(model.backbone.mean),
-        "std": list(model.backbone.std),
-    }
-
-
-def _precision(cfg: DictConfig, model: TransferModel, result: RunResult) -> Choice:
-    """What the configuration says; `auto` measures, but a resumed run keeps what it began with."""
-    wanted, channels_last = cfg.trainer.precision, cfg.trainer.channels_last
-    kept = result.train.get("precision"), result.train.get("channels_last")
-    if wanted != "auto":
-        choice = Choice(wanted, channels_last=bool(channels_last))
-    elif kept[0] is not None:
-        choice = Choice(str(kept[0]), channels_last=bool(kept[1]))
-    else:
-        gpu = cfg.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-        size = cfg.data.image_size
-        shape = (cfg.data.batch_size, cfg.data.in_channels, size, size)
-        device = torch.device("cuda" if gpu else "cpu")
-        choice = choose(model, shape, device, channels_last=channels_last)
-    result.train |= {"precision": choice.precision, "channels_last": choice.channels_last}
-    if choice.timings_ms:
-        result.train["precision_timings_ms"] = choice.timings_ms
-    log.info("precision: %s%s", choice.precision, ", channels last" if choice.channels_last else "")
-    return choice
-
-
-def _logger(cfg: DictConfig, folder: Path) -> Logger | bool:
-    if cfg.logger._target_ is None:
-        return False
-    settings = dict(cfg.logger)
-    if "save_dir" in settings and settings["save_dir"] is None:
-        settings["save_dir"] = str(folder)
-    try:
-        made: Logger = instantiate(settings, _convert_="all")
-    except (ModuleNotFoundError, InstantiationException) as error:
-        raise ConfigError(f"logger {cfg.logger._target_} cannot be made: {error}") from error
-    return made
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a key may hold
-    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+def _finish(cfg: DictConfig, folder: Path, parts: Parts, result: RunResult) -> None:
+    """Score, measure and write what a completed run leaves."""
+    _evaluate(parts, result)
+    if is_main_process():
+        _measure(cfg, parts, result)
+        ids = {split: parts.data.sample_ids(split) for split in parts.task.predictions}
+        run_folder.write(folder, parts.task, ids, parts.history.rows, result)
+    result.status = "completed"
 
 
 def _fit(cfg: DictConfig, folder: Path, parts: Parts, result: RunResult) -> None:
     result.status = "running"
-    going_on = cfg.resume == "auto" and parts.last.is_file()
+    going_on = cfg.resume == "auto" and parts.last.path.is_file()
     if is_main_process():
         if cfg.resume == "never":
-            shutil.rmtree(parts.last.parent, ignore_errors=True)
+            shutil.rmtree(parts.last.path.parent, ignore_errors=True)
         result.save(folder)
         OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
-    state = cast(dict[str, Any], load_plain(parts.last)) if going_on else {}
+    state = cast(dict[str, Any], load_plain(parts.last.path)) if going_on else {}
     if is_finished(state):
         parts.history.load_state_dict(state["callbacks"]["History"])
+        parts.last.finished = True
     else:
         if going_on:
-            log.info("going on from %s, epoch %d", parts.last, state["epoch"] + 1)
-        ckpt = str(parts.last) if going_on else None
+            log.info("going on from %s, epoch %d", parts.last.path, state["epoch"] + 1)
+        ckpt = str(parts.last.path) if going_on else None
         reset_peak_memory(parts.trainer.strategy.root_device)
         parts.trainer.fit(parts.task, datamodule=parts.data, ckpt_path=ckpt, weights_only=True)
     rows, mode = parts.history.rows, max if cfg.protocol.monitor_mode == "max" else min
     scored = [row for row in rows if math.isfinite(row.get(cfg.protocol.monitor, math.nan))]
     best = mode(scored, key=lambda row: row[cfg.protocol.monitor]) if scored else None
+    if best:  # those of a run that is paused; the others are scored anew
+        result.metrics = {key: value for key, value in best.items() if key.startswith("val/")}
     result.train |= {
         "epochs": len(rows),
         "best_epoch": int(best["epoch"]) if best else None,

@@ -1,12 +1,15 @@
+import io
 import statistics
 
 import numpy as np
+import pytest
 
-from ttl_lightning.report.cutoffs import cutoff_figure
+from ttl_lightning.report.cutoffs import choice_figure, cutoff_figure, pareto, tradeoff_figure
+from ttl_lightning.report.methods import group
 from ttl_lightning.results import RunResult
 
 
-def run(strategy, cutoff, index, seed, auroc, params=1000) -> RunResult:
+def trained(strategy, cutoff, index, seed, auroc, params=1000) -> RunResult:
     result = RunResult("n", "npz", "resnet50", strategy, cutoff, index, seed)
     result.metrics = {"test/auroc": auroc}
     result.complexity = {"params": params}
@@ -15,11 +18,11 @@ def run(strategy, cutoff, index, seed, auroc, params=1000) -> RunResult:
 
 def test_seeds_are_averaged_and_cutoffs_are_in_order() -> None:
     runs = [
-        run("ttl", "block2.4", 8, 0, 0.9),
-        run("ttl", "block1.3", 4, 0, 0.7),
-        run("ttl", "block2.4", 8, 1, 0.8),
-        run("ttl", "block3.6", 14, 0, None),
-        run("ftl", None, None, 0, 0.85, 9000),
+        trained("ttl", "block2.4", 8, 0, 0.9),
+        trained("ttl", "block1.3", 4, 0, 0.7),
+        trained("ttl", "block2.4", 8, 1, 0.8),
+        trained("ttl", "block3.6", 14, 0, None),
+        trained("ftl", None, None, 0, 0.85, 9000),
     ]
     left, right = cutoff_figure(runs).axes
     lines = {line.get_label(): line for line in left.get_lines()}
@@ -32,6 +35,66 @@ def test_seeds_are_averaged_and_cutoffs_are_in_order() -> None:
 
 
 def test_two_cutoffs_of_one_block_keep_their_names() -> None:
-    runs = [run("ttl", "block3.4", 12, 0, 0.9), run("ttl", "block3.6", 14, 0, 0.8)]
+    runs = [trained("ttl", "block3.4", 12, 0, 0.9), trained("ttl", "block3.6", 14, 0, 0.8)]
     left, _ = cutoff_figure(runs).axes
     assert [tick.get_text() for tick in left.get_xticklabels()] == ["block3.4", "block3.6"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_front_is_what_no_other_point_beats(seed) -> None:
+    rng = np.random.default_rng(seed)
+    points = [(float(x), float(y)) for x, y in np.round(rng.random((30, 2)), 1)]
+    beaten = {
+        p for p in points for q in points if q != p and q[0] <= p[0] and q[1] >= p[1]
+    }  # fmt: skip
+    assert [points[i] for i in pareto(points)] == sorted(set(points) - beaten)
+    assert pareto([]) == []
+
+
+@pytest.fixture
+def methods(run):
+    runs = [run("ftl", None, s, val=0.9, test=0.8 + s / 10, params=9000) for s in (0, 1)]
+    runs += [
+        run("ttl", "block1.2", s, place=3, val=0.7, test=0.6 + s / 10, params=10) for s in (0, 1)
+    ]
+    runs += [run("ttl", "block2.2", s, place=5, val=0.8, test=0.9, params=400) for s in (0, 1)]
+    runs += [run("lwft", "block2.2", 0, place=5, val=None, test=None)]
+    return group(runs)[0].methods
+
+
+def lines(axes):
+    return {line.get_label(): line for line in axes.get_lines()}
+
+
+def test_validation_stands_beside_test_and_the_choice_is_ringed(methods) -> None:
+    chosen = [m for m in methods if m.cutoff == "block2.2" or m.strategy == "ftl"]
+    left, right = choice_figure(methods, chosen).axes
+    assert (left.get_ylabel(), right.get_ylabel()) == ("validation AUPRC", "test AUPRC")
+    for axes, means, whole in ((left, [0.7, 0.8], 0.9), (right, [0.65, 0.9], 0.85)):
+        drawn = lines(axes)
+        np.testing.assert_allclose(drawn["TTL (truncated)"].get_ydata(), means)
+        np.testing.assert_allclose(drawn["TTL (truncated)"].get_xdata(), [3, 5])
+        np.testing.assert_allclose(drawn["full finetuning"].get_ydata(), [whole, whole])
+        np.testing.assert_allclose(drawn["chosen on validation"].get_xydata(), [[5, means[1]]])
+
+
+def test_costs_have_their_front(methods) -> None:
+    left, right = tradeoff_figure(methods, methods[2:]).axes
+    assert (left.get_xlabel(), right.get_xlabel()) == ("parameters", "CPU latency (ms)")
+    np.testing.assert_allclose(lines(left)["Pareto front"].get_xydata(), [[10, 0.65], [400, 0.9]])
+    np.testing.assert_allclose(lines(right)["Pareto front"].get_xdata(), [0.01, 0.4])
+    assert [text.get_text() for text in left.texts] == ["block1.2", "block2.2"]
+
+
+def test_figures_of_nothing_are_drawn_all_the_same(run) -> None:
+    (method,) = group([run(val=None, test=None)])[0].methods
+    for figure in (choice_figure([method], [method]), tradeoff_figure([method], [method])):
+        figure.savefig(io.BytesIO())
+
+
+def test_variants_and_unknown_strategies_are_told_apart(run) -> None:
+    runs = [run("own", "a", overrides=[f"x={x}"], folder=x) for x in "12"] + [run("new", "a")]
+    figure = choice_figure(group(runs)[0].methods, [])
+    drawn = [line for line in figure.axes[0].get_lines() if line.get_label()[0] != "_"]
+    assert len({(line.get_color(), line.get_marker()) for line in drawn}) == 3
+    assert [line.get_label() for line in drawn] == ["new", "own [x=1]", "own [x=2]"]

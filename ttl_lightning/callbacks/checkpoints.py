@@ -56,13 +56,26 @@ class LastCheckpoint(Callback):
     It is written when an epoch starts, and when training ends: at an epoch's end Lightning has not
     yet stepped a ReduceLROnPlateau, and would not do so after resuming. Holds the state of the
     random number generators, which Lightning's checkpoints lack.
+
+    Args:
+        folder: where the file lies.
+        until_epoch: pause when so many epochs are trained in all, with the schedule of the whole
+            run, so that it can go on later as if it had not stopped; None: to the end.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, until_epoch: int | None = None) -> None:
         self.path = folder / f"{LAST}.ckpt"
+        self.until_epoch = until_epoch
+        self._max_epochs: int | None = None
         self.finished = False
         self._random: dict[str, Any] | None = None
         self._resumed = self._saving = False
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Bring the end nearer, now that the schedule knows the real one."""
+        self._max_epochs = trainer.max_epochs
+        if self.until_epoch is not None and self._max_epochs is not None:
+            trainer.fit_loop.max_epochs = min(self.until_epoch, self._max_epochs)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Restore the generators when resuming; else save, from the second epoch on."""
@@ -73,8 +86,9 @@ class LastCheckpoint(Callback):
         self._resumed = False
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save the end, so that a run cut off after it trains no further."""
-        self.finished = True
+        """Save the end, so that a run cut off after it trains no further; or the pause."""
+        paused = trainer.max_epochs != self._max_epochs and not trainer.should_stop
+        self.finished = not paused
         self._save(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ttl_lightning.report.collect import Run
+from ttl_lightning.report.methods import Method, group
+from ttl_lightning.report.text import one_line
 from ttl_lightning.results import RunResult
 
 COLORS = {"ttl": "#0072b2", "tf": "#009e73", "lwft": "#cc79a7", "ftl": "#d55e00", "ffe": "#666666"}
-LABELS = {
-    "ttl": "TTL (truncated)",
-    "tf": "TransFusion",
-    "lwft": "layer-wise",
-    "ftl": "full finetuning",
-    "ffe": "fixed features",
-}
+OTHER_COLORS = ("#e69f00", "#56b4e9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+COST_NAMES = {"params": "parameters", "latency_ms": "CPU latency (ms)"}
+SIZE = (10, 3.8)
+# Letters in a row of the legend, and in a name that a figure can hold.
+LEGEND_LETTERS, NAME_LETTERS = 96, 48
+# These come after the strategies.
+CHOSEN, FRONT = "chosen on validation", "Pareto front"
 
-Runs = dict[str, list[RunResult]]
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The methods of one strategy and variant, and how they are drawn."""
+
+    label: str
+    color: str
+    marker: str
+    methods: tuple[Method, ...]
 
 
 def cutoff_figure(results: Iterable[RunResult], metric: str = "test/auroc") -> Figure:
@@ -31,72 +43,199 @@ def cutoff_figure(results: Iterable[RunResult], metric: str = "test/auroc") -> F
             their range.
         metric: a key of `RunResult.metrics`; runs where it is undefined are left out.
     """
-    by_strategy: dict[str, Runs] = defaultdict(lambda: defaultdict(list))
-    kept = [run for run in results if run.metrics.get(metric) is not None]
-    for run in sorted(kept, key=lambda run: run.cutoff_index or 0):
-        by_strategy[run.strategy][run.cutoff or ""].append(run)
-    names = _tick_names(kept)
-    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    kept = [Run("", run) for run in results if run.metrics.get(metric) is not None]
+    methods = [method for found in group(kept) for method in found.methods]
+    figure = Figure(figsize=SIZE, layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    for strategy, runs in by_strategy.items():
-        _against_cutoff(left, strategy, runs, metric)
-        _against_parameters(right, strategy, runs, metric)
-    left.set_xticks([*names], [*names.values()], rotation=45, ha="right")
-    left.set(xlabel="cutoff", ylabel=metric.replace("/", " ").replace("auroc", "AUROC"))
-    right.set(xlabel="parameters", xscale="log")
-    for axes in (left, right):
-        axes.grid(visible=True, color="0.92", linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(
-        *left.get_legend_handles_labels(), loc="outside upper center", ncols=5, frameon=False
-    )
+    for series in _series(methods):
+        _against_cutoff(left, series, metric)
+        _against_cost(right, series, "params", metric)
+    _finish_cutoffs(left, methods, metric)
+    right.set(xlabel=COST_NAMES["params"], xscale="log")
+    _tidy(right)
+    _legend(figure, left)
     return figure
 
 
-def _tick_names(runs: Iterable[RunResult]) -> dict[int, str]:
-    """Each cutoff by its number: the block's name where one unit of it alone is a cutoff."""
-    names = {run.cutoff_index: run.cutoff for run in runs if run.cutoff and run.cutoff_index}
-    blocks = [name.partition(".")[0] for name in names.values()]
-    return {
-        number: block if blocks.count(block := name.partition(".")[0]) == 1 else name
-        for number, name in sorted(names.items())
-    }
+def choice_figure(methods: Sequence[Method], chosen: Sequence[Method]) -> Figure:
+    """Draw AUPRC against the cutoff: validation, where cutoffs are chosen, beside test.
+
+    Args:
+        methods: of one data set and one backbone; bands span the seeds, from lowest to highest.
+        chosen: those of them to be ringed.
+    """
+    figure = Figure(figsize=SIZE, layout="constrained")
+    panels = figure.subplots(1, 2)
+    for axes, metric in zip(panels, ("val/auprc", "test/auprc"), strict=True):
+        for series in _series(methods):
+            _against_cutoff(axes, series, metric)
+        cut = [method for method in chosen if method.cutoff]
+        _ring(axes, [(method.place, mean) for method in cut if (mean := method.mean(metric))])
+        _finish_cutoffs(axes, methods, metric)
+    _legend(figure, panels[0])
+    return figure
 
 
-def _values(runs: list[RunResult], metric: str) -> list[float]:
-    return [float(value) for run in runs if (value := run.metrics[metric]) is not None]
+def tradeoff_figure(methods: Sequence[Method], chosen: Sequence[Method]) -> Figure:
+    """Draw test AUPRC against parameters and latency, with the Pareto front of the means.
+
+    Args:
+        methods: of one data set and one backbone; bars span the seeds, from lowest to highest.
+        chosen: those of them to be ringed.
+    """
+    metric = "test/auprc"
+    figure = Figure(figsize=SIZE, layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, cost in zip(panels, COST_NAMES, strict=True):
+        for series in _series(methods):
+            _against_cost(axes, series, cost, metric)
+        _front(axes, methods, cost, metric)
+        _ring(axes, [point for point, method in _points(chosen, cost, metric) if method.cutoff])
+        axes.margins(x=0.1)
+        axes.set(xlabel=COST_NAMES[cost], ylabel=_axis_name(metric))
+        _tidy(axes)
+        axes.yaxis.set_tick_params(labelleft=True)
+    panels[0].set_xscale("log")
+    panels[1].set_xlim(left=0)
+    _legend(figure, panels[0])
+    return figure
 
 
-def _against_cutoff(axes: Axes, strategy: str, runs: Runs, metric: str) -> None:
-    color, label = COLORS.get(strategy, "black"), LABELS.get(strategy, strategy)
-    uncut = _values(runs.get("", []), metric)
-    if uncut:
-        axes.axhline(
-            statistics.mean(uncut), color=color, label=label, linewidth=1.6, linestyle="--"
-        )
-        axes.axhspan(min(uncut), max(uncut), color=color, alpha=0.12, linewidth=0)
-    cut = [
-        (group[0].cutoff_index or 0, _values(group, metric)) for name, group in runs.items() if name
-    ]
+def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Which (cost, score) no other point beats in both, by ascending cost; one of equal points."""
+    order = sorted(range(len(points)), key=lambda index: (points[index][0], -points[index][1]))
+    front: list[int] = []
+    for index in order:
+        if not front or points[index][1] > points[front[-1]][1]:
+            front.append(index)
+    return front
+
+
+def _points(
+    methods: Iterable[Method], cost: str, metric: str
+) -> list[tuple[tuple[float, float], Method]]:
+    found = [(method.cost(cost), method.mean(metric), method) for method in methods]
+    return [((x, y), method) for x, y, method in found if x is not None and y is not None]
+
+
+def _front(axes: Axes, methods: Sequence[Method], cost: str, metric: str) -> None:
+    """Draw the front, with the cutoff's name at each of its points."""
+    points = _points(methods, cost, metric)
+    front = [points[index] for index in pareto([point for point, _ in points])]
+    if front:
+        axes.step(*zip(*(point for point, _ in front), strict=True), where="post", color="0.35",
+                  linewidth=1, linestyle=":", label=FRONT, zorder=1)  # fmt: skip
+    for point, method in front:
+        axes.annotate(_plain(method.cutoff or ""), point, (0, 9), textcoords="offset points",
+                      ha="center", fontsize=7, color="0.25")  # fmt: skip
+
+
+def _series(methods: Iterable[Method]) -> list[Series]:
+    members: dict[tuple[str, tuple[str, ...]], list[Method]] = defaultdict(list)
+    for method in methods:
+        members[method.strategy, method.variant].append(method)
+    others = [name for name in dict.fromkeys(name for name, _ in members) if name not in COLORS]
+    variants: dict[str, int] = defaultdict(int)
+    drawn = []
+    for (strategy, _), found in members.items():
+        marker = MARKERS[variants[strategy] % len(MARKERS)]
+        variants[strategy] += 1
+        color = COLORS.get(strategy) or OTHER_COLORS[others.index(strategy) % len(OTHER_COLORS)]
+        drawn.append(Series(_plain(found[0].name), color, marker, tuple(found)))
+    return drawn
+
+
+def _against_cutoff(axes: Axes, series: Series, metric: str) -> None:
+    color, label = series.color, series.label
+    cut = [(m.place, m.values(metric)) for m in series.methods if m.cutoff and m.values(metric)]
+    for method in series.methods:
+        values = method.values(metric)
+        if values and not method.cutoff:
+            mean = sum(values) / len(values)
+            axes.axhline(mean, color=color, label=label, linewidth=1.6, linestyle="--")
+            axes.axhspan(min(values), max(values), color=color, alpha=0.12, linewidth=0)
     if cut:
         places = [place for place, _ in cut]
-        means = [statistics.mean(values) for _, values in cut]
-        axes.plot(places, means, color=color, label=label, linewidth=1.8, marker="o", ms=5)
+        means = [sum(values) / len(values) for _, values in cut]
+        axes.plot(
+            places, means, color=color, label=label, linewidth=1.8, marker=series.marker, ms=5
+        )
         low, high = [min(values) for _, values in cut], [max(values) for _, values in cut]
         axes.fill_between(places, low, high, color=color, alpha=0.15, linewidth=0)
 
 
-def _against_parameters(axes: Axes, strategy: str, runs: Runs, metric: str) -> None:
-    for group in runs.values():
-        values, size = _values(group, metric), group[0].complexity["params"]
-        spread = [[statistics.mean(values) - min(values)], [max(values) - statistics.mean(values)]]
-        axes.errorbar(
-            [size],
-            [statistics.mean(values)],
-            spread,
-            color=COLORS.get(strategy, "black"),
-            marker="o",
-            ms=6,
-            capsize=3,
-        )
+def _against_cost(axes: Axes, series: Series, cost: str, metric: str) -> None:
+    label: str | None = series.label
+    for method in series.methods:
+        values, size, mean = method.values(metric), method.cost(cost), method.mean(metric)
+        if size is not None and mean is not None:
+            axes.errorbar(
+                [size],
+                [mean],
+                [[mean - min(values)], [max(values) - mean]],
+                color=series.color,
+                marker=series.marker,
+                linestyle="none",
+                ms=6,
+                capsize=3,
+                elinewidth=1,
+                label=label,
+            )
+            label = None
+
+
+def _ring(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
+    if points:
+        axes.plot(*zip(*points, strict=True), linestyle="none", marker="o", ms=12, mfc="none",
+                  mec="black", mew=1.4, label=CHOSEN, zorder=4)  # fmt: skip
+
+
+def _finish_cutoffs(axes: Axes, methods: Sequence[Method], metric: str) -> None:
+    names = _tick_names(method for method in methods if method.values(metric))
+    axes.set_xticks([*names], [*names.values()], rotation=45, ha="right")
+    if len(names) > 20:
+        axes.tick_params(axis="x", labelsize=7)
+    axes.set(xlabel="cutoff", ylabel=_axis_name(metric))
+    _tidy(axes)
+
+
+def _tidy(axes: Axes) -> None:
+    axes.grid(visible=True, color="0.92", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    shown = dict(zip(labels, handles, strict=True))
+    names = sorted(shown, key=(CHOSEN, FRONT).count)
+    figure.legend(
+        [shown[name] for name in names],
+        names,
+        loc="outside upper center",
+        ncols=max(1, min(4, LEGEND_LETTERS // max(map(len, names), default=1))),
+        frameon=False,
+        fontsize=9,
+    )
+
+
+def _tick_names(methods: Iterable[Method]) -> dict[int, str]:
+    """Each cutoff by its number: the block's name where one unit of it alone is a cutoff."""
+    names = {m.place: m.cutoff for m in methods if m.cutoff and m.place}
+    blocks = [name.partition(".")[0] for name in names.values()]
+    return {
+        place: _plain(block if blocks.count(block := name.partition(".")[0]) == 1 else name)
+        for place, name in sorted(names.items())
+    }
+
+
+def _axis_name(metric: str) -> str:
+    words = {"val": "validation", "auroc": "AUROC", "auprc": "AUPRC"}
+    return " ".join(words.get(part, part) for part in metric.split("/"))
+
+
+def _plain(text: str) -> str:
+    """The text, cut short, with the sign escaped that would begin a formula."""
+    line = one_line(text)
+    short = line if len(line) <= NAME_LETTERS else f"{line[: NAME_LETTERS - 1]}…"
+    return short.replace("$", r"\$")

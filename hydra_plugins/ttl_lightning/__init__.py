@@ -1,0 +1,1 @@
+"""Launcher and sweepers for Hydra, which imports them in every program: no torch at the top."""

@@ -1,0 +1,77 @@
+"""`hydra/launcher=process`: a process a job, several at once on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+if TYPE_CHECKING:
+    from ttl_lightning.results import RunResult
+    from ttl_lightning.sweep.job import Job
+
+
+class ProcessLauncher(Launcher):
+    """Runs each job as `python -m ttl_lightning …` of its own: whatever it does, the others run.
+
+    Args:
+        n_jobs: jobs at once; None: one for each GPU, or one without any.
+        timeout_min: minutes that a job may take; None: any.
+        mem_gb: gigabytes of memory that a job may use; None: any.
+    """
+
+    def __init__(
+        self,
+        n_jobs: int | None = None,
+        timeout_min: float | None = None,
+        mem_gb: float | None = None,
+    ) -> None:
+        self._n_jobs, self._timeout_min, self._mem_gb = n_jobs, timeout_min, mem_gb
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Take what Hydra gives every launcher.
+
+        Raises:
+            ConfigError: if an option is out of range.
+        """
+        from ttl_lightning.sweep.pool import Pool
+        from ttl_lightning.sweep.process import Limits
+
+        self._loader, self._config = hydra_context.config_loader, config
+        self._pool = Pool(self._n_jobs, Limits(self._timeout_min, self._mem_gb))
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Run the jobs, those that are completed excepted."""
+        from ttl_lightning.sweep.job import Job
+
+        setup_globals()
+        configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
+        composed = [
+            self._loader.load_sweep_config(self._config, list(overrides))
+            for overrides in job_overrides
+        ]
+        jobs = [Job.from_hydra(cfg) for cfg in composed]
+        results = self._pool.run(jobs)
+        return [_returned(job, result) for job, result in zip(jobs, results, strict=True)]
+
+
+def _returned(job: Job, result: RunResult | None) -> JobReturn:
+    done = result is not None and result.status in ("completed", "paused")
+    value = result.metrics.get(job.cfg.protocol.monitor) if done and result else None
+    error = RuntimeError(result.error if result else "not run")
+    return JobReturn(
+        overrides=job.overrides,
+        cfg=job.cfg,
+        working_dir=str(job.folder),
+        task_name="ttl_lightning",
+        status=JobStatus.COMPLETED if done else JobStatus.FAILED,
+        _return_value=value if done else error,
+    )

@@ -1,0 +1,226 @@
+"""`hydra/sweeper=grid`, and the searches for a cutoff."""
+
+from __future__ import annotations
+
+import sys
+from abc import abstractmethod
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+if TYPE_CHECKING:
+    from ttl_lightning.search import Method
+    from ttl_lightning.sweep.plan import Group
+    from ttl_lightning.sweep.session import Session
+
+
+# Launchers that come as extras, by the package that has each.
+EXTRAS = {
+    "hydra_plugins.hydra_submitit_launcher": "slurm",
+    "hydra_plugins.hydra_ray_launcher": "ray",
+}
+
+
+def check_installed(settings: DictConfig) -> None:
+    """Demand the plugin that `hydra/launcher` needs.
+
+    Raises:
+        ConfigError: naming the extra that brings it.
+    """
+    from ttl_lightning.errors import ConfigError
+
+    package = str(settings.hydra.launcher.get("_target_")).rpartition(".")[0].rpartition(".")[0]
+    if package in EXTRAS and find_spec(package) is None:
+        raise ConfigError(
+            f"hydra/launcher={settings.hydra.runtime.choices['hydra/launcher']} needs a plugin: "
+            f"pip install 'ttl_lightning[{EXTRAS[package]}]'"
+        )
+
+
+class _SessionSweeper(Sweeper):
+    """Gives a session its command line, and ends with its report.
+
+    Args:
+        params: overrides as in `-m`, to be kept in a file: `{strategy: "ftl,ttl"}`.
+    """
+
+    def __init__(self, params: Mapping[str, Any] | None = None) -> None:
+        self._params = params or {}
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Take what Hydra gives every sweeper."""
+        self.hydra_context, self.config, self._task = hydra_context, config, task_function
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run the jobs; the exit status is 0 only if all of them completed."""
+        from ttl_lightning.sweep.session import run_session
+
+        assert self.config  # setup() came before
+        assert self.hydra_context
+        settings = self.config
+        launcher = self._launcher(self.hydra_context, settings)
+        loader = self.hydra_context.config_loader
+        sys.exit(
+            run_session(
+                compose=lambda overrides: loader.load_sweep_config(settings, overrides),
+                launch=launcher.launch,
+                folder=Path(settings.hydra.runtime.cwd) / settings.hydra.sweep.dir,
+                act=lambda session: self.act(session, [*self._given(), *arguments]),
+            )
+        )
+
+    def _launcher(self, context: HydraContext, settings: DictConfig) -> Launcher:
+        from ttl_lightning.errors import USAGE, TTLError
+
+        try:
+            check_installed(settings)
+            return Plugins.instance().instantiate_launcher(
+                hydra_context=context, task_function=self._task, config=settings
+            )
+        except TTLError as error:  # Hydra would print where it was raised
+            print(f"error: {error}", file=sys.stderr)  # noqa: T201
+            sys.exit(USAGE)
+
+    def _given(self) -> list[str]:
+        return [f"{key}={value}" for key, value in self._params.items()]
+
+    @abstractmethod
+    def act(self, session: Session, arguments: list[str]) -> None:
+        """Run what the overrides ask for."""
+
+
+class GridSweeper(_SessionSweeper):
+    """Every combination of the values given; strategies without a cutoff run once a seed."""
+
+    def act(self, session: Session, arguments: list[str]) -> None:
+        """Run the grid."""
+        session.grid(arguments)
+
+
+class _SearchSweeper(_SessionSweeper):
+    """Chooses each strategy's cutoff on the validation split; see `ttl_lightning.search`.
+
+    Args:
+        metric: what is maximised, the mean over the seeds given.
+        params: as in `GridSweeper`.
+    """
+
+    def __init__(self, metric: str = "val/auprc", params: Mapping[str, Any] | None = None) -> None:
+        super().__init__(params)
+        self._metric = metric
+
+    def act(self, session: Session, arguments: list[str]) -> None:
+        """Run the search."""
+        session.search(arguments, self.method, self._metric)
+
+    @abstractmethod
+    def method(self, group: Group) -> Method:
+        """How to search, for the jobs of a group."""
+
+
+class ExhaustiveSweeper(_SearchSweeper):
+    """Every cutoff that there is."""
+
+    def method(self, group: Group) -> Method:
+        """Make the method."""
+        from ttl_lightning.search import Exhaustive
+
+        return Exhaustive()
+
+
+class HierarchicalSweeper(_SearchSweeper):
+    """Blocks first, then the layers around the best one.
+
+    Args:
+        radius: None, a number of layers, or "all".
+        metric: as in `ExhaustiveSweeper`.
+        params: as in `GridSweeper`.
+    """
+
+    def __init__(
+        self,
+        radius: Any = None,  # noqa: ANN401 - checked where it is used
+        metric: str = "val/auprc",
+        params: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(metric, params)
+        self._radius = radius
+
+    def method(self, group: Group) -> Method:
+        """Make the method."""
+        from ttl_lightning.search import Hierarchical
+
+        return Hierarchical(self._radius)
+
+
+class IncrementalSweeper(_SearchSweeper):
+    """Head alone first, then one unit more each time, from the pretrained weights.
+
+    Args:
+        target: the score that is good enough; None: look for the best.
+        patience: trials without a gain after which to stop.
+        metric: as in `ExhaustiveSweeper`.
+        params: as in `GridSweeper`.
+    """
+
+    def __init__(
+        self,
+        target: float | None = None,
+        patience: int = 2,
+        metric: str = "val/auprc",
+        params: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(metric, params)
+        self._target, self._patience = target, patience
+
+    def method(self, group: Group) -> Method:
+        """Make the method.
+
+        Raises:
+            ConfigError: if the strategy has no frozen units to free.
+        """
+        from ttl_lightning.errors import ConfigError
+        from ttl_lightning.search import Incremental
+
+        if not group.strategy.keeps_rest:
+            raise ConfigError(
+                "hydra/sweeper=incremental frees one unit more each time, and "
+                f"strategy={group.strategy.name} freezes none: give strategy=lwft."
+            )
+        return Incremental(self._target, self._patience)
+
+
+class HalvingSweeper(_SearchSweeper):
+    """All candidates for a few epochs, the better ones for more.
+
+    Args:
+        eta: each rung keeps one in so many, and trains it so many times as long.
+        min_epochs: epochs of the first rung.
+        metric: as in `ExhaustiveSweeper`.
+        params: as in `GridSweeper`.
+    """
+
+    def __init__(
+        self,
+        eta: int = 3,
+        min_epochs: int = 1,
+        metric: str = "val/auprc",
+        params: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(metric, params)
+        self._eta, self._min_epochs = eta, min_epochs
+
+    def method(self, group: Group) -> Method:
+        """Make the method."""
+        from ttl_lightning.search import Halving
+
+        return Halving(int(group.cfg.trainer.max_epochs), self._eta, self._min_epochs)

@@ -1,0 +1,73 @@
+import statistics
+
+import pytest
+
+from ttl_lightning.report.methods import group
+
+
+def test_seeds_of_one_setting_are_one_method(run) -> None:
+    runs = [run(seed=2, test=0.9), run(seed=0, test=0.6), run("ftl", None)]
+    (found,) = group(runs)
+    assert [m.strategy for m in found.methods] == ["ftl", "ttl"]
+    ttl = found.methods[1]
+    assert [r.result.seed for r in ttl.runs] == [0, 2]
+    assert ttl.mean("test/auroc") == pytest.approx(statistics.mean([0.9, 0.6]))
+    assert ttl.values("test/unknown") == []
+    assert ttl.mean("test/unknown") is None
+    assert ttl.variant == ()
+
+
+def test_data_sets_and_backbones_are_apart(run) -> None:
+    runs = [
+        run(folder="a", data="npz", backbone="x", overrides=["data.path=p"]),
+        run(folder="b", data="npz", backbone="y", overrides=["data.path=p"]),
+        run(folder="c", data="npz", backbone="x", overrides=["data.path=q"]),
+        run(folder="d", data="csv", backbone="x", overrides=["data.path=r"]),
+    ]
+    found = {(g.data, g.backbone): [r.folder for m in g.methods for r in m.runs]
+             for g in group(runs)}  # fmt: skip
+    assert found == {
+        ("csv", "x"): ["d"], ("npz p", "x"): ["a"], ("npz q", "x"): ["c"], ("npz p", "y"): ["b"],
+    }  # fmt: skip
+
+
+def test_settings_that_differ_are_variants(run) -> None:
+    shared = ["trainer.max_epochs=5", "hydra.run.dir=x"]
+    runs = [
+        run(seed=seed, folder=f"{rate}{seed}",
+            overrides=[*shared, f"+protocol.learning_rate={rate}", f"hydra.job.num={seed}"])
+        for rate in ("1e-3", "1e-4") for seed in (0, 1)
+    ]  # fmt: skip
+    (found,) = group(runs)
+    assert [m.variant for m in found.methods] == [
+        ("+protocol.learning_rate=1e-3",), ("+protocol.learning_rate=1e-4",),
+    ]  # fmt: skip
+    assert [len(m.runs) for m in found.methods] == [2, 2]
+    assert found.methods[0].name == "TTL (truncated) [+protocol.learning_rate=1e-3]"
+
+
+def test_a_seed_counts_once(run) -> None:
+    (found,) = group([run(folder="a"), run(folder="b"), run(folder="c", seed=1)])
+    assert [r.folder for r in found.methods[0].runs] == ["a", "c"]
+    assert found.repeated == ("b",)
+
+
+def test_costs_are_the_median_over_seeds_and_none_where_unknown(run) -> None:
+    runs = [run(seed=seed, params=p) for seed, p in enumerate((1000, 9000, 2000))]
+    (method,) = group(runs)[0].methods
+    assert method.cost("latency_ms") == 2.0
+    for damaged in (None, "x", {"cpu": 3}, {"cpu": {"median": float("nan")}}):
+        single = run()
+        single.result.complexity = {"latency_ms": damaged, "params": True, "macs": 10**4000}
+        (method,) = group([single])[0].methods
+        assert [method.cost(key) for key in ("latency_ms", "params", "macs")] == [None] * 3
+
+
+def test_methods_are_in_the_order_of_the_network(run) -> None:
+    runs = [run("ttl", f"block{i}", place=i) for i in (10, 2)]
+    runs += [run("own", "block1"), run("lwft", "block1"), run("ffe", None), run("ftl", None)]
+    (found,) = group(runs)
+    assert [(m.strategy, m.cutoff) for m in found.methods] == [
+        ("ftl", None), ("ffe", None), ("lwft", "block1"), ("ttl", "block2"), ("ttl", "block10"),
+        ("own", "block1"),
+    ]  # fmt: skip

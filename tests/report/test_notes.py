@@ -1,0 +1,33 @@
+import pytest
+
+from ttl_lightning.report.choice import Choice
+from ttl_lightning.report.methods import group
+from ttl_lightning.report.notes import notes
+from ttl_lightning.report.rows import Row
+
+
+@pytest.fixture
+def said(run):
+    def build(*costs):
+        runs = [run(seed=seed) for seed in range(len(costs))]
+        for one, cpu in zip(runs, costs, strict=True):
+            one.result.complexity["latency_ms"] = {"cpu": cpu} if cpu else {}
+        (found,) = group(runs)
+        return notes(found, [Row(Choice(found.methods[0], ""), None, {}, (), "7 test images")])
+
+    return build
+
+
+def test_latencies_are_said_to_be_comparable_or_not(said) -> None:
+    one, four = ({"median": 1.0, "batch_size": 1, "threads": t} for t in (1, 4))
+    assert "(batch size 1, threads: 1)" in said(one, one)[0]
+    assert "not all with the same batch size and threads" in said(one, four)[0]
+    assert "(batch size 1, threads: 4)" in said(None, four)[0]
+    assert "Latency" not in said(None, None)[0]
+
+
+def test_a_sweep_without_full_finetuning_says_why_there_are_no_differences(said) -> None:
+    assert said(None)[1:] == [
+        "7 test images.",
+        "No differences: there is no completed full finetuning (strategy=ftl) beside others.",
+    ]

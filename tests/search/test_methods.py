@@ -1,0 +1,30 @@
+import dataclasses
+
+import pytest
+
+from ttl_lightning.errors import ConfigError, UnknownNameError
+from ttl_lightning.search import METHODS, Halving, Hierarchical, create_method
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_is_frozen_and_knows_its_name(name) -> None:
+    method = Halving(max_epochs=3) if name == "halving" else create_method(name)
+    assert type(method) is METHODS[name]
+    assert method.name == name
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        method.name = "other"
+
+
+def test_the_default_is_the_papers_search() -> None:
+    assert create_method("hierarchical") == Hierarchical(radius=None)
+
+
+def test_an_option_without_default_is_asked_for() -> None:
+    with pytest.raises(ConfigError, match=r"needs max_epochs: give method=Halving\(max_epochs=…\)"):
+        create_method("halving")
+
+
+def test_an_unknown_name_lists_those_there_are() -> None:
+    message = "'hierarchic'; did you mean 'hierarchical'.* exhaustive, hierarchical, incremental, h"
+    with pytest.raises(UnknownNameError, match=message):
+        create_method("hierarchic")

@@ -1,0 +1,217 @@
+"""What a run is made of, built from its configuration and checked before any data are read."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.loggers import Logger
+
+from ttl_lightning import config
+from ttl_lightning.analysis.precision import Choice, choose, to_channels_last
+from ttl_lightning.backbones.factory import pixel_statistics
+from ttl_lightning.backbones.weights import find
+from ttl_lightning.callbacks import history
+from ttl_lightning.callbacks.agreement import SameBuffers, SameConfig
+from ttl_lightning.callbacks.checkpoints import (
+    AtomicCheckpointIO,
+    LastCheckpoint,
+    best_checkpoint,
+)
+from ttl_lightning.callbacks.history import History
+from ttl_lightning.callbacks.progress import progress, watched
+from ttl_lightning.data.base import ImageDataModule
+from ttl_lightning.errors import ConfigError, check_choice, check_number
+from ttl_lightning.results import RunResult
+from ttl_lightning.strategies.base import TransferModel
+from ttl_lightning.strategies.factory import create_model
+from ttl_lightning.tasks.classification import ClassificationTask
+from ttl_lightning.tasks.weights import class_weights
+
+log = logging.getLogger(__name__)
+
+RESUME = ("auto", "never")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a run is made of."""
+
+    data: ImageDataModule
+    task: ClassificationTask
+    trainer: pl.Trainer
+    history: History
+    best: Path
+    last: LastCheckpoint
+
+
+def check(cfg: DictConfig) -> None:
+    """Find what is wrong with a configuration before any data are read.
+
+    Raises:
+        TTLError: if a number is out of range, or the network, its weights or the data's place
+            are not to be had.
+    """
+    check_choice("resume", cfg.resume, RESUME)
+    check_number("seed", cfg.seed, 0, 2**32 - 1, integer=True)
+    check_number("protocol.learning_rate", cfg.protocol.learning_rate, 1e-12, 1e30)
+    check_number("trainer.max_epochs", cfg.trainer.max_epochs, 1, integer=True)
+    if cfg.until_epoch is not None:
+        check_number("until_epoch", cfg.until_epoch, 1, integer=True)
+    with torch.device("meta"):
+        _model(cfg, num_classes=2, weights=None)
+    if cfg.backbone.weights is not None:
+        find(str(cfg.backbone.weights), cfg.backbone.name)
+    with config.made():
+        _data(cfg)
+
+
+def _model(cfg: DictConfig, num_classes: int, weights: str | None) -> TransferModel:
+    return create_model(
+        cfg.backbone.name,
+        cfg.strategy.name,
+        cfg.cutoff,
+        num_classes,
+        weights,
+        pooling=cfg.strategy.pooling,
+        in_channels=cfg.data.in_channels,
+        image_size=cfg.data.image_size,
+    )
+
+
+def assemble(cfg: DictConfig, folder: Path, result: RunResult) -> Parts:
+    """Read the data and build model, task and trainer; the result learns what they are.
+
+    Raises:
+        TTLError: if data, weights or settings cannot be used.
+    """
+    data = _ready(_data(cfg), result)
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    model = _model(cfg, data.num_classes, cfg.backbone.weights)
+    _describe(model, data, cfg, result)
+    weights = class_weights(data.labels("train"), _plain(cfg.task.class_weights), data.num_classes)
+    task: ClassificationTask = instantiate(cfg.task, _convert_="all")(
+        model,
+        task=data.task,
+        class_names=data.class_names,
+        class_weights=weights,
+        optimizer=instantiate(cfg.protocol.optimizer, _convert_="all"),
+        learning_rate=cfg.protocol.learning_rate,
+        scheduler=instantiate(cfg.protocol.scheduler, _convert_="all"),
+        scheduler_interval=cfg.protocol.scheduler_interval,
+        monitor=cfg.protocol.monitor,
+        lr_floor=cfg.protocol.lr_floor,
+    )
+    choice = _precision(cfg, model, result)
+    if choice.channels_last:
+        to_channels_last(model)
+    checkpoints = folder / "checkpoints"
+    best = best_checkpoint(checkpoints, cfg.protocol.monitor, cfg.protocol.monitor_mode)
+    last = LastCheckpoint(checkpoints, until_epoch=cfg.until_epoch)
+    same = [SameConfig(str(result.config_sha256)), SameBuffers()]
+    rows = History(folder / history.FILE_NAME)
+    own = ("precision", "channels_last")
+    settings = {key: value for key, value in cfg.trainer.items() if key not in own}
+    try:
+        trainer: pl.Trainer = instantiate(settings, _partial_=True, _convert_="all")(
+            precision=choice.precision,
+            default_root_dir=str(folder),
+            callbacks=[*same, best, rows, last, progress(cfg.protocol.monitor)],
+            plugins=[AtomicCheckpointIO()],
+            logger=_logger(cfg, folder),
+            enable_model_summary=False,
+            enable_progress_bar=watched(),
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+        )
+    except (TypeError, ValueError, MisconfigurationException) as error:
+        raise ConfigError(f"trainer: {error}") from error
+    return Parts(data, task, trainer, rows, checkpoints / "best.ckpt", last)
+
+
+def _data(cfg: DictConfig) -> ImageDataModule:
+    mean, std = pixel_statistics(cfg.backbone.name, cfg.data.in_channels)
+    augment = instantiate(cfg.protocol.augment, _convert_="all")
+    make = instantiate(cfg.data, _partial_=True, _convert_="all")
+    data: ImageDataModule = make(seed=cfg.seed, augment=augment, mean=mean, std=std)
+    return data
+
+
+def _ready(data: ImageDataModule, result: RunResult) -> ImageDataModule:
+    """Read the data, once it is sure that all else is in order."""
+    data.prepare_data()
+    data.setup("fit")
+    result.bad_images = data.bad_images
+    for note in data.notes:
+        log.info("note: %s", note)
+    if data.notes:
+        result.notes["data"] = " ".join(data.notes)
+    return data
+
+
+def _describe(
+    model: TransferModel, data: ImageDataModule, cfg: DictConfig, result: RunResult
+) -> None:
+    """Put into the result what is needed to build the model again."""
+    if model.strategy.needs_cutoff:
+        result.cutoff = model.cutoff
+        result.cutoff_index = model.backbone.index(model.cutoff)
+    report = model.backbone.weights_report
+    result.weights = report.to_dict() if report else None
+    if report is None:
+        log.info("weights: random")
+    result.model = {
+        "task": data.task,
+        "class_names": list(data.class_names),
+        "pooling": cfg.strategy.pooling,
+        "in_channels": cfg.data.in_channels,
+        "image_size": cfg.data.image_size,
+        "mean": list(model.backbone.mean),
+        "std": list(model.backbone.std),
+    }
+
+
+def _precision(cfg: DictConfig, model: TransferModel, result: RunResult) -> Choice:
+    """What the configuration says; `auto` measures, but a resumed run keeps what it began with."""
+    wanted, channels_last = cfg.trainer.precision, cfg.trainer.channels_last
+    kept = result.train.get("precision"), result.train.get("channels_last")
+    if wanted != "auto":
+        choice = Choice(wanted, channels_last=bool(channels_last))
+    elif kept[0] is not None:
+        choice = Choice(str(kept[0]), channels_last=bool(kept[1]))
+    else:
+        gpu = cfg.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+        size = cfg.data.image_size
+        shape = (cfg.data.batch_size, cfg.data.in_channels, size, size)
+        device = torch.device("cuda" if gpu else "cpu")
+        choice = choose(model, shape, device, channels_last=channels_last)
+    result.train |= {"precision": choice.precision, "channels_last": choice.channels_last}
+    if choice.timings_ms:
+        result.train["precision_timings_ms"] = choice.timings_ms
+    log.info("precision: %s%s", choice.precision, ", channels last" if choice.channels_last else "")
+    return choice
+
+
+def _logger(cfg: DictConfig, folder: Path) -> Logger | bool:
+    if cfg.logger._target_ is None:
+        return False
+    settings = dict(cfg.logger)
+    if "save_dir" in settings and settings["save_dir"] is None:
+        settings["save_dir"] = str(folder)
+    try:
+        made: Logger = instantiate(settings, _convert_="all")
+    except (ModuleNotFoundError, InstantiationException) as error:
+        raise ConfigError(f"logger {cfg.logger._target_} cannot be made: {error}") from error
+    return made
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a key may hold
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value

@@ -1,0 +1,145 @@
+"""All runs in a sweep's folder, and what the sweep's search chose among them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ttl_lightning.errors import DataError
+from ttl_lightning.report.text import one_line
+from ttl_lightning.results import FILE_NAME, RunResult
+
+SEARCH_FILE, SEARCH_SCHEMA = "search.json", 1
+STATUSES = ("completed", "failed", "interrupted", "running", "paused")
+
+# What the report reads; a file that another program wrote may hold anything under these names.
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("name", "data", "backbone", "strategy"), str),
+    **dict.fromkeys(("cutoff", "error"), (str, type(None))),
+    **dict.fromkeys(("metrics", "complexity", "train", "model"), dict),
+    **dict.fromkeys(("overrides", "log_tail"), list),
+    "cutoff_index": (int, type(None)),
+    "seed": int,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run and its folder, relative to the sweep's and with forward slashes."""
+
+    folder: str
+    result: RunResult
+
+    @property
+    def cause(self) -> str:
+        """Why it failed, in one line."""
+        return one_line(self.result.error or "no cause was recorded")
+
+    @property
+    def log_tail(self) -> list[str]:
+        """The last lines of its log, where they were kept."""
+        return [str(line) for line in self.result.log_tail]
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What a search chose for one strategy.
+
+    Attributes:
+        choice: the cutoff, None if none could be scored.
+        reason: in one sentence.
+        folders: of the runs that it looked at.
+    """
+
+    choice: str | None
+    reason: str
+    folders: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A sweep's folder as it was found; `unreadable` holds files by name with the reason."""
+
+    root: Path
+    runs: list[Run] = field(default_factory=list)
+    searches: list[Search] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+    def having(self, status: str) -> list[Run]:
+        """The runs of one status."""
+        return [run for run in self.runs if run.result.status == status]
+
+
+def collect(root: Path) -> Sweep:
+    """Read every `result.json` below the folder, and `search.json` in it.
+
+    Raises:
+        DataError: if there is no folder, or no `result.json` in it.
+    """
+    if not root.is_dir():
+        raise DataError(f"there is no folder {root}.")
+    files = sorted(root.rglob(FILE_NAME), key=lambda path: path.parts)
+    if not files:
+        raise DataError(f"{root} holds no {FILE_NAME}, at any depth: not the folder of a sweep.")
+    sweep = Sweep(root)
+    for path in files:
+        name = path.relative_to(root).as_posix()
+        try:
+            result = _load(path.parent)
+        except DataError as error:
+            sweep.unreadable[name] = str(error).replace(str(path), name)
+        else:
+            sweep.runs.append(Run(path.parent.relative_to(root).as_posix(), result))
+    try:
+        sweep.searches.extend(_searches(root / SEARCH_FILE))
+    except DataError as error:
+        sweep.unreadable[SEARCH_FILE] = str(error)
+    return sweep
+
+
+def _load(folder: Path) -> RunResult:
+    try:
+        result = RunResult.load(folder)
+    except RecursionError as error:
+        raise DataError(f"{folder / FILE_NAME} is nested too deep to be a result.") from error
+    for name, allowed in _TYPES.items():
+        value = getattr(result, name)
+        if not isinstance(value, allowed) or isinstance(value, bool):
+            raise DataError(f"{name} must not be {_short(value)}.")
+    if result.status not in STATUSES:
+        raise DataError(f"status must be one of {', '.join(STATUSES)}; got {_short(result.status)}")
+    return result
+
+
+def _searches(path: Path) -> list[Search]:
+    if not path.exists():
+        return []
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{SEARCH_FILE} cannot be read: {error}") from error
+    if not isinstance(content, dict) or content.get("schema") != SEARCH_SCHEMA:
+        raise DataError(f"{SEARCH_FILE} is not a search of schema {SEARCH_SCHEMA}.")
+    try:
+        return [_search({**content, **entry}) for entry in content["searches"]]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{SEARCH_FILE} lacks a field of schema {SEARCH_SCHEMA}: {error!r}"
+        ) from error
+
+
+def _search(entry: dict[str, Any]) -> Search:
+    choice, metric = entry["choice"], str(entry["metric"])
+    if metric.startswith("test/"):
+        raise DataError(f"{SEARCH_FILE} chose by {metric}: what is tested on must not choose.")
+    if not isinstance(choice, str | None):
+        raise TypeError(f"choice {_short(choice)}")
+    folders = {str(folder) for trial in entry["trials"] for folder in trial["folders"]}
+    return Search(choice, one_line(entry["reason"]), frozenset(folders))
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}…"

@@ -1,0 +1,115 @@
+"""One sentence for each data set and backbone: which model to take, and what is known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ttl_lightning.report.choice import CRITERION, best
+from ttl_lightning.report.methods import BASELINE, Method
+from ttl_lightning.report.rows import METRICS, Row
+from ttl_lightning.report.statistics import Comparison
+from ttl_lightning.report.text import NONE, amount, count, one_line, p_value, share, signed
+
+SIGNIFICANT = 0.05
+
+
+def recommended(rows: Sequence[Row]) -> Row | None:
+    """The row of the best mean validation AUPRC, the smaller model of equals."""
+    winner = best(row.method for row in rows)
+    return next((row for row in rows if row.method is winner), None)
+
+
+def headline(rows: Sequence[Row]) -> str:
+    """Which model to take, and how it stands against full finetuning on the test images."""
+    row = recommended(rows)
+    if row is None:
+        missing = "no run is completed" if not rows else f"no completed run has {CRITERION}"
+        return f"There is no model to take: {missing}."
+    name = title(row.method)
+    if row.method.strategy == BASELINE:
+        return (
+            f"Take {name}: it is the best on the validation split, with "
+            f"{_scores(row.method)}{_size(row.method)}."
+        )
+    if row.baseline is None:
+        return (
+            f"Take {name}: it is the best on the validation split, with "
+            f"{_scores(row.method)}{_size(row.method)}. "
+            "There is no full finetuning to compare it with."
+        )
+    if not row.comparisons:
+        return (
+            f"Take {name}: it is the best on the validation split, with {_scores(row.method)}, "
+            f"against {_scores(row.baseline)} of full finetuning{_cost(row)}. Whether this is more "
+            "than chance could not be tested."
+        )
+    return _verdict(row, name)
+
+
+def title(method: Method) -> str:
+    """`TTL (truncated) at block3.2`."""
+    return f"{method.name} at {one_line(method.cutoff)}" if method.cutoff else method.name
+
+
+def verdict(comparison: Comparison) -> str:
+    """`better`, `worse`, or `same` where no difference could be measured."""
+    if comparison.p_value >= SIGNIFICANT or not comparison.difference:
+        return "same"
+    return "better" if comparison.difference > 0 else "worse"
+
+
+def _verdict(row: Row, name: str) -> str:
+    tested = {metric: row.comparisons[metric] for metric in METRICS if metric in row.comparisons}
+    found: dict[str, list[str]] = {"worse": [], "better": [], "same": []}
+    for metric, comparison in tested.items():
+        found[verdict(comparison)].append(f"test {metric.upper()} {_evidence(comparison)}")
+    better, worse = (" and ".join(found[key]) for key in ("better", "worse"))
+    same = " or ".join(found["same"])
+    parts = [
+        f"worse than full finetuning in {worse}" if worse else "",
+        f"better than full finetuning in {better}" if better else "",
+        f"no measurable difference from full finetuning in {same}" if same else "",
+    ]
+    findings = "; ".join(part for part in parts if part)
+    untested = [metric.upper() for metric in METRICS if metric not in tested]
+    tail = f" Its {' and '.join(untested)} could not be tested." if untested else ""
+    if worse:
+        return (
+            f"{name} is the best on the validation split, but on the test images it is "
+            f"{findings}{_cost(row)}.{tail}"
+        )
+    return f"Take {name}: {findings}{_cost(row)}.{tail}"
+
+
+def _evidence(comparison: Comparison) -> str:
+    interval = f"95 % interval {signed(comparison.low)} to {signed(comparison.high)}"
+    return f"({signed(comparison.difference)}, {interval}, {p_value(comparison.p_value)})"
+
+
+def _scores(method: Method) -> str:
+    means = {metric: method.mean(f"test/{metric}") for metric in METRICS}
+    return (
+        " and ".join(
+            f"test {metric.upper()} {NONE if mean is None else f'{mean:.3f}'}"
+            for metric, mean in means.items()
+        )
+        + f" over {count(len(method.runs), 'seed')}"
+    )
+
+
+def _size(method: Method) -> str:
+    params = method.cost("params")
+    return "" if params is None else f", {amount(params)} parameters"
+
+
+def _cost(row: Row) -> str:
+    """Its size beside full finetuning's, as the end of a clause."""
+    assert row.baseline is not None  # callers have compared with it
+    costs = {key: (row.method.cost(key), row.baseline.cost(key)) for key in ("params", "macs")}
+    shares = {key: share(*pair) for key, pair in costs.items()}
+    same = [ours == theirs for ours, theirs in costs.values()]
+    if None in shares.values():
+        return ""
+    if all(same):
+        return ", at the same size"
+    return f", with {shares['params']} of its parameters and {shares['macs']} of its MACs"

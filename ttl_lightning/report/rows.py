@@ -1,0 +1,118 @@
+"""The rows of a group's table: every strategy at its chosen cutoff, beside full finetuning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ttl_lightning.errors import DataError
+from ttl_lightning.report.choice import Choice
+from ttl_lightning.report.methods import BASELINE, Method
+from ttl_lightning.report.predictions import read_test
+from ttl_lightning.report.statistics import (
+    Comparison,
+    Scored,
+    compare_auprc,
+    compare_auroc,
+    consistent,
+)
+from ttl_lightning.report.text import count
+
+METRICS = ("auroc", "auprc")
+Tables = dict[int, Scored]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A chosen method and how it compares.
+
+    Attributes:
+        baseline: full finetuning; None if there is none, or for itself.
+        comparisons: by `METRICS`, those that could be made.
+        problems: why the others could not, and which files could not be used.
+        images: the test images, in words; "" where they are unknown.
+    """
+
+    choice: Choice
+    baseline: Method | None
+    comparisons: dict[str, Comparison]
+    problems: tuple[str, ...]
+    images: str
+
+    @property
+    def method(self) -> Method:
+        """What the row is about."""
+        return self.choice.method
+
+
+def compare(root: Path, choices: Sequence[Choice]) -> list[Row]:
+    """Compare every chosen method with full finetuning of the same variant, or the only one.
+
+    Args:
+        root: the sweep's folder, from which the chosen methods' predictions are read.
+        choices: of one group.
+    """
+    baselines = [choice.method for choice in choices if choice.method.strategy == BASELINE]
+    tables: dict[int, tuple[Tables, list[str]]] = {}
+    for method in (choice.method for choice in choices):
+        tables[id(method)] = _predictions(root, method)
+    rows = []
+    for choice in choices:
+        method = choice.method
+        own, problems = tables[id(method)]
+        found = _baseline(method, baselines)
+        comparisons: dict[str, Comparison] = {}
+        if isinstance(found, Method):
+            comparisons, failed = _compare(own, tables[id(found)][0])
+            problems = [*problems, *failed]
+        elif found:
+            problems = [*problems, found]
+        baseline = found if isinstance(found, Method) else None
+        rows.append(Row(choice, baseline, comparisons, tuple(problems), _images(own)))
+    return rows
+
+
+def _predictions(root: Path, method: Method) -> tuple[Tables, list[str]]:
+    tables, problems = {}, []
+    for run in method.runs:
+        try:
+            task = run.result.model.get("task")
+            tables[run.result.seed] = read_test(root / run.folder, task)
+        except DataError as error:
+            problems.append(f"{run.folder}: {error}")
+    return tables, problems
+
+
+def _baseline(method: Method, baselines: list[Method]) -> Method | str:
+    """What to compare with, or why there is nothing; "" for the baseline itself."""
+    if method.strategy == BASELINE or not baselines:
+        return ""
+    same = [baseline for baseline in baselines if baseline.variant == method.variant]
+    if not same and len(baselines) > 1:
+        return "none of the full finetunings has the same settings."
+    return (same or baselines)[0]
+
+
+def _compare(ours: Tables, theirs: Tables) -> tuple[dict[str, Comparison], list[str]]:
+    comparisons, problems = {}, []
+    for metric, test in zip(METRICS, (compare_auroc, compare_auprc), strict=True):
+        try:
+            comparisons[metric] = test(ours, theirs)
+        except DataError as error:
+            problems.append(f"test {metric.upper()}: {error}")
+    return comparisons, problems
+
+
+def _images(tables: Tables) -> str:
+    found = list(tables.values())
+    if not found:
+        return ""
+    sizes = sorted({len(table.ids) for table in found})
+    same = len({frozenset(table.ids) for table in found}) == 1 and consistent(found)
+    if len(found) == 1:
+        return count(sizes[0], "test image")
+    if same:
+        return f"{count(sizes[0], 'test image')}, the same for every seed"
+    size = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    return f"{size} test images a seed, not the same for every seed"

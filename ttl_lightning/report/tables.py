@@ -1,0 +1,195 @@
+"""A table as Markdown, LaTeX and HTML, and the two tables that the report shows."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ttl_lightning.report.choice import Choice
+from ttl_lightning.report.methods import BASELINE, Group
+from ttl_lightning.report.rows import METRICS, Row
+from ttl_lightning.report.text import (
+    MINUS,
+    NONE,
+    amount,
+    milliseconds,
+    one_line,
+    p_value,
+    signed,
+    spread,
+)
+
+# What has fewer of it is the better model.
+_COSTS = {"params": amount, "macs": amount, "latency_ms": milliseconds}
+_COST_NAMES = ("parameters", "MACs", "CPU latency (ms)")
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"$<$",
+    ">": r"$>$",
+    "±": r"$\pm$",
+    MINUS: r"$-$",
+    NONE: "--",
+    "✓": r"$\surd$",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What one place of a table says; bold if it is the best of its column.
+
+    Attributes:
+        aside: follows the text, in HTML on a line of its own.
+    """
+
+    text: str
+    bold: bool = False
+    aside: str = ""
+
+    @property
+    def whole(self) -> str:
+        """Text and aside."""
+        return f"{self.text} {self.aside}".strip()
+
+    def html(self) -> str:
+        """The content of a table's cell."""
+        text = html.escape(self.text)
+        aside = f"<br><small>{html.escape(self.aside)}</small>" if self.aside else ""
+        return (f"<b>{text}</b>" if self.bold else text) + aside
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Columns by name, the first `names` of them text, the others numbers; rows of cells."""
+
+    columns: tuple[str, ...]
+    rows: list[list[Cell]]
+    names: int = 2
+
+    def markdown(self) -> str:
+        """A pipe table."""
+        rule = ["---" if place < self.names else "---:" for place in range(len(self.columns))]
+        lines = [map(_markdown, self.columns), rule]
+        lines += [
+            [f"**{_markdown(c.text)}**" if c.bold else _markdown(c.whole) for c in row]
+            for row in self.rows
+        ]
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+    def latex(self) -> str:
+        """A tabular for the package booktabs."""
+        sides = "l" * self.names + "r" * (len(self.columns) - self.names)
+        lines = [
+            " & ".join(f"\\textbf{{{latex(c.text)}}}" if c.bold else latex(c.whole) for c in row)
+            for row in self.rows
+        ]
+        head = " & ".join(map(latex, self.columns))
+        body = "".join(f"{line} \\\\\n" for line in lines)
+        return (
+            f"\\begin{{tabular}}{{{sides}}}\n\\toprule\n{head} \\\\\n\\midrule\n{body}"
+            "\\bottomrule\n\\end{tabular}"
+        )
+
+    def html(self) -> str:
+        """A table in a container of its own, which scrolls where the page is narrow."""
+        head = "".join(f'<th scope="col">{_heading(name)}</th>' for name in self.columns)
+        rows = []
+        for row in self.rows:
+            cells = "".join(f"<td>{cell.html()}</td>" for cell in row[1:])
+            first = f'<th scope="row">{html.escape(row[0].text)}</th>'
+            rows.append(f"<tr>{first}{cells}</tr>")
+        body, kind = "\n".join(rows), f"names{self.names}"
+        return (
+            f'<div class="scroll" tabindex="0"><table class="{kind}"><thead><tr>{head}</tr></thead>'
+            f"\n<tbody>\n{body}\n</tbody></table></div>"
+        )
+
+
+def main_table(rows: Sequence[Row]) -> Table:
+    """Every strategy at its chosen cutoff, and its difference from full finetuning if there is one.
+
+    Source:
+        Sun et al., TruncatedTL, table 1, with the tests added.
+    """
+    compared = any(row.baseline for row in rows)
+    best = {f"test/{metric}": _best(rows, f"test/{metric}") for metric in METRICS}
+    least = {key: _least(rows, key) for key in _COSTS}
+    lines = []
+    for row in rows:
+        method = row.method
+        cells = [Cell(method.name), Cell(one_line(method.cutoff or NONE))]
+        cells.append(Cell(str(len(method.runs))))
+        for key, top in best.items():
+            cells.append(Cell(spread(method.values(key)), _is(method.mean(key), top)))
+        for key, form in _COSTS.items():
+            cost = method.cost(key)
+            cells.append(Cell(form(cost), _is(cost, least[key])))
+        lines.append(cells + (_differences(row) if compared else []))
+    columns = ["method", "cutoff", "seeds", "test AUROC", "test AUPRC", *_COST_NAMES]
+    if compared:
+        for metric in METRICS:
+            columns += [f"{metric.upper()} {MINUS} {BASELINE.upper()} (95 % interval)", "p"]
+    return Table(tuple(columns), lines)
+
+
+def full_table(group: Group, choices: Sequence[Choice]) -> Table:
+    """Every method of the group, the chosen ones marked."""
+    chosen = {id(choice.method) for choice in choices}
+    metrics = ("val/auroc", "val/auprc", "test/auroc", "test/auprc")
+    lines = []
+    for method in group.methods:
+        mark = " ✓" if id(method) in chosen and method.cutoff else ""
+        cells = [method.name, one_line(method.cutoff or NONE) + mark, str(len(method.runs))]
+        cells += [spread(method.values(metric)) for metric in metrics]
+        cells += [form(method.cost(key)) for key, form in _COSTS.items()]
+        cells.append(amount(method.cost("trainable_params")))
+        lines.append([Cell(text) for text in cells])
+    named = [name.replace("val/", "validation ").replace("test/", "test ") for name in metrics]
+    named = [name.replace("auroc", "AUROC").replace("auprc", "AUPRC") for name in named]
+    return Table(("method", "cutoff", "seeds", *named, *_COST_NAMES, "trained"), lines)
+
+
+def latex(text: str) -> str:
+    """The text with what LaTeX would take for a command escaped."""
+    return "".join(_LATEX.get(sign, sign) for sign in text)
+
+
+def _heading(text: str) -> str:
+    """Escaped; what stands in parentheses is on a line of its own."""
+    return html.escape(text).replace(" (", "<br>(").replace(" % ", "&nbsp;%&nbsp;")
+
+
+def _markdown(text: str) -> str:
+    escaped = "".join(f"\\{sign}" if sign in "\\|*_`[]#~&" else sign for sign in text)
+    return re.sub(r"<(?! )", r"\\<", escaped)  # before a blank it begins no tag
+
+
+def _differences(row: Row) -> list[Cell]:
+    cells = []
+    for metric in METRICS:
+        found = row.comparisons.get(metric)
+        if found is None:
+            cells += [Cell(NONE), Cell(NONE)]
+            continue
+        interval = f"{signed(found.low)} to {signed(found.high)}"
+        cells.append(Cell(signed(found.difference), aside=f"({interval})"))
+        cells.append(Cell(p_value(found.p_value).removeprefix("p ").removeprefix("= ")))
+    return cells
+
+
+def _best(rows: Sequence[Row], metric: str) -> float | None:
+    means = (row.method.mean(metric) for row in rows)
+    return max((mean for mean in means if mean is not None), default=None)
+
+
+def _least(rows: Sequence[Row], key: str) -> float | None:
+    costs = (row.method.cost(key) for row in rows)
+    return min((cost for cost in costs if cost is not None), default=None)
+
+
+def _is(value: float | None, best: float | None) -> bool:
+    return value is not None and value == best

@@ -1,0 +1,30 @@
+"""Which cutoff to try next, and when to stop. Knows no configuration, no network, no files."""
+
+from ttl_lightning.search.base import Choice, Method, Outcome, Plan, Trial, advance, best, ranked
+from ttl_lightning.search.driver import Evaluation, SearchResult, search
+from ttl_lightning.search.exhaustive import Exhaustive
+from ttl_lightning.search.halving import Halving, Rung
+from ttl_lightning.search.hierarchical import Hierarchical
+from ttl_lightning.search.incremental import Incremental
+from ttl_lightning.search.methods import METHODS, create_method
+
+__all__ = [
+    "METHODS",
+    "Choice",
+    "Evaluation",
+    "Exhaustive",
+    "Halving",
+    "Hierarchical",
+    "Incremental",
+    "Method",
+    "Outcome",
+    "Plan",
+    "Rung",
+    "SearchResult",
+    "Trial",
+    "advance",
+    "best",
+    "create_method",
+    "ranked",
+    "search",
+]

@@ -1,0 +1,212 @@
+"""What a multirun's command line asks for: its jobs, checked before the first one starts."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from ttl_lightning import config
+from ttl_lightning.assembly import check
+from ttl_lightning.backbones.factory import create_backbone
+from ttl_lightning.errors import ConfigError, DataError, check_choice
+from ttl_lightning.results import FILE_NAME, RunResult
+from ttl_lightning.strategies import STRATEGIES
+from ttl_lightning.strategies.base import Strategy
+from ttl_lightning.strategies.factory import create_model
+from ttl_lightning.sweep.job import Job
+
+Overrides = tuple[str, ...]
+
+
+def combinations(arguments: Sequence[str]) -> list[Overrides]:
+    """Every combination of the values that the overrides list, in their order.
+
+    Raises:
+        ConfigError: if an override is malformed, or no list of values (`interval(0, 1)`).
+    """
+    try:
+        overrides = OverridesParser.create().parse_overrides(list(arguments))
+    except HydraException as error:
+        raise ConfigError(f"cannot read an override: {config.first_line(error)}") from error
+    choices: dict[str, list[str]] = {}
+    for override in overrides:
+        key = override.get_key_element()
+        if override.is_sweep_override() and not override.is_discrete_sweep():
+            raise ConfigError(f"{override.input_line}: a sweep needs values, as in {key}=1,2,3.")
+        if override.is_sweep_override():
+            values = list(override.sweep_string_iterator())
+        else:
+            values = [override.get_value_element_as_str()]
+        choices[key] = [key if override.is_delete() else f"{key}={value}" for value in values]
+    return list(dict.fromkeys(itertools.product(*choices.values())))
+
+
+def without(overrides: Overrides, key: str) -> Overrides:
+    """The overrides but the one of a key."""
+    return tuple(o for o in overrides if o.partition("=")[0].lstrip("+") != key)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Jobs that differ in cutoff and seed alone.
+
+    Attributes:
+        overrides: without those two.
+        cfg: their configuration, without cutoff, with the default seed.
+        cutoffs: overrides of the cutoff, none if the strategy takes none.
+        seeds: overrides of the seed, an empty one where it is left as it is.
+    """
+
+    overrides: Overrides
+    cfg: DictConfig
+    cutoffs: tuple[Overrides, ...]
+    seeds: tuple[Overrides, ...]
+
+    @property
+    def strategy(self) -> Strategy:
+        """What the jobs share."""
+        return STRATEGIES[self.cfg.strategy.name]
+
+    def jobs(self) -> Iterator[Overrides]:
+        """The overrides of every job."""
+        for cutoff, seed in itertools.product(self.cutoffs or ((),), self.seeds):
+            yield self.overrides + cutoff + seed
+
+
+class Plan:
+    """Turns overrides into jobs, each in a folder of its own.
+
+    Args:
+        compose: makes the configuration of one job from its overrides, with Hydra's node, as
+            Hydra's own `load_sweep_config` does.
+    """
+
+    def __init__(self, compose: Callable[[list[str]], DictConfig]) -> None:
+        self._compose = compose
+        self._checked: set[str] = set()
+        self._claimed: dict[Path, str] = {}
+
+    def composed(self, overrides: Sequence[str]) -> DictConfig:
+        """One job's configuration, with Hydra's node.
+
+        Raises:
+            ConfigError: if an override is malformed or names what there is not.
+        """
+        config.accept_backbones(overrides)
+        try:
+            return self._compose(list(overrides))
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            raise config.in_one_line(error, overrides) from error
+
+    def groups(self, arguments: Sequence[str]) -> list[Group]:
+        """The command line's jobs by what they share.
+
+        Raises:
+            ConfigError: as `combinations` and `composed`; or if a cutoff is given in vain.
+        """
+        found: dict[Overrides, tuple[dict[Overrides, None], dict[Overrides, None]]] = {}
+        for overrides in combinations(arguments):
+            shared = without(without(overrides, "cutoff"), "seed")
+            cutoffs, seeds = found.setdefault(shared, ({}, {}))
+            cutoffs[_only(overrides, "cutoff")] = None
+            seeds[_only(overrides, "seed")] = None
+        composed = {shared: self.composed(shared) for shared in found}
+        for cfg in composed.values():
+            check_choice("strategy", cfg.strategy.name, STRATEGIES)
+        needs = {
+            shared: STRATEGIES[cfg.strategy.name].needs_cutoff for shared, cfg in composed.items()
+        }
+        # A cutoff beside `strategy=ftl,ttl` is meant for ttl; beside `ftl` alone it is a mistake.
+        mixed = any(needs.values())
+        return [
+            Group(
+                shared,
+                composed[shared],
+                tuple(c for c in cutoffs if c and (needs[shared] or not mixed)),
+                tuple(seeds),
+            )
+            for shared, (cutoffs, seeds) in found.items()
+        ]
+
+    def job(self, overrides: Overrides) -> tuple[Job, Overrides]:
+        """A checked job, and the overrides that make it.
+
+        Where its folder belongs to another configuration, it gets one beside it.
+
+        Raises:
+            ConfigError: if the job could not begin.
+        """
+        composed = self.composed(overrides)
+        job = Job.from_hydra(composed)
+        self._check(job)
+        owner = self._claimed.get(job.folder) or _owner(job.folder)
+        if owner not in (None, job.fingerprint):
+            beside = job.folder.with_name(f"{job.folder.name}-{job.fingerprint[:8]}")
+            subdir = beside.relative_to(job.cwd / composed.hydra.sweep.dir)
+            overrides = (*overrides, f"hydra.sweep.subdir={config.quoted(str(subdir))}")
+            job = Job.from_hydra(self.composed(overrides))
+        self._claimed[job.folder] = job.fingerprint
+        return job, overrides
+
+    def _check(self, job: Job) -> None:
+        """Once for all seeds that are possible at all."""
+        seedless = job.cfg.copy()
+        if isinstance(seedless.seed, int) and 0 <= seedless.seed < 2**32:
+            seedless.seed = 0
+        key = config.fingerprint(seedless)
+        if key not in self._checked:
+            check(job.cfg)
+            self._checked.add(key)
+
+
+def cutoffs_of(group: Group) -> dict[str, float]:
+    """The cutoffs to search, in network order, and the parameters of each one's model.
+
+    Those that the command line names, or all that the network has.
+
+    Raises:
+        UnknownCutoffError: if the command line names one that there is not.
+        ConfigError: if the images are too small for one of them.
+    """
+    cfg = group.cfg
+    settings = {
+        "pooling": cfg.strategy.pooling,
+        "in_channels": cfg.data.in_channels,
+        "image_size": cfg.data.image_size,
+    }
+    name, strategy = cfg.backbone.name, cfg.strategy.name
+    with torch.device("meta"):
+        backbone = create_backbone(name, None, cfg.data.in_channels)
+        given = [override.partition("=")[2] for cutoff in group.cutoffs for override in cutoff]
+        named = {backbone.resolve(int(cut) if cut.isdigit() else cut) for cut in given}
+        models = {
+            cutoff: create_model(name, strategy, cutoff, **settings)
+            for cutoff in backbone.cutoffs
+            if not named or cutoff in named
+        }
+    return {
+        cutoff: float(sum(p.numel() for p in model.parameters()))
+        for cutoff, model in models.items()
+    }
+
+
+def _only(overrides: Overrides, key: str) -> Overrides:
+    return tuple(o for o in overrides if o not in without(overrides, key))
+
+
+def _owner(folder: Path) -> str | None:
+    """Fingerprint of the run in a folder; None if there is none that can be read."""
+    if not (folder / FILE_NAME).is_file():
+        return None
+    try:
+        return RunResult.load(folder).config_sha256
+    except DataError:  # half-written by something else: the run will replace it
+        return None

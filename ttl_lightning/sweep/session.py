@@ -1,0 +1,151 @@
+"""One multirun from its command line to its report."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from ttl_lightning import config
+from ttl_lightning.errors import FAILED, INTERRUPTED, USAGE, ConfigError, TTLError
+from ttl_lightning.report import sweep as report
+from ttl_lightning.report.terminal import show
+from ttl_lightning.results import RunResult
+from ttl_lightning.search import Method
+from ttl_lightning.sweep import rounds
+from ttl_lightning.sweep.job import Job
+from ttl_lightning.sweep.plan import Group, Overrides, Plan, cutoffs_of
+from ttl_lightning.sweep.rounds import Search
+
+log = logging.getLogger(__name__)
+
+Launch = Callable[[list[list[str]], int], object]
+
+
+class Session:
+    """Plans jobs, launches them, and reads what became of them.
+
+    Args:
+        compose: makes one job's configuration from its overrides; see `Plan`.
+        launch: runs jobs, given the overrides of each and the number of the first, as the `launch`
+            of a Hydra launcher does; what it returns or raises is not relied on.
+        folder: the sweep's.
+    """
+
+    def __init__(
+        self, compose: Callable[[list[str]], DictConfig], launch: Launch, folder: Path
+    ) -> None:
+        self._plan, self._folder = Plan(compose), folder
+        self._launch, self._launched = launch, 0
+        self.unfinished = 0
+
+    def grid(self, arguments: Sequence[str]) -> None:
+        """Run every combination.
+
+        Raises:
+            ConfigError: if one could not begin; then none has begun.
+        """
+        groups = self._plan.groups(arguments)
+        self._run([self._plan.job(job) for group in groups for job in group.jobs()])
+
+    def search(
+        self, arguments: Sequence[str], method: Callable[[Group], Method], metric: str
+    ) -> None:
+        """Search the cutoff of each strategy; those that take none run once a seed beside it.
+
+        Args:
+            arguments: the command line's overrides; cutoffs among them restrict the candidates.
+            method: how to search, for the jobs of a group.
+            metric: what is maximised on the validation split.
+
+        Raises:
+            ConfigError: if a job could not begin; then none has begun.
+        """
+        rounds.check_metric(metric)
+        groups = self._plan.groups(arguments)
+        searches = [
+            Search(group, method(group), metric, cutoffs_of(group), self._folder)
+            for group in groups
+            if group.strategy.needs_cutoff
+        ]
+        if not searches:
+            raise ConfigError("none of the strategies takes a cutoff: there is nothing to search.")
+        uncut = [group for group in groups if not group.strategy.needs_cutoff]
+        beside = [self._plan.job(job) for group in uncut for job in group.jobs()]
+        trials = [(search, trial) for search in searches for trial in search.begin()]
+        while trials:
+            jobs = [
+                [self._plan.job(overrides) for overrides in search.overrides(trial)]
+                for search, trial in trials
+            ]
+            self._run([*beside, *(job for batch in jobs for job in batch)])
+            beside = []
+            results = [[self._result(job) for job, _ in batch] for batch in jobs]
+            taken = list(zip(trials, results, strict=True))
+            trials = [
+                (search, trial)
+                for search in dict.fromkeys(search for search, _ in trials)
+                for trial in search.take({t: runs for (s, t), runs in taken if s is search})
+            ]
+            rounds.write(self._folder, [search.described() for search in searches])
+
+    def _result(self, job: Job) -> tuple[str, RunResult]:
+        """A job's folder below the sweep's, and what lies there."""
+        found = job.result()
+        assert found is not None, job.folder
+        return job.folder.relative_to(self._folder).as_posix(), found
+
+    def _run(self, jobs: Sequence[tuple[Job, Overrides]]) -> None:
+        """Launch jobs; afterwards each has a `result.json` that says how it ended."""
+        why = "the launcher brought nothing back"
+        try:
+            self._launch([list(overrides) for _, overrides in jobs], self._launched)
+        except Exception as error:  # noqa: BLE001 - a launcher's own, of any kind
+            why = f"the launcher failed: {type(error).__name__}: {config.first_line(error)}"
+            log.error(why)  # noqa: TRY400 - one line
+        self._launched += len(jobs)
+        for job, _ in jobs:
+            result = job.result()
+            if result is None or result.status == "running":
+                result = job.lost(why)
+            self.unfinished += result.status not in ("completed", "paused")
+
+
+def run_session(
+    compose: Callable[[list[str]], DictConfig],
+    launch: Launch,
+    folder: Path,
+    act: Callable[[Session], None],
+) -> int:
+    """Run a session to its report, also where it is interrupted.
+
+    Args:
+        compose: as in `Session`.
+        launch: as in `Session`.
+        folder: as in `Session`.
+        act: what to run.
+
+    Returns:
+        The exit status: 0 if all jobs completed.
+    """
+    session = Session(compose, launch, folder)
+    try:
+        act(session)
+    except TTLError as error:
+        log.error("error: %s", error)  # noqa: TRY400 - one line is what a user needs
+        return USAGE
+    except KeyboardInterrupt:
+        log.error("interrupted; the same command goes on from here.")  # noqa: TRY400
+        _report(folder)
+        return INTERRUPTED
+    _report(folder)
+    return FAILED if session.unfinished else 0
+
+
+def _report(folder: Path) -> None:
+    try:
+        show(report.write(folder))
+    except (TTLError, OSError) as error:  # no run yet, or no space: the runs are what matters
+        log.error("no report: %s", error)  # noqa: TRY400 - one line
