@@ -50,6 +50,7 @@ def test_an_override_in_a_group_of_choice_is_kept() -> None:
         ("data.image_sise=3", "did you mean 'data.image_size'"),
         ("cutof=3", "did you mean 'cutoff'"),
         ("trainer.max_epoch=3", "did you mean 'trainer.max_epochs'"),
+        ("cutoff=block1,block2", "cutoff=block1,block2 gives several values: add -m"),
         ("data.path", "cannot read an override"),
         ("=3", "override"),
         ("data.image_size=[1", "cannot read an override"),

@@ -29,11 +29,13 @@ def main() -> None:
     die_with_parent()
     # Our files for other launchers stand before the plugins' own of the same names on purpose.
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/", UserWarning)
-    arguments = [argument for argument in sys.argv[1:] if argument not in SWEEP_FLAGS]
+    given = sys.argv[1:]
+    arguments = [argument for argument in given if argument not in SWEEP_FLAGS]
     try:
         config.accept_backbones(arguments)
         if not any(argument.startswith("-") for argument in arguments):
-            config.read(config.without_sweeps(arguments))  # before Hydra makes a folder
+            # before Hydra makes a folder; a sweep checks each of its jobs itself
+            config.read(arguments if given == arguments else config.without_sweeps(arguments))
     except TTLError as error:
         _exit(error)
     try:

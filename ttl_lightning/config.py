@@ -122,6 +122,9 @@ def in_one_line(error: Exception, overrides: Sequence[str]) -> ConfigError:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
     except HydraException as unparsed:
         return ConfigError(f"cannot read an override: {first_line(unparsed)}")
+    for override in parsed:
+        if override.is_sweep_override():
+            return ConfigError(f"{override.input_line} gives several values: add -m to run each.")
     groups = [o for o in parsed if o.key_or_group and _choices(o.key_or_group)]
     for override in groups:
         if found := _wrong_choice(override):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -88,13 +89,15 @@ shadowing = pytest.mark.filterwarnings(r"ignore:\s*'hydra/launcher/:UserWarning"
 
 
 @pytest.fixture
-def sweep(workdir, small):
+def sweep(workdir, small, tmp_path_factory):
     """Runs `python -m ttl_lightning -m …` in an empty folder."""
     modules = (str(Path(__file__).parent), str(workdir), os.environ.get("PYTHONPATH", ""))
     path = os.pathsep.join(modules)
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-    # Ray keeps a token for its own processes there.
-    env |= {"RAY_AUTH_TOKEN_PATH": str(workdir / "ray_token"), "RAY_USAGE_STATS_ENABLED": "0"}
+    # Without this, Ray would write a token for its own processes into the user's home.
+    token = tmp_path_factory.mktemp("ray") / "token"
+    token.write_text(secrets.token_hex(32))
+    env |= {"RAY_AUTH_TOKEN_PATH": str(token), "RAY_USAGE_STATS_ENABLED": "0"}
 
     def run(*arguments, **variables):
         command = [sys.executable, "-m", "ttl_lightning", "-m", *small, *arguments]

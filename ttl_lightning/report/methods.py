@@ -26,7 +26,7 @@ COSTS = ("params", "trainable_params", "macs", "latency_ms")
 # What a method's own fields say already, or what has no bearing on its result.
 _NOT_VARIANTS = frozenset(
     ("strategy", "cutoff", "seed", "data", "data.path", "backbone", "backbone.name", "name")
-) | {"resume", "until_epoch"}
+) | {"resume", "until_epoch", "logger"}
 
 
 @dataclass(frozen=True, slots=True)

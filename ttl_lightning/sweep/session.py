@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -131,6 +133,8 @@ def run_session(
         The exit status: 0 if all jobs completed.
     """
     session = Session(compose, launch, folder)
+    with suppress(ValueError):  # not the main thread
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         act(session)
     except TTLError as error:
