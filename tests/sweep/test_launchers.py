@@ -1,5 +1,6 @@
 """Launchers beyond one machine: submitit, with and without Slurm, and Ray; both are optional."""
 
+import csv
 import json
 import os
 import secrets
@@ -32,6 +33,17 @@ import torch
 def optimizer(params, **settings):
     rank, count = torch.distributed.get_rank(), torch.distributed.get_world_size()
     open(f"{rank} of {count}.{uuid.uuid4().hex}.rank", "w").close()
+    return torch.optim.AdamW(params, **settings)
+"""
+# One job ends the process that its launcher gave it, and another is still training then.
+LOST = """
+import os, signal, time
+import torch
+
+def optimizer(params, **settings):
+    if torch.initial_seed() == 2:
+        os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(30)
     return torch.optim.AdamW(params, **settings)
 """
 PLUGINS = {
@@ -158,6 +170,21 @@ def test_a_job_that_fails_ends_alone_and_is_run_again(launcher, sweep, workdir) 
         path.parent.name for path, time_ns in before.items() if path.stat().st_mtime_ns != time_ns
     }
     assert again == {"seed2", "seed8"}
+
+
+@pytest.mark.slow
+@needs["submitit_local"]
+def test_a_job_that_its_launcher_loses_ends_alone(sweep, workdir) -> None:
+    (workdir / "lost.py").write_text(LOST)
+    options = ("strategy=ttl", "cutoff=block1", "seed=2,3", *OPTIONS["submitit_local"])
+    done = sweep(*options, "protocol.optimizer._target_=lost.optimizer")
+    assert done.returncode == 1, done.stderr
+    assert ends(workdir) == {2: "failed", 3: "completed"}
+    errors = {run["seed"]: run["error"] for run in results(workdir).values()}
+    assert "the launcher failed: UncompletedJobError" in errors[2]
+    with (workdir / "multirun" / "default" / "summary.csv").open() as file:
+        table = {row["seed"]: row["status"] for row in csv.DictReader(file)}
+    assert table == {"2": "failed", "3": "completed"}
 
 
 @pytest.mark.slow

@@ -176,6 +176,25 @@ class Job:
         result.save(self.folder)
         return result
 
+    def ended(self, since: float) -> bool:
+        """Whether its `result.json` says how it ended, in the sweep that began at `since`."""
+        found = self.result()
+        if found is None or found.status == "running":
+            return False
+        fresh = (self.folder / FILE_NAME).stat().st_mtime >= since
+        return fresh or self.settled(since) is not None
+
+    def abandoned(self) -> bool:
+        """Whether it began, and no process has it any more."""
+        found = self.result()
+        if found is None or found.status != "running":
+            return False
+        try:
+            with FileLock(self.folder / LOCK_FILE, timeout=0):
+                return True
+        except Timeout:
+            return False
+
     def lost(self, why: str) -> RunResult:
         """Record that the launcher brought nothing back."""
         result = self.result() or self._described()

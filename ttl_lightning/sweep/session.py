@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
+import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +26,8 @@ from ttl_lightning.sweep.rounds import Search
 
 log = logging.getLogger(__name__)
 
+DONE = ("completed", "paused")
+
 Launch = Callable[[list[list[str]], int], object]
 
 
@@ -41,6 +46,7 @@ class Session:
     ) -> None:
         self._plan, self._folder = Plan(compose), folder
         self._launch, self._launched = launch, 0
+        self._since = time.time()
         self.unfinished = 0
 
     def grid(self, arguments: Sequence[str]) -> None:
@@ -101,18 +107,33 @@ class Session:
 
     def _run(self, jobs: Sequence[tuple[Job, Overrides]]) -> None:
         """Launch jobs; afterwards each has a `result.json` that says how it ended."""
-        why = "the launcher brought nothing back"
+        left = [(job, overrides) for job, overrides in jobs if not job.settled(since=math.inf)]
+        if len(left) < len(jobs):
+            log.info("%d of %d jobs are done already", len(jobs) - len(left), len(jobs))
+        while left:
+            why = self._launch_all(left)
+            left = [(job, overrides) for job, overrides in left if not job.ended(self._since)]
+            # A launcher may give up at the first job that it lost, with others running or queued:
+            # launched again, those wait for what runs already.
+            abandoned = {job.folder for job, _ in left if why and job.abandoned()}
+            lost = abandoned or {job.folder for job, _ in left}
+            for job, _ in left:
+                if job.folder in lost:
+                    job.lost(why or "the launcher brought nothing back")
+            left = [(job, overrides) for job, overrides in left if job.folder not in lost]
+        results = [job.result() for job, _ in jobs]
+        self.unfinished += sum(r is None or r.status not in DONE for r in results)
+
+    def _launch_all(self, jobs: Sequence[tuple[Job, Overrides]]) -> str | None:
+        """Launch jobs; why the launcher failed, or None."""
+        first, self._launched = self._launched, self._launched + len(jobs)
         try:
-            self._launch([list(overrides) for _, overrides in jobs], self._launched)
+            self._launch([list(overrides) for _, overrides in jobs], first)
         except Exception as error:  # noqa: BLE001 - a launcher's own, of any kind
             why = f"the launcher failed: {type(error).__name__}: {config.first_line(error)}"
             log.error(why)  # noqa: TRY400 - one line
-        self._launched += len(jobs)
-        for job, _ in jobs:
-            result = job.result()
-            if result is None or result.status == "running":
-                result = job.lost(why)
-            self.unfinished += result.status not in ("completed", "paused")
+            return why
+        return None
 
 
 def run_session(
@@ -138,7 +159,7 @@ def run_session(
     try:
         act(session)
     except TTLError as error:
-        log.error("error: %s", error)  # noqa: TRY400 - one line is what a user needs
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - as of a plain run
         return USAGE
     except KeyboardInterrupt:
         log.error("interrupted; the same command goes on from here.")  # noqa: TRY400
