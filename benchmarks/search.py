@@ -55,8 +55,9 @@ def methods(strategy: str, epochs: int) -> dict[str, Method]:
         "hierarchical": Hierarchical(),
         "hierarchical radius=1": Hierarchical(1),
     }
-    for eta, first in ((2, 1), (3, 1), (4, 1), (3, 2)):
+    for eta, first in ((3, 1), (2, 1), (4, 1), (3, 2)):
         table[f"halving eta={eta} min_epochs={first}"] = Halving(epochs, eta, first)
+    table["halving radius=all"] = Halving(epochs, radius="all")
     if strategy == "lwft":
         table["incremental"] = Incremental()
     return table

@@ -200,11 +200,12 @@ class IncrementalSweeper(_SearchSweeper):
 
 
 class HalvingSweeper(_SearchSweeper):
-    """All candidates for a few epochs, the better ones for more.
+    """The candidates of the hierarchical search for a few epochs, the better ones for more.
 
     Args:
         eta: each rung keeps one in so many, and trains it so many times as long.
         min_epochs: epochs of the first rung.
+        radius: as in `HierarchicalSweeper`; "all" races all cutoffs at once.
         metric: as in `ExhaustiveSweeper`.
         params: as in `GridSweeper`.
     """
@@ -213,14 +214,16 @@ class HalvingSweeper(_SearchSweeper):
         self,
         eta: int = 3,
         min_epochs: int = 1,
+        radius: Any = None,  # noqa: ANN401 - checked where it is used
         metric: str = "val/auprc",
         params: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(metric, params)
-        self._eta, self._min_epochs = eta, min_epochs
+        self._eta, self._min_epochs, self._radius = eta, min_epochs, radius
 
     def method(self, group: Group) -> Method:
         """Make the method."""
         from ttl_lightning.search import Halving
 
-        return Halving(int(group.cfg.trainer.max_epochs), self._eta, self._min_epochs)
+        epochs = int(group.cfg.trainer.max_epochs)
+        return Halving(epochs, self._eta, self._min_epochs, self._radius)

@@ -105,7 +105,7 @@ def test_halving_continues_the_better_ones(session, small) -> None:
               "block4.1": [0.3, 0.3, 0.3, 0.3]}  # fmt: skip
     arguments = [*small, "trainer.max_epochs=4", "strategy=ttl"]
     world, ours = session(lambda _, cutoff: curves[cutoff])
-    ours.search(arguments, lambda _: Halving(max_epochs=4, eta=2), METRIC)
+    ours.search(arguments, lambda _: Halving(max_epochs=4, eta=2, radius="all"), METRIC)
     rungs = [{(c, epochs) for _, c, _, epochs in batch} for batch in world.launched]
     assert rungs == [
         {(c, 1) for c in CUTOFFS},
@@ -117,7 +117,7 @@ def test_halving_continues_the_better_ones(session, small) -> None:
 
     # taken up again, nothing runs, and the early rungs are judged by their own epochs
     world, again = session(lambda _, cutoff: curves[cutoff])
-    again.search(arguments, lambda _: Halving(max_epochs=4, eta=2), METRIC)
+    again.search(arguments, lambda _: Halving(max_epochs=4, eta=2, radius="all"), METRIC)
     assert not any(world.launched)
     assert entries() == [entry]
 

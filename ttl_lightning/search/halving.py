@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from ttl_lightning.errors import check_number
 from ttl_lightning.search.base import (
     Method,
+    Outcome,
+    Outcomes,
     Plan,
     Trial,
     ask,
@@ -17,6 +19,7 @@ from ttl_lightning.search.base import (
     counted,
     ranked,
 )
+from ttl_lightning.search.neighbourhood import Radius, block_ends, check_radius, layers_around
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +41,16 @@ class Rung:
 class Halving(Method):
     """Successive halving over epochs: of each rung, the best 1 / eta are continued.
 
-    It saves epochs where a good cutoff shows early, and loses one that is slow to train.
+    The candidates are those of the hierarchical search: a race of the blocks' ends finds where to
+    look, one of the layers around the winner, with it, goes on to the end. It saves epochs where a
+    good cutoff shows early, and loses one that is slow to train.
 
     Args:
         max_epochs: epochs of a whole training.
         eta: each rung keeps ceil(n / eta) of its n candidates, and trains them to eta times the
             epochs.
         min_epochs: epochs of the first rung.
+        radius: as of `Hierarchical`; with "all" every candidate runs in one race.
 
     Raises:
         ConfigError: if an option is out of range.
@@ -60,34 +66,63 @@ class Halving(Method):
     max_epochs: int
     eta: int = 3
     min_epochs: int = 1
+    radius: Radius = None
 
     def __post_init__(self) -> None:
+        check_radius(self.radius)
         check_number("max_epochs", self.max_epochs, 1, integer=True)
         check_number("eta", self.eta, 2, integer=True)
         check_number("min_epochs", self.min_epochs, 1, self.max_epochs, integer=True)
 
     def plan(self, candidates: Sequence[str]) -> Plan:
-        """A batch a rung, in the stages `rung0`, `rung1`, …; see `Method.plan`.
+        """A batch a rung, in the stages `block rung0`, …, `layer rung0`, …; see `Method.plan`.
 
-        A trial's epochs are a total: a candidate that stays is continued from where it stopped.
-        Candidates that fail drop out. Only those trained to the end can be chosen.
+        A trial's epochs are a total: a candidate that stays is continued from where it stopped, and
+        what is asked of the blocks' winner again costs nothing. Candidates that fail drop out. Only
+        those trained to the end can be chosen.
         """
         order = check_candidates(candidates)
-        alive, rung = list(order), 0
-        while True:
+        field, tried = list(order), len(order)
+        if self.radius != "all":
+            ends = block_ends(order)
+            outcomes, best_first = yield from self._race(ends, order, "block ", to_end=False)
+            if not best_first:
+                return choose(outcomes, order, counted(len(ends)))
+            layers = layers_around(order, ends, best_first[0], self.radius)
+            field = [name for name in order if name in {best_first[0], *layers}]
+            tried = len(ends) + len(layers)
+        stage = "" if self.radius == "all" else "layer "
+        outcomes, _ = yield from self._race(field, order, stage, to_end=True)
+        epochs = {trial.epochs for trial in outcomes}
+        until = "the end" if epochs == {None} else f"epoch {epochs.pop()}"
+        among = f"{counted(len(outcomes))} trained to {until}"
+        if len(outcomes) < tried:
+            among += f" (of {tried} at the start)"
+        return choose(outcomes, order, among)
+
+    def _race(
+        self, field: Sequence[str], order: Sequence[str], stage: str, *, to_end: bool
+    ) -> Generator[list[Trial], Outcomes, tuple[Outcomes, list[str]]]:
+        """Run rungs to the end, or until one is left.
+
+        Returns:
+            The last rung's outcomes, and who is still in the race, best first.
+        """
+        alive, rung, outcomes = list(field), 0, dict[Trial, Outcome]()
+        best_first = alive[:1]
+        while to_end or len(alive) > 1:
             epochs = self._epochs(rung, len(alive))
-            outcomes = yield from ask([Trial(name, f"rung{rung}", epochs) for name in alive])
-            kept = {trial.candidate for trial in ranked(outcomes, order)[: self._kept(len(alive))]}
+            trials = [Trial(name, f"{stage}rung{rung}", epochs) for name in alive]
+            outcomes = yield from ask(trials)
+            best_first = [trial.candidate for trial in ranked(outcomes, order)]
+            kept = best_first[: self._kept(len(alive))]
             if epochs is None or not kept:
-                until = "the end" if epochs is None else f"epoch {epochs}"
-                among = f"{counted(len(alive))} trained to {until}"
-                if len(alive) < len(order):
-                    among += f" (of {len(order)} at the start)"
-                return choose(outcomes, order, among)
+                break
             alive, rung = [name for name in alive if name in kept], rung + 1
+        return outcomes, best_first
 
     def rungs(self, candidates: int) -> list[Rung]:
-        """The rungs for a number of candidates of which none fails.
+        """The rungs of one race to the end, for a number of candidates of which none fails.
 
         Raises:
             ConfigError: if it is not a positive integer.
