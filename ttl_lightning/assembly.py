@@ -70,8 +70,11 @@ def check(cfg: DictConfig) -> None:
         _model(cfg, num_classes=2, weights=None)
     if cfg.backbone.weights is not None:
         find(str(cfg.backbone.weights), cfg.backbone.name)
-    with config.made():
-        _data(cfg)
+    # What others wrote may do anything; it runs in the job's own process, not in the sweep's.
+    targets = (OmegaConf.select(cfg, f"{key}._target_") for key in ("data", "protocol.augment"))
+    if all(str(target).startswith("ttl_lightning.") for target in targets):
+        with config.made():
+            _data(cfg)
 
 
 def _model(cfg: DictConfig, num_classes: int, weights: str | None) -> TransferModel:

@@ -82,6 +82,11 @@ def test_a_mistake_is_found_before_anything_runs(plan, arguments, error, text) -
     assert not list(Path.cwd().iterdir())
 
 
+def test_code_of_others_is_not_run_to_check_a_job(plan, small) -> None:
+    (job,) = planned(plan, [*small, "strategy=ftl", "data._target_=nowhere.to.be.Found"])
+    assert job[0].cfg.data._target_ == "nowhere.to.be.Found"
+
+
 def test_a_folder_says_what_the_job_is(plan, small, workdir) -> None:
     def folder(*overrides):
         return plan.job((*small, *overrides))[0].folder.relative_to(workdir).as_posix()

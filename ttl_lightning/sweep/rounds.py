@@ -134,10 +134,10 @@ class Search:
 
 
 def write(folder: Path, searches: Sequence[dict[str, Any]]) -> None:
-    """Write `search.json`; searches of other settings that it holds already are kept."""
+    """Write `search.json`; the searches of other settings that it holds come after these."""
     keys = {_key(entry) for entry in searches}
     kept = [entry for entry in read(folder) if _key(entry) not in keys]
-    content = {"schema": SCHEMA, "searches": [*kept, *searches]}
+    content = {"schema": SCHEMA, "searches": [*searches, *kept]}
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     write_atomically(folder / FILE_NAME, text.encode())
