@@ -102,6 +102,38 @@ def test_a_mistake_is_told_before_anything_runs(sweep, workdir) -> None:
         assert not list(workdir.iterdir())
 
 
+def test_a_search_chooses_by_validation_and_is_not_run_twice(sweep, workdir) -> None:
+    options = ("hydra/sweeper=hierarchical", "strategy=ftl,ttl", "seed=0", "data.val_size=16",
+               "hydra.launcher.n_jobs=2")  # fmt: skip
+    status, output = finished(sweep(*options))
+    assert status == 0, output
+    (entry,) = json.loads((workdir / "multirun/default/search.json").read_text())["searches"]
+    runs = results(workdir)
+    scores = {runs[f]["cutoff"]: runs[f]["metrics"]["val/auprc"] for f in runs if "/ttl/" in f}
+    assert {"block1.1", "block2.1", "block3.1", "block4.1"} <= set(scores)
+    assert scores[entry["choice"]] == max(scores.values())
+    before = written(workdir)
+    status, output = finished(sweep(*options))
+    assert status == 0, output
+    assert written(workdir) == before
+
+
+def test_halving_trains_to_the_end_what_it_chooses(sweep, workdir) -> None:
+    status, output = finished(
+        sweep("hydra/sweeper=halving", "hydra.sweeper.eta=2", "trainer.max_epochs=3",
+              "hydra.launcher.n_jobs=2", "hydra.sweeper.params={strategy: ttl, seed: '0,1'}")
+    )  # fmt: skip
+    assert status == 0, output
+    (entry,) = json.loads((workdir / "multirun/default/search.json").read_text())["searches"]
+    ends = {}
+    for folder, run in results(workdir).items():
+        ends.setdefault(run["cutoff"], set()).add((run["status"], run["train"]["epochs"]))
+        log = (workdir / folder / "job.log").read_text()
+        assert ("going on from" in log) == (run["train"]["epochs"] > 1)
+    assert ends.pop(entry["choice"]) == {("completed", 3)}
+    assert {("paused", 1)} in ends.values()
+
+
 def test_two_sweeps_never_run_one_job_twice(sweep, workdir) -> None:
     options = ("strategy=ttl", "cutoff=block1,block2", "seed=0,1")
     sweeps = [sweep(*options), sweep(*options)]
