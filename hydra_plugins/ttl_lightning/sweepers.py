@@ -212,7 +212,7 @@ class HalvingSweeper(_SearchSweeper):
 
     def __init__(
         self,
-        eta: int = 3,
+        eta: int = 4,
         min_epochs: int = 1,
         radius: Any = None,  # noqa: ANN401 - checked where it is used
         metric: str = "val/auprc",

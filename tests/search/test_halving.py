@@ -27,7 +27,7 @@ NINE = [f"block{i}" for i in range(1, 10)]
     ],
 )
 def test_rungs_worked_by_hand(count, options, expected) -> None:
-    assert Halving(**options).rungs(count) == [Rung(*rung) for rung in expected]
+    assert Halving(**{"eta": 3} | options).rungs(count) == [Rung(*rung) for rung in expected]
 
 
 def test_survivors_are_continued_and_all_calls_are_known() -> None:
@@ -39,7 +39,7 @@ def test_survivors_are_continued_and_all_calls_are_known() -> None:
         # at three epochs, block7 overtakes
         return 1.0 if (candidate, epochs) == ("block7", 3) else scores[candidate]
 
-    result = search(NINE, evaluate, Halving(max_epochs=10, radius="all"))
+    result = search(NINE, evaluate, Halving(max_epochs=10, eta=3, radius="all"))
     assert calls == [
         *((name, 1) for name in NINE),
         *(("block2", 3), ("block5", 3), ("block7", 3)),
@@ -79,7 +79,7 @@ def test_blocks_race_first_and_then_the_layers_around_the_winner(resnet50) -> No
         calls.append((candidate, epochs))
         return -abs(resnet50.index(candidate) - peak) - (candidate == "block4.3") * (epochs or 30)
 
-    result = search(resnet50, evaluate, Halving(max_epochs=30))
+    result = search(resnet50, evaluate, Halving(max_epochs=30, eta=3))
     inside = ["block3.1", "block3.2", "block3.3", "block3.4", "block3.5", "block3.6"]
     assert calls == [
         *((end, 1) for end in ("block1.3", "block2.4", "block3.6", "block4.3")),
@@ -110,7 +110,7 @@ def test_without_a_block_that_can_be_scored_there_is_no_choice(resnet50) -> None
     def evaluate(candidate: str, _epochs: int | None) -> float | None:
         return None if candidate in ("block1.3", "block2.4", "block3.6", "block4.3") else 0.5
 
-    result = search(resnet50, evaluate, Halving(max_epochs=30))
+    result = search(resnet50, evaluate, Halving(max_epochs=30, eta=3))
     assert (result.choice, result.reason) == (None, "None of 4 cutoffs could be scored.")
 
 
@@ -145,7 +145,7 @@ def test_who_fails_drops_out() -> None:
     def evaluate(candidate: str, _epochs: int | None) -> float | None:
         return 0.5 if candidate in ("block3", "block8") else None
 
-    result = search(NINE, evaluate, Halving(max_epochs=30))
+    result = search(NINE, evaluate, Halving(max_epochs=30, eta=3))
     # three may stay, but only two were scored
     assert [(t.candidate, t.epochs) for t in result.trials[9:]] == [
         ("block3", 3),
@@ -159,8 +159,8 @@ def test_who_fails_at_the_end_is_not_chosen() -> None:
     def evaluate(candidate: str, epochs: int | None) -> float:
         return float("nan") if epochs is None and candidate == "block9" else float(candidate[-1])
 
-    assert search(NINE, evaluate, Halving(max_epochs=3)).choice == "block8"
-    alone = search(NINE, evaluate, Halving(max_epochs=30))
+    assert search(NINE, evaluate, Halving(max_epochs=3, eta=3)).choice == "block8"
+    alone = search(NINE, evaluate, Halving(max_epochs=30, eta=3))
     assert alone.choice is None
     assert alone.reason == (
         "None of 1 cutoff trained to the end (of 9 at the start) could be scored."
@@ -168,7 +168,7 @@ def test_who_fails_at_the_end_is_not_chosen() -> None:
 
 
 def test_all_failed_in_the_first_rung_is_the_end() -> None:
-    method = Halving(max_epochs=9, radius="all")
+    method = Halving(max_epochs=9, eta=3, radius="all")
     result = search(["stem", "tail"], lambda _candidate, _epochs: None, method)
     assert len(result.trials) == 2
     assert (result.choice, result.reason) == (
@@ -194,4 +194,4 @@ def test_wrong_options_are_named(options, message) -> None:
 
 def test_no_rungs_for_no_candidates() -> None:
     with pytest.raises(ConfigError, match="candidates must be an integer of at least 1, got 0"):
-        Halving(max_epochs=9).rungs(0)
+        Halving(max_epochs=9, eta=3).rungs(0)

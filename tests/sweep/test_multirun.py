@@ -59,7 +59,7 @@ def written(folder: Path) -> dict[Path, int]:
 def test_one_job_each_raises_exits_is_killed_eats_and_hangs(sweep, workdir) -> None:
     options = ("strategy=ttl", "cutoff=block1", "seed=range(20)", MISBEHAVING,
                "hydra.launcher.n_jobs=2", "hydra.launcher.mem_gb=1.5",
-               "hydra.launcher.timeout_min=0.75")  # fmt: skip
+               "hydra.launcher.timeout_min=1.5")  # fmt: skip
     status, output = finished(sweep(*options))
     assert status == 1, output
     ends = {run["seed"]: (run["status"], run["error"]) for run in results(workdir).values()}

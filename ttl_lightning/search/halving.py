@@ -64,7 +64,7 @@ class Halving(Method):
     name: ClassVar[str] = "halving"
     stops_early: ClassVar[bool] = True
     max_epochs: int
-    eta: int = 3
+    eta: int = 4
     min_epochs: int = 1
     radius: Radius = None
 
