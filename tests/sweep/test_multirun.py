@@ -228,7 +228,7 @@ def test_a_rank_that_dies_ends_its_job(sweep, workdir) -> None:
 
 def test_a_sweep_that_is_killed_ends_as_one_that_was_not(workdir) -> None:
     script = Path(__file__).parents[2] / "benchmarks" / "kill_and_resume.py"
-    command = [sys.executable, str(script), "--kills", "4", "--epochs", "30"]
+    command = [sys.executable, str(script), "--kills", "4", "--epochs", "40", "--seeds", "1"]
     done = subprocess.run(
         command, cwd=workdir, capture_output=True, text=True, timeout=2 * LIMIT_S, check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
