@@ -113,14 +113,18 @@ def test_an_interrupt_stops_the_running_and_begins_no_more(monkeypatch) -> None:
     def interrupt(*_) -> None:
         raise KeyboardInterrupt
 
-    future = SimpleNamespace(result=interrupt)
-    real = threading.Thread
-    monkeypatch.setattr(
-        "concurrent.futures.ThreadPoolExecutor.submit",
-        lambda _, work: (real(target=work, daemon=True).start(), future)[1],
-    )
+    threads = []
+
+    def submit(_, work) -> SimpleNamespace:
+        threads.append(threading.Thread(target=work))
+        threads[-1].start()
+        return SimpleNamespace(result=interrupt)
+
+    monkeypatch.setattr("concurrent.futures.ThreadPoolExecutor.submit", submit)
     with pytest.raises(KeyboardInterrupt):
         pool.run(jobs)
+    for thread in threads:
+        thread.join(timeout=10)
     assert jobs[1].span == (0.0, 0.0)
 
 
