@@ -70,7 +70,7 @@ def _job(cfg: DictConfig, settings: HydraConf) -> RunResult:
     from ttl_lightning.sweep.job import Job
 
     result = Job.from_hydra(cfg, settings, Path(settings.runtime.output_dir)).finish()
-    if result.status not in ("completed", "paused"):
+    if not result.succeeded:
         raise RuntimeError(f"{settings.runtime.output_dir}: {result.error}")
     return result
 

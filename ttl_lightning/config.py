@@ -97,11 +97,20 @@ def accept_backbones(overrides: Sequence[str]) -> None:
 
 def without_sweeps(overrides: Sequence[str]) -> list[str]:
     """The overrides that give one value; those that list several are another's to check."""
+    single = (o for o in parsed(overrides) if not o.is_sweep_override())
+    return [o.input_line for o in single if o.input_line]
+
+
+def parsed(overrides: Sequence[str]) -> list[Override]:
+    """The overrides as Hydra understands them.
+
+    Raises:
+        ConfigError: if one is malformed.
+    """
     try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        return OverridesParser.create().parse_overrides(list(overrides))
     except HydraException as error:
         raise ConfigError(f"cannot read an override: {first_line(error)}") from error
-    return [o.input_line for o in parsed if o.input_line and not o.is_sweep_override()]
 
 
 def fingerprint(cfg: DictConfig) -> str:
@@ -119,19 +128,19 @@ def _choices(group: str) -> list[str]:
 def in_one_line(error: Exception, overrides: Sequence[str]) -> ConfigError:
     """Make Hydra's error ours: which override is wrong, what is allowed, what comes nearest."""
     try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
-    except HydraException as unparsed:
-        return ConfigError(f"cannot read an override: {first_line(unparsed)}")
-    for override in parsed:
+        given = parsed(overrides)
+    except ConfigError as malformed:
+        return malformed
+    for override in given:
         if override.is_sweep_override():
             return ConfigError(f"{override.input_line} gives several values: add -m to run each.")
-    groups = [o for o in parsed if o.key_or_group and _choices(o.key_or_group)]
+    groups = [o for o in given if o.key_or_group and _choices(o.key_or_group)]
     for override in groups:
         if found := _wrong_choice(override):
             return found
     with _own_hydra():
         allowed = list(_keys(compose(ROOT, [o.input_line for o in groups if o.input_line])))
-    for override in parsed:
+    for override in given:
         if not override.key_or_group:
             return ConfigError(f"cannot read an override: {override.input_line!r} names no key.")
         if override not in groups and (found := _wrong_key(override, allowed)):

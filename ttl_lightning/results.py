@@ -59,6 +59,11 @@ class RunResult:
     config_sha256: str | None = None
     schema: int = SCHEMA
 
+    @property
+    def succeeded(self) -> bool:
+        """Whether the run did all that it was asked for: to its end, or to its pause."""
+        return self.status in ("completed", "paused")
+
     def save(self, folder: Path) -> None:
         """Write `result.json` into the folder, replacing the one there in a single step."""
         content = json.dumps(_finite(asdict(self)), indent=2, allow_nan=False, ensure_ascii=False)

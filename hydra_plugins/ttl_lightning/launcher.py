@@ -64,7 +64,7 @@ class ProcessLauncher(Launcher):
 
 
 def _returned(job: Job, result: RunResult | None) -> JobReturn:
-    done = result is not None and result.status in ("completed", "paused")
+    done = result is not None and result.succeeded
     value = result.metrics.get(job.cfg.protocol.monitor) if done and result else None
     error = RuntimeError(result.error if result else "not run")
     return JobReturn(

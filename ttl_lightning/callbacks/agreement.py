@@ -39,7 +39,8 @@ class SameConfig(Callback):
 class SameBuffers(Callback):
     """Validates one model: DistributedDataParallel leaves each rank its own running statistics.
 
-    It copies rank 0's before the next training step, as here: they are what a checkpoint holds.
+    Rank 0's are copied to all, as DistributedDataParallel itself does before each training step:
+    they are what a checkpoint holds.
     """
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ttl_lightning.report.curves import pr_figure, roc_figure, training_curves
+from ttl_lightning.report.predictions import FILE_NAME, LABEL, LABELS, PROBABILITY
 from ttl_lightning.results import RunResult, write_atomically
 from ttl_lightning.tasks.classification import ClassificationTask
 from ttl_lightning.tasks.gather import Predictions
@@ -36,7 +37,7 @@ def write(
         result: the run's result.
     """
     names, predictions = task.class_names, task.predictions
-    write_atomically(folder / "predictions.csv", predictions_csv(predictions, ids, names).encode())
+    write_atomically(folder / FILE_NAME, predictions_csv(predictions, ids, names).encode())
     best = result.train.get("best_epoch")
     figures = {
         "roc": roc_figure(predictions, task.task, names),
@@ -54,10 +55,10 @@ def predictions_csv(
 ) -> str:
     """Columns: id, split, label (one a class if there may be several), one probability a class."""
     several = any(table.labels.ndim > 1 for table in predictions.values())
-    labels = [f"label/{name}" for name in names] if several else ["label"]
+    labels = [f"{LABELS}{name}" for name in names] if several else [LABEL]
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "split", *labels, *(f"probability/{name}" for name in names)])
+    writer.writerow(["id", "split", *labels, *(f"{PROBABILITY}{name}" for name in names)])
     for split, table in predictions.items():
         for number, truth, row in zip(table.ids, table.labels, table.probabilities, strict=True):
             given = [f"{value:g}" for value in truth] if several else [names[int(truth)]]

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ttl_lightning.errors import DataError
-from ttl_lightning.tasks.weighted import Bools, Floats, cumulative_counts, ratio
+from ttl_lightning.tasks.weighted import Bools, Floats, cumulative_counts, ratio, step_area
 
 RESAMPLES = 2000
 # Standard normal quantile of 97.5 %.
@@ -191,9 +191,7 @@ def average_precision(scores: Floats, positive: Bools, weights: Floats) -> Float
     if not len(scores):
         return np.full(len(weights), np.nan)
     true, false, _ = cumulative_counts(scores, positive, weights)
-    gained = np.diff(true, axis=1, prepend=0.0)
-    area = (gained * ratio(true, true + false, empty=1.0)).sum(axis=1)
-    return ratio(area, np.where(false[:, -1] > 0, true[:, -1], 0.0))
+    return step_area(true, false)
 
 
 def _pairs(ours: Mapping[int, Scored], theirs: Mapping[int, Scored]) -> tuple[list[_Pair], int]:

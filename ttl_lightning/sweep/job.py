@@ -163,7 +163,7 @@ class Job:
         found = self.result()
         if found and (self.folder / FILE_NAME).stat().st_mtime < started:
             found.status = "running"  # so it was before; this time the job wrote nothing
-        if end.returncode == 0 and found and found.status in ("completed", "paused"):
+        if end.returncode == 0 and found and found.succeeded:
             return found
         result = found or self._described()
         result.log_tail = tail(self.folder / LOG_FILE)

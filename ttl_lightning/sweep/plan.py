@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -32,12 +31,8 @@ def combinations(arguments: Sequence[str]) -> list[Overrides]:
     Raises:
         ConfigError: if an override is malformed, or no list of values (`interval(0, 1)`).
     """
-    try:
-        overrides = OverridesParser.create().parse_overrides(list(arguments))
-    except HydraException as error:
-        raise ConfigError(f"cannot read an override: {config.first_line(error)}") from error
     choices: dict[str, list[str]] = {}
-    for override in overrides:
+    for override in config.parsed(arguments):
         key = override.get_key_element()
         if override.is_sweep_override() and not override.is_discrete_sweep():
             raise ConfigError(f"{override.input_line}: a sweep needs values, as in {key}=1,2,3.")

@@ -13,13 +13,12 @@ from typing import Any, cast
 
 from ttl_lightning.callbacks import history
 from ttl_lightning.errors import check_choice
+from ttl_lightning.report.collect import SEARCH_FILE, SEARCH_SCHEMA
 from ttl_lightning.results import RunResult, write_atomically
 from ttl_lightning.search import Choice, Method, Outcome, Trial, advance
 from ttl_lightning.sweep.plan import Group, Overrides
 from ttl_lightning.tasks.metrics import METRICS
 
-FILE_NAME = "search.json"
-SCHEMA = 1
 SCORES = tuple(f"val/{name}" for name in METRICS if name != "ece")
 
 
@@ -97,7 +96,7 @@ class Search:
         return self._step(outcomes)
 
     def _score(self, folder: str, run: RunResult, epochs: int | None) -> float | None:
-        if run.status not in ("completed", "paused"):
+        if not run.succeeded:
             return None
         value = run.metrics.get(self.metric)
         if epochs is not None and run.train["epochs"] > epochs:  # a search that is taken up again
@@ -137,17 +136,17 @@ def write(folder: Path, searches: Sequence[dict[str, Any]]) -> None:
     """Write `search.json`; the searches of other settings that it holds come after these."""
     keys = {_key(entry) for entry in searches}
     kept = [entry for entry in read(folder) if _key(entry) not in keys]
-    content = {"schema": SCHEMA, "searches": [*searches, *kept]}
+    content = {"schema": SEARCH_SCHEMA, "searches": [*searches, *kept]}
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(folder / FILE_NAME, text.encode())
+    write_atomically(folder / SEARCH_FILE, text.encode())
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
     """The entries of `search.json`; none if it cannot be read."""
     with suppress(OSError, ValueError, KeyError, TypeError):
-        content = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
-        if content["schema"] == SCHEMA:
+        content = json.loads((folder / SEARCH_FILE).read_text(encoding="utf-8"))
+        if content["schema"] == SEARCH_SCHEMA:
             return [entry for entry in content["searches"] if isinstance(entry, dict)]
     return []
 

@@ -26,8 +26,6 @@ from ttl_lightning.sweep.rounds import Search
 
 log = logging.getLogger(__name__)
 
-DONE = ("completed", "paused")
-
 Launch = Callable[[list[list[str]], int], object]
 
 
@@ -122,7 +120,7 @@ class Session:
                     job.lost(why or "the launcher brought nothing back")
             left = [(job, overrides) for job, overrides in left if job.folder not in lost]
         results = [job.result() for job, _ in jobs]
-        self.unfinished += sum(r is None or r.status not in DONE for r in results)
+        self.unfinished += sum(result is None or not result.succeeded for result in results)
 
     def _launch_all(self, jobs: Sequence[tuple[Job, Overrides]]) -> str | None:
         """Launch jobs; why the launcher failed, or None."""
