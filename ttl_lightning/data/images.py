@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from ttl_lightning.data.volumes import middle, read_dicom, read_nifti
+from ttl_lightning.data.slices import middle, read_dicom, read_nifti
 from ttl_lightning.errors import DataError, TTLError
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ttl_lightning.data.images import read_image
-from ttl_lightning.data.volumes import middle
+from ttl_lightning.data.slices import middle
 from ttl_lightning.errors import ConfigError, DataError
 
 pydicom = pytest.importorskip("pydicom")
