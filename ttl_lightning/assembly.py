@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -17,10 +16,10 @@ from pytorch_lightning.loggers import Logger
 
 from ttl_lightning import config
 from ttl_lightning.analysis.precision import Choice, choose, to_channels_last
-from ttl_lightning.backbones.factory import pixel_statistics
-from ttl_lightning.backbones.weights import find
+from ttl_lightning.backbones.factory import find_weights, pixel_statistics
 from ttl_lightning.callbacks import history
 from ttl_lightning.callbacks.agreement import SameBuffers, SameConfig
+from ttl_lightning.callbacks.batch_size import FINDERS, fitted_batch_size
 from ttl_lightning.callbacks.checkpoints import (
     AtomicCheckpointIO,
     LastCheckpoint,
@@ -28,12 +27,13 @@ from ttl_lightning.callbacks.checkpoints import (
 )
 from ttl_lightning.callbacks.history import History
 from ttl_lightning.callbacks.progress import progress, watched
-from ttl_lightning.data.base import ImageDataModule
+from ttl_lightning.data.module import ClassificationDataModule
 from ttl_lightning.errors import ConfigError, check_choice, check_number
 from ttl_lightning.results import RunResult
 from ttl_lightning.strategies.base import TransferModel
 from ttl_lightning.strategies.factory import create_model
 from ttl_lightning.tasks.classification import ClassificationTask
+from ttl_lightning.tasks.losses import gamma_of
 from ttl_lightning.tasks.weights import class_weights
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ RESUME = ("auto", "never")
 class Parts:
     """What a run is made of."""
 
-    data: ImageDataModule
+    data: ClassificationDataModule
     task: ClassificationTask
     trainer: pl.Trainer
     history: History
@@ -62,14 +62,19 @@ def check(cfg: DictConfig) -> None:
     """
     check_choice("resume", cfg.resume, RESUME)
     check_number("seed", cfg.seed, 0, 2**32 - 1, integer=True)
-    check_number("protocol.learning_rate", cfg.protocol.learning_rate, 1e-12, 1e30)
+    protocol = cfg.protocol
+    check_number("protocol.learning_rate", protocol.learning_rate, 1e-12, 1e30)
+    gamma_of(protocol.loss, protocol.focal_gamma)
+    if cfg.trainer.batch_size_finder is not None:
+        check_choice("trainer.batch_size_finder", cfg.trainer.batch_size_finder, FINDERS)
     check_number("trainer.max_epochs", cfg.trainer.max_epochs, 1, integer=True)
     if cfg.until_epoch is not None:
         check_number("until_epoch", cfg.until_epoch, 1, integer=True)
     with torch.device("meta"):
-        _model(cfg, num_classes=2, weights=None)
+        model = _model(cfg, num_classes=2, weights=None)
+    model.param_groups(protocol.learning_rate, protocol.pretrained_lr_factor)
     if cfg.backbone.weights is not None:
-        find(str(cfg.backbone.weights), cfg.backbone.name)
+        find_weights(cfg.backbone.name, cfg.backbone.weights)
     # What others wrote may do anything; it runs in the job's own process, not in the sweep's.
     targets = (OmegaConf.select(cfg, f"{key}._target_") for key in ("data", "protocol.augment"))
     if all(str(target).startswith("ttl_lightning.") for target in targets):
@@ -86,7 +91,7 @@ def _model(cfg: DictConfig, num_classes: int, weights: str | None) -> TransferMo
         weights,
         pooling=cfg.strategy.pooling,
         in_channels=cfg.data.in_channels,
-        image_size=cfg.data.image_size,
+        image_size=config.spatial(cfg),
     )
 
 
@@ -100,7 +105,9 @@ def assemble(cfg: DictConfig, folder: Path, result: RunResult) -> Parts:
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     model = _model(cfg, data.num_classes, cfg.backbone.weights)
     _describe(model, data, cfg, result)
-    weights = class_weights(data.labels("train"), _plain(cfg.task.class_weights), data.num_classes)
+    weights = class_weights(
+        data.labels("train"), config.plain(cfg.task.class_weights), data.num_classes
+    )
     task: ClassificationTask = instantiate(cfg.task, _convert_="all")(
         model,
         task=data.task,
@@ -108,6 +115,9 @@ def assemble(cfg: DictConfig, folder: Path, result: RunResult) -> Parts:
         class_weights=weights,
         optimizer=instantiate(cfg.protocol.optimizer, _convert_="all"),
         learning_rate=cfg.protocol.learning_rate,
+        pretrained_lr_factor=cfg.protocol.pretrained_lr_factor,
+        loss=cfg.protocol.loss,
+        focal_gamma=cfg.protocol.focal_gamma,
         scheduler=instantiate(cfg.protocol.scheduler, _convert_="all"),
         scheduler_interval=cfg.protocol.scheduler_interval,
         monitor=cfg.protocol.monitor,
@@ -121,7 +131,7 @@ def assemble(cfg: DictConfig, folder: Path, result: RunResult) -> Parts:
     last = LastCheckpoint(checkpoints, until_epoch=cfg.until_epoch)
     same = [SameConfig(str(result.config_sha256)), SameBuffers()]
     rows = History(folder / history.FILE_NAME)
-    own = ("precision", "channels_last")
+    own = ("precision", "channels_last", "batch_size_finder")
     settings = {key: value for key, value in cfg.trainer.items() if key not in own}
     try:
         trainer: pl.Trainer = instantiate(settings, _partial_=True, _convert_="all")(
@@ -137,18 +147,19 @@ def assemble(cfg: DictConfig, folder: Path, result: RunResult) -> Parts:
         )
     except (TypeError, ValueError, MisconfigurationException) as error:
         raise ConfigError(f"trainer: {error}") from error
+    _fit_batch(cfg, data, task, trainer, result)
     return Parts(data, task, trainer, rows, checkpoints / "best.ckpt", last)
 
 
-def _data(cfg: DictConfig) -> ImageDataModule:
-    mean, std = pixel_statistics(cfg.backbone.name, cfg.data.in_channels)
+def _data(cfg: DictConfig) -> ClassificationDataModule:
+    mean, std = pixel_statistics(cfg.backbone.name, cfg.data.in_channels, cfg.backbone.weights)
     augment = instantiate(cfg.protocol.augment, _convert_="all")
     make = instantiate(cfg.data, _partial_=True, _convert_="all")
-    data: ImageDataModule = make(seed=cfg.seed, augment=augment, mean=mean, std=std)
+    data: ClassificationDataModule = make(seed=cfg.seed, augment=augment, mean=mean, std=std)
     return data
 
 
-def _ready(data: ImageDataModule, result: RunResult) -> ImageDataModule:
+def _ready(data: ClassificationDataModule, result: RunResult) -> ClassificationDataModule:
     """Read the data, once it is sure that all else is in order."""
     data.prepare_data()
     data.setup("fit")
@@ -161,7 +172,7 @@ def _ready(data: ImageDataModule, result: RunResult) -> ImageDataModule:
 
 
 def _describe(
-    model: TransferModel, data: ImageDataModule, cfg: DictConfig, result: RunResult
+    model: TransferModel, data: ClassificationDataModule, cfg: DictConfig, result: RunResult
 ) -> None:
     """Put into the result what is needed to build the model again."""
     if model.strategy.needs_cutoff:
@@ -176,7 +187,7 @@ def _describe(
         "class_names": list(data.class_names),
         "pooling": cfg.strategy.pooling,
         "in_channels": cfg.data.in_channels,
-        "image_size": cfg.data.image_size,
+        "image_size": config.spatial(cfg),
         "mean": list(model.backbone.mean),
         "std": list(model.backbone.std),
     }
@@ -192,8 +203,8 @@ def _precision(cfg: DictConfig, model: TransferModel, result: RunResult) -> Choi
         choice = Choice(str(kept[0]), channels_last=bool(kept[1]))
     else:
         gpu = cfg.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-        size = cfg.data.image_size
-        shape = (cfg.data.batch_size, cfg.data.in_channels, size, size)
+        size = model.backbone.input_shape(config.spatial(cfg))
+        shape = (cfg.data.batch_size, *size)
         device = torch.device("cuda" if gpu else "cpu")
         choice = choose(model, shape, device, channels_last=channels_last)
     result.train |= {"precision": choice.precision, "channels_last": choice.channels_last}
@@ -201,6 +212,30 @@ def _precision(cfg: DictConfig, model: TransferModel, result: RunResult) -> Choi
         result.train["precision_timings_ms"] = choice.timings_ms
     log.info("precision: %s%s", choice.precision, ", channels last" if choice.channels_last else "")
     return choice
+
+
+def _fit_batch(
+    cfg: DictConfig,
+    data: ClassificationDataModule,
+    task: ClassificationTask,
+    trainer: pl.Trainer,
+    result: RunResult,
+) -> None:
+    """Set the batch size that memory allows, if asked; a resumed run keeps what it began with."""
+    finder = cfg.trainer.batch_size_finder
+    if finder is not None and "batch_size" in result.train:
+        data.batch_size = int(result.train["batch_size"])
+    elif finder is not None:
+        if trainer.world_size > 1:
+            raise ConfigError(
+                "trainer.batch_size_finder looks at one device: find the size with "
+                f"trainer.devices=1, then give it as data.batch_size; got {trainer.world_size} "
+                "processes."
+            )
+        device = trainer.strategy.root_device.type
+        data.batch_size = fitted_batch_size(task, data, finder, trainer.precision, device)
+        log.info("batch size: %d (%s)", data.batch_size, finder)
+    result.train["batch_size"] = data.batch_size
 
 
 def _logger(cfg: DictConfig, folder: Path) -> Logger | bool:
@@ -214,7 +249,3 @@ def _logger(cfg: DictConfig, folder: Path) -> Logger | bool:
     except (ModuleNotFoundError, InstantiationException) as error:
         raise ConfigError(f"logger {cfg.logger._target_} cannot be made: {error}") from error
     return made
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a key may hold
-    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value

@@ -37,8 +37,11 @@ def rows(overrides: list[str]) -> Iterator[tuple[str, int, Complexity]]:
         TTLError: if the configuration names what there is not.
     """
     cfg, _ = config.read(overrides)
-    size = (cfg.data.in_channels, cfg.data.image_size, cfg.data.image_size)
-    settings = {"pooling": cfg.strategy.pooling, "in_channels": size[0], "image_size": size[1:]}
+    settings = {
+        "pooling": cfg.strategy.pooling,
+        "in_channels": cfg.data.in_channels,
+        "image_size": config.spatial(cfg),
+    }
     name, strategy, cutoff = cfg.backbone.name, cfg.strategy.name, cfg.cutoff
     cutoffs = [cutoff]
     if cutoff is None and strategy in STRATEGIES and STRATEGIES[strategy].needs_cutoff:
@@ -46,18 +49,20 @@ def rows(overrides: list[str]) -> Iterator[tuple[str, int, Complexity]]:
     for cutoff in cutoffs:
         model = create_model(name, strategy, cutoff, NUM_CLASSES, **settings)
         number = model.backbone.index(model.cutoff)
+        size = model.backbone.input_shape(settings["image_size"])
         yield model.cutoff, number, complexity(model, size, latency=False)
 
 
 def show(overrides: list[str]) -> None:
     """Print one row a cutoff."""
     table = Table()
-    for column in ("cutoff", "number", "parameters", "trained", "MACs", "not counted"):
+    for column in ("cutoff", "number", "parameters", "trained", "MACs", "stem", "not counted"):
         table.add_column(column, justify="left" if column in ("cutoff", "not counted") else "right")
     for cutoff, number, cost in rows(overrides):
         uncounted = ", ".join(sorted(op.removeprefix("aten::") for op in cost.unsupported_ops))
         counts = (f"{cost.params / 1e6:.3f} M", f"{cost.trainable_params / 1e6:.3f} M")
-        table.add_row(cutoff, str(number), *counts, f"{cost.macs / 1e9:.4f} G", uncounted)
+        macs = (f"{cost.macs / 1e9:.4f} G", f"{cost.macs_by_unit.get('stem', 0) / cost.macs:.0%}")
+        table.add_row(cutoff, str(number), *counts, *macs, uncounted)
     Console(width=max(100, Console().width)).print(table)
 
 

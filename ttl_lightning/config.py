@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_module
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -113,11 +114,20 @@ def parsed(overrides: Sequence[str]) -> list[Override]:
         raise ConfigError(f"cannot read an override: {first_line(error)}") from error
 
 
+def plain(value: Any) -> Any:  # noqa: ANN401 - whatever a key may hold
+    """A key's value, with OmegaConf's lists and dicts as Python's own."""
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+def spatial(cfg: DictConfig) -> list[int]:
+    """The spatial size of the network's input: sources of images give one number for both sides."""
+    size = plain(cfg.data.image_size)
+    return list(size) if isinstance(size, list) else [size, size]
+
+
 def fingerprint(cfg: DictConfig) -> str:
     """SHA-256 of all settings that bear on a run's result."""
-    plain = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(plain, dict)
-    kept = {key: value for key, value in plain.items() if key not in BESIDE_THE_RESULT}
+    kept = {key: value for key, value in plain(cfg).items() if key not in BESIDE_THE_RESULT}
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
 
 

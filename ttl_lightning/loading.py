@@ -40,6 +40,8 @@ def load(run: str | Path) -> ClassificationTask:
         in_channels=described["in_channels"],
         image_size=described["image_size"],
     )
+    backbone = model.backbone
+    backbone.mean, backbone.std = tuple(described["mean"]), tuple(described["std"])
     try:
         tensors = read(checkpoint)
         head = {key: value for key, value in tensors.items() if key.startswith("head.")}

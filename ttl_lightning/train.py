@@ -141,7 +141,7 @@ def _evaluate(parts: Parts, result: RunResult) -> None:
 def _measure(cfg: DictConfig, parts: Parts, result: RunResult) -> None:
     """Cost of the model beside that of the untruncated network, on the CPU and where it trained."""
     model = cast(TransferModel, parts.task.model)
-    size = (cfg.data.in_channels, cfg.data.image_size, cfg.data.image_size)
+    size = model.backbone.input_shape(config.spatial(cfg))
     devices = dict.fromkeys(("cpu", parts.trainer.strategy.root_device.type))
     result.complexity = {**_cost(model, size, devices), "untruncated": None}
     if model.strategy.keeps_rest:

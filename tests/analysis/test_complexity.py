@@ -64,6 +64,27 @@ TF_RESNET50 = [
     (20.6931, 3.9817),
     (23.5121, 4.1199),
 ]
+# 24 x 192 x 192, 2 classes, pooled: channels and positions of the map, parameters in millions and
+# MACs in G, computed apart with ptflops 0.7.5 on networks built as their authors' code builds them
+VOLUMES = {
+    "resnext3d_101": [
+        ("stem", 64, 12 * 48 * 48, 0.0661, 14.6247),
+        ("block1", 256, 12 * 48 * 48, 0.3, 21.1275),
+        ("block2.1", 512, 6 * 24 * 24, 0.6865, 24.0639),
+        ("block2", 512, 6 * 24 * 24, 1.645, 27.387),
+        ("block3.10", 1024, 3 * 12 * 12, 14.6488, 33.8091),
+        ("block3", 1024, 3 * 12 * 12, 31.2089, 40.9746),
+        ("full", 2048, 2 * 6 * 6, 47.5253, 42.5284),
+    ],
+    "penet": [
+        ("stem", 64, 12 * 48 * 48, 0.0661, 14.6247),
+        ("block1", 256, 12 * 48 * 48, 0.3254, 21.1488),
+        ("block2.2", 512, 6 * 24 * 24, 1.098, 25.1965),
+        ("block2", 512, 6 * 24 * 24, 1.8036, 27.4155),
+        ("block3", 1024, 3 * 12 * 12, 10.5049, 31.6362),
+        ("full", 2048, 2 * 6 * 6, 28.4008, 33.1921),
+    ],
+}
 TF_DENSENET201 = [
     ("block1", 5.0986, 2.1493),
     ("block2", 6.3149, 2.7969),
@@ -100,8 +121,8 @@ def test_computed_rows(
     model = model_of(name, strategy, cutoff, pooling=pooling)
     assert count_parameters(model)[0] / 1e6 == pytest.approx(params_m, abs=1e-4)
     if macs_g is not None:
-        by_op, _ = count_macs(model, (3, 224, 224))
-        assert sum(by_op.values()) / 1e9 == pytest.approx(macs_g, rel=0.005)
+        macs = count_macs(model, (3, 224, 224))
+        assert sum(macs.by_op.values()) / 1e9 == pytest.approx(macs_g, rel=0.005)
 
 
 @pytest.mark.parametrize("k", range(1, 17))
@@ -113,8 +134,8 @@ def test_parameters_of_transfusion_at_every_bottleneck(k: int) -> None:
 
 @pytest.mark.parametrize("k", [1, 5, 10, 14])
 def test_macs_of_transfusion(k: int) -> None:
-    by_op, _ = count_macs(model_of("resnet50", "tf", 1 + k, pooling=True), (3, 224, 224))
-    assert sum(by_op.values()) / 1e9 == pytest.approx(TF_RESNET50[k - 1][1], rel=0.005)
+    macs = count_macs(model_of("resnet50", "tf", 1 + k, pooling=True), (3, 224, 224))
+    assert sum(macs.by_op.values()) / 1e9 == pytest.approx(TF_RESNET50[k - 1][1], rel=0.005)
 
 
 @pytest.mark.parametrize(("cutoff", "params_m", "macs_g"), TF_DENSENET201)
@@ -146,6 +167,69 @@ def test_vgg19(cutoff: str, params_m: float, macs_g: float) -> None:
     assert result.macs / 1e9 == pytest.approx(macs_g, rel=0.005)
 
 
+@pytest.mark.parametrize("name", VOLUMES)
+def test_volumes_of_24x192x192_at_every_stage(name: str) -> None:
+    """What the units up to a cutoff cost, and a head there: the full network is counted once."""
+    model = create_model(name, "ftl", image_size=(24, 192, 192))
+    result = complexity(model, (3, 24, 192, 192), latency=False)
+    assert sum(result.macs_by_unit.values()) == result.macs
+    by_unit = [result.macs_by_unit[unit] for unit in model.backbone.cutoffs]
+    for cutoff, channels, positions, params_m, macs_g in VOLUMES[name]:
+        head_params, head_macs = 2 * channels + 2, channels * positions + 2 * channels
+        units = model.backbone.units[: model.backbone.index(cutoff)]
+        pieces = [model.backbone.net.get_submodule(p) for unit in units for p in unit.pieces]
+        params = sum(count_parameters(piece)[0] for piece in pieces) + head_params
+        assert params / 1e6 == pytest.approx(params_m, abs=1e-4)
+        macs = sum(by_unit[: len(units)]) + head_macs
+        assert macs / 1e9 == pytest.approx(macs_g, abs=1e-4)
+    assert (params, macs) == (result.params, result.macs)
+
+
+def test_volumes_cut_at_block3() -> None:
+    model = create_model("resnext3d_101", "ttl", "block3", image_size=(24, 192, 192))
+    result = complexity(model, (3, 24, 192, 192), latency=False)
+    assert result.params / 1e6 == pytest.approx(31.2089, abs=1e-4)
+    assert result.macs / 1e9 == pytest.approx(40.9746, abs=1e-4)
+    assert result.macs_by_unit["stem"] / result.macs == pytest.approx(0.36, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("name", "strategy", "cutoff"),
+    [
+        ("resnet18", "ftl", None),
+        ("densenet121", "lwft", "block3.2"),
+        ("densenet121", "tf", "block2"),
+        ("vgg11_bn", "ttl", "block4"),
+        ("regnety_002", "ffe", None),
+        ("convnext_atto", "tf", "block2.2"),
+        ("resnet3d_18a", "ttl", "block2.1"),
+        ("densenet3d_121", "tf", "block3"),
+    ],
+)
+def test_units_and_the_head_are_all_that_costs(
+    name: str, strategy: str, cutoff: str | None
+) -> None:
+    model = create_model(name, strategy, cutoff, image_size=64)
+    result = complexity(model, model.backbone.input_shape(64), latency=False)
+    assert tuple(result.macs_by_unit) == (*model.backbone.cutoffs, "head")
+    assert sum(result.macs_by_unit.values()) == result.macs
+    assert all(result.macs_by_unit.values())
+
+
+def test_macs_of_units_by_hand() -> None:
+    by_unit = count_macs(model_of("resnet18", "ttl", "block1.1", pooling=True), (3, 64, 64)).by_unit
+    stem = 64 * 32 * 32 * (3 * 7 * 7 + 2 + 1 + 1)  # convolution, norm, ReLU, pooling
+    block = 2 * 64 * 16 * 16 * (64 * 3 * 3 + 2 + 1)
+    assert by_unit == {"stem": stem, "block1.1": block, "head": 64 * 16 * 16 + 2 * 64}
+
+
+def test_the_gates_of_penet_pool_apart_from_the_head() -> None:
+    model = create_model("penet", "ttl", "block1.1", image_size=32)
+    by_op = count_macs(model, (3, 32, 32, 32)).by_op
+    positions = 16 * 8 * 8
+    assert by_op["mean"] == by_op["adaptive_avg_pool3d"] == 256 * positions
+
+
 class Small(nn.Module):
     """One of everything that is counted, with sizes that a reader can multiply."""
 
@@ -163,8 +247,8 @@ class Small(nn.Module):
 
 
 def test_each_operator_by_hand() -> None:
-    by_op, unsupported = count_macs(Small(), (3, 8, 8))
-    counted = {op: n for op, n in by_op.items() if n}
+    macs = count_macs(Small(), (3, 8, 8))
+    counted = {op: n for op, n in macs.by_op.items() if n}
     assert counted == {
         "conv": 4 * 8 * 8 * 3 * 3 * 3,
         "batch_norm": 2 * 4 * 8 * 8,
@@ -173,7 +257,41 @@ def test_each_operator_by_hand() -> None:
         "mean": 4 * 4 * 4,
         "linear": 4 * 5,
     }
-    assert unsupported == {"aten::silu": 1}
+    assert macs.unsupported_ops == {"aten::silu": 1}
+
+
+class Small3D(nn.Module):
+    """What volumes' networks have besides: other norms, leaky ReLUs, adaptive pooling."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(3, 4, 3, padding=1, groups=1, bias=False)
+        self.norms = nn.Sequential(
+            nn.GroupNorm(2, 4), nn.BatchNorm3d(4), nn.InstanceNorm3d(4), nn.LayerNorm((2, 4, 4))
+        )
+        self.without_weights = nn.GroupNorm(2, 4, affine=False)
+        self.act = nn.Sequential(nn.LeakyReLU(), nn.LeakyReLU(inplace=True))
+        self.pool = nn.AdaptiveAvgPool3d(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.without_weights(self.norms(self.conv(x)))
+        return self.pool(self.act(x))
+
+
+def test_each_operator_of_volumes_by_hand() -> None:
+    macs = count_macs(Small3D(), (3, 2, 4, 4))
+    elements = 4 * 2 * 4 * 4
+    assert {op: n for op, n in macs.by_op.items() if n} == {
+        "conv": elements * 3 * 3**3,
+        "group_norm": (2 + 1) * elements,
+        "batch_norm": 2 * elements,
+        "instance_norm": elements,
+        "layer_norm": 2 * elements,
+        "leaky_relu": elements,
+        "leaky_relu_": elements,
+        "adaptive_avg_pool3d": elements,
+    }
+    assert macs.unsupported_ops == {}
 
 
 def test_squeeze_excitation_means_are_left_out() -> None:
@@ -187,8 +305,8 @@ def test_squeeze_excitation_means_are_left_out() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x * x.mean((2, 3), keepdim=True)
 
-    by_op, _ = count_macs(Squeeze(), (3, 8, 8))
-    assert by_op.get("mean", 0) == 0
+    macs = count_macs(Squeeze(), (3, 8, 8))
+    assert macs.by_op.get("mean", 0) == 0
 
 
 def test_parameters_by_hand_and_those_that_train() -> None:
@@ -197,6 +315,20 @@ def test_parameters_by_hand_and_those_that_train() -> None:
     assert count_parameters(model) == (everything, everything)
     model.conv.requires_grad_(requires_grad=False)
     assert count_parameters(model) == (everything, everything - 4 * 3 * 9)
+
+
+def test_counting_holds_no_gradients() -> None:
+    """A volume's maps would take gigabytes."""
+    seen = []
+
+    class Watching(Small):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(torch.is_grad_enabled())
+            return super().forward(x)
+
+    count_macs(Watching(), (3, 8, 8))
+    assert seen == [False]
+    assert torch.is_grad_enabled()
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -231,7 +363,7 @@ def test_latency_keeps_to_its_budget(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(module, "LATENCY_BUDGET_S", 0.0)
     latency = measure_latency(Counting(), (3, 8, 8))
-    assert calls == module.WARM_UP_RUNS + 1
+    assert calls == 2  # the first pass is slower, so it warms up even then
     assert latency.median == latency.p95 > 0
 
 
@@ -241,6 +373,7 @@ def test_plain_values_for_the_result() -> None:
     assert values["macs"] == sum(values["macs_by_op"].values())
     assert set(values["latency_ms"]) == {"cpu"}
     assert set(values["latency_ms"]["cpu"]) == {"median", "p95", "batch_size", "threads"}
+    assert values["macs_by_unit"] == {}
     without = complexity(Small(), (3, 8, 8), latency=False)
     assert without.latency_ms == {}
 
@@ -250,7 +383,7 @@ def test_timms_own_network_costs_the_same() -> None:
     net = timm.create_model("regnetx_002", num_classes=2)
     ours = create_model("regnetx_002", "ftl", num_classes=2, image_size=64)
     assert count_parameters(ours) == count_parameters(net)
-    theirs, mine = count_macs(net, (3, 64, 64))[0], count_macs(ours, (3, 64, 64))[0]
+    theirs, mine = count_macs(net, (3, 64, 64)).by_op, count_macs(ours, (3, 64, 64)).by_op
     assert {op: theirs[op] for op in ("conv", "linear", "batch_norm")} == {
         op: mine[op] for op in ("conv", "linear", "batch_norm")
     }

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ttl_lightning.backbones.base import Backbone
 from ttl_lightning.backbones.factory import create_backbone
+from ttl_lightning.backbones.volumetric import VOLUMETRIC
 from ttl_lightning.errors import ConfigError, UnknownCutoffError
 
 Source = Callable[[str], nn.Module]
@@ -31,6 +32,10 @@ FAMILIES = [
     "convnext_atto",
     "regnetx_002",
     "regnety_002",
+    "resnet3d_10",
+    "densenet3d_121",
+    "resnext3d_50",
+    "penet",
 ]
 
 # a cutoff, and the module of the source network whose output it is, counted by hand
@@ -63,6 +68,17 @@ LANDMARKS = [
     ("regnetx_002", "stem", "stem"),
     ("regnetx_002", "block3.2", "s3.b2"),
     ("regnety_002", "block4", "s4"),
+    ("resnet3d_10", "stem", "maxpool"),
+    ("resnet3d_10", "block2", "layer2"),
+    ("densenet3d_121", "stem", "features.pool0"),
+    ("densenet3d_121", "block1.6", "features.denseblock1"),
+    ("densenet3d_121", "block1", "features.transition1"),
+    ("densenet3d_121", "block4", "features.denseblock4"),
+    ("resnext3d_50", "stem", "maxpool"),
+    ("resnext3d_50", "block3.4", "layer3.3"),
+    ("penet", "stem", "max_pool"),
+    ("penet", "block2.1", "encoders.1.penet_blocks.0"),
+    ("penet", "block4", "encoders.3"),
 ]
 
 # timm's own list of a network's intermediate features; ResNet's first lies inside the stem
@@ -75,9 +91,32 @@ INTERMEDIATES = [
     ("regnetx_002", ["stem", "block1", "block2", "block3", "block4"]),
 ]
 
+# what pools a 3D network's map
+POOLS = ("avgpool", "class_layers.pool", "classifier.avg_pool")
+
 
 def images(n: int = 2, size: int = 64) -> Tensor:
     return torch.rand(n, 3, size, size, generator=torch.Generator().manual_seed(3)) - 0.4
+
+
+def inputs(name: str, n: int = 2) -> Tensor:
+    """Images, or volumes for a 3D network: just large enough for it."""
+    if name not in VOLUMETRIC:
+        return images(n)
+    shape = (32, 32, 32) if name.startswith("densenet") else (8, 32, 32)
+    return torch.rand(n, 3, *shape, generator=torch.Generator().manual_seed(3)) - 0.4
+
+
+def map_of(net: nn.Module, x: Tensor) -> Tensor:
+    """The map that the source's own forward pass gives to its pooling."""
+    if hasattr(net, "forward_features"):
+        return net.forward_features(x)
+    modules, seen = dict(net.named_modules()), list[Tensor]()
+    (pool,) = (modules[path] for path in POOLS if path in modules)
+    handle = pool.register_forward_pre_hook(lambda _, given: seen.append(given[0].clone()))
+    net(x)
+    handle.remove()
+    return seen[0]
 
 
 def outputs_of(net: nn.Module, paths: list[str], x: Tensor) -> dict[str, Tensor]:
@@ -92,7 +131,7 @@ def outputs_of(net: nn.Module, paths: list[str], x: Tensor) -> dict[str, Tensor]
 
     handles = [net.get_submodule(p).register_forward_hook(keep(p)) for p in paths]
     with torch.no_grad():
-        net.forward_features(x)
+        map_of(net, x)
     for handle in handles:
         handle.remove()
     return seen
@@ -100,7 +139,7 @@ def outputs_of(net: nn.Module, paths: list[str], x: Tensor) -> dict[str, Tensor]
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_units_output_is_the_sources_own(name: str, source: Source, wrap: Wrap) -> None:
-    net, x = source(name), images()
+    net, x = source(name), inputs(name)
     backbone = wrap(net)
     plain = [unit for unit in backbone.units if not unit.concat]
     expected = outputs_of(net, [unit.pieces[-1] for unit in plain], x)
@@ -113,9 +152,9 @@ def test_every_units_output_is_the_sources_own(name: str, source: Source, wrap: 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_all_units_give_forward_features(name: str, source: Source, wrap: Wrap) -> None:
-    net, x = source(name), images()
+    net, x = source(name), inputs(name)
     with torch.no_grad():
-        expected = net.forward_features(x)
+        expected = map_of(net, x)
         assert torch.equal(wrap(net)(x), expected)
         *_, (last, feature) = wrap(net).features(x)
     assert last == wrap(net).resolve("full")
@@ -126,7 +165,7 @@ def test_all_units_give_forward_features(name: str, source: Source, wrap: Wrap) 
 def test_a_cutoff_lies_where_the_paper_counts_it(
     name: str, cutoff: str, path: str, source: Source, wrap: Wrap
 ) -> None:
-    net, x = source(name), images()
+    net, x = source(name), inputs(name)
     with torch.no_grad():
         feature = dict(wrap(net).features(x))[wrap(net).resolve(cutoff)]
     assert torch.equal(feature, outputs_of(net, [path], x)[path])
@@ -136,7 +175,7 @@ def test_a_cutoff_lies_where_the_paper_counts_it(
 def test_timms_intermediates_are_features(
     name: str, cutoffs: list[str | None], source: Source, wrap: Wrap
 ) -> None:
-    net, x = source(name), images()
+    net, x = source(name), inputs(name)
     backbone = wrap(net)
     with torch.no_grad():
         intermediates = net.forward_intermediates(x, intermediates_only=True)
@@ -166,7 +205,7 @@ def test_state_dict_has_the_sources_keys_and_loads_there(
     theirs, ours = net.state_dict(), wrap(net).state_dict()
     assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
     missing, unexpected = net.load_state_dict(ours, strict=False)
-    heads = ("fc.", "classifier.", "head.", "conv_head.")
+    heads = ("fc.", "classifier.", "head.", "conv_head.", "class_layers.")
     assert all(key.startswith(heads) for key in missing)
     assert not unexpected
 
@@ -175,7 +214,7 @@ def test_state_dict_has_the_sources_keys_and_loads_there(
 def test_a_truncated_network_is_a_prefix_of_the_source(
     name: str, source: Source, wrap: Wrap
 ) -> None:
-    net, x = source(name), images(1)
+    net, x = source(name), inputs(name, 1)
     backbone = wrap(net)
     theirs = net.state_dict()
     with torch.no_grad():
@@ -313,10 +352,17 @@ def test_the_mode_is_restored_after_measuring_a_shape(tiny: Backbone) -> None:
     assert not tiny.net.get_submodule("bn1").training
 
 
-@pytest.mark.parametrize("name", ["test_resnet", "densenet121", "vgg11", "convnext_atto"])
-@pytest.mark.parametrize("size", [(64, 64), (96, 64)])
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        *((name, (64, 64)) for name in ("test_resnet", "densenet121", "vgg11", "convnext_atto")),
+        *((name, (96, 64)) for name in ("test_resnet", "densenet121", "vgg11", "convnext_atto")),
+        *((name, (9, 24, 33)) for name in ("resnet3d_10", "penet")),
+        ("densenet3d_121", (29, 33, 40)),
+    ],
+)
 def test_output_shape_is_that_of_a_real_pass(
-    name: str, size: tuple[int, int], source: Source, wrap: Wrap
+    name: str, size: tuple[int, ...], source: Source, wrap: Wrap
 ) -> None:
     backbone = wrap(source(name))
     with torch.no_grad():
@@ -338,6 +384,42 @@ def test_too_small_images(
         f"the smallest data.image_size that fits is {smallest}."
     )
     assert backbone.output_shape((smallest, smallest))
+
+
+def test_too_small_volumes(source: Source, wrap: Wrap) -> None:
+    backbone = wrap(source("densenet3d_121"))
+    with pytest.raises(ConfigError) as caught:
+        backbone.output_shape((24, 64, 64))
+    assert str(caught.value) == (
+        "volumes of 24x64x64 voxels are too small for net up to tail; "
+        "the smallest data.image_size that fits is [29, 29, 29]."
+    )
+    assert backbone.output_shape((29, 29, 29)) == (1024, 1, 1, 1)
+    assert backbone.try_shape((28, 29, 29)) is None
+
+
+def test_one_size_serves_every_dimension(source: Source, wrap: Wrap) -> None:
+    planar, volumetric = wrap(source("test_resnet")), wrap(source("resnet3d_10"))
+    assert planar.input_shape(64) == (3, 64, 64)
+    assert planar.input_shape([48, 64]) == (3, 48, 64)
+    assert volumetric.input_shape(64) == (3, 64, 64, 64)
+    assert volumetric.input_shape((24, 48, 64)) == (3, 24, 48, 64)
+    assert volumetric.truncated("stem").input_shape(8) == (3, 8, 8, 8)
+
+
+def test_a_size_of_other_dimensions_names_what_to_choose(source: Source, wrap: Wrap) -> None:
+    with pytest.raises(ConfigError) as caught:
+        wrap(source("resnet3d_10")).input_shape([64, 64])
+    assert str(caught.value) == (
+        "backbone=net takes volumes, so data.image_size must be [slices, height, width], got "
+        "[64, 64]: choose data=volumes or data=phantom3d."
+    )
+    with pytest.raises(ConfigError) as caught:
+        wrap(source("test_resnet")).input_shape((16, 64, 64))
+    assert str(caught.value) == (
+        "backbone=net takes images, so data.image_size must be one number or [height, width], got "
+        "[16, 64, 64]: choose a 3D backbone such as resnext3d_50 or resnet3d_18."
+    )
 
 
 def test_round_trip_alone_and_inside_another_module(tiny: Backbone) -> None:

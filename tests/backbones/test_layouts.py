@@ -7,8 +7,8 @@ import timm
 import torch
 from torch import nn
 
-from ttl_lightning.backbones.factory import list_backbones
-from ttl_lightning.backbones.layouts import LAYOUTS, units_of
+from ttl_lightning.backbones.factory import create_backbone, list_backbones
+from ttl_lightning.backbones.layouts import LAYOUTS, layout_of, units_of
 from ttl_lightning.errors import ConfigError, UnknownNameError
 
 Source = Callable[[str], nn.Module]
@@ -28,6 +28,10 @@ COUNTS = {
     "convnext_atto": ("stem", (2, 2, 6, 2), None),
     "regnetx_002": ("stem", (1, 1, 4, 7), None),
     "regnety_002": ("stem", (1, 1, 4, 7), None),
+    "resnet3d_10": ("stem", (1, 1, 1, 1), None),
+    "densenet3d_121": ("stem", (6 + 1, 12 + 1, 24 + 1, 16), "tail"),
+    "resnext3d_50": ("stem", (3, 4, 6, 3), None),
+    "penet": ("stem", (3, 4, 6, 3), None),
 }
 
 
@@ -45,10 +49,10 @@ def test_no_module_is_in_two_units_and_only_the_head_in_none(name: str, source: 
     pieces = [piece for unit in units_of(net) for piece in unit.pieces]
     placed = [p for piece in pieces for p in net.get_submodule(piece).parameters()]
     assert len({id(p) for p in placed}) == len(placed)
-    head = LAYOUTS[type(net).__name__].head
+    head = layout_of(net).head
     rest = {id(p) for p in net.parameters()} - {id(p) for p in placed}
     names = [key for key, p in net.named_parameters() if id(p) in rest]
-    assert all(key.split(".")[0] in head for key in names)
+    assert all(key.startswith(tuple(f"{path}." for path in head)) for key in names)
 
 
 def test_a_section_is_the_part_before_the_point(source: Source) -> None:
@@ -61,7 +65,7 @@ def test_a_network_without_a_layout_lists_the_families_and_how_to_add_one() -> N
     with pytest.raises(UnknownNameError) as caught:
         units_of(timm.create_model("test_vit"))
     text = str(caught.value)
-    assert text.startswith("unknown network family 'VisionTransformer'")
+    assert text.startswith("unknown network family 'timm.VisionTransformer'")
     for layout in LAYOUTS.values():
         assert layout.family in text
     assert text.endswith(
@@ -87,10 +91,15 @@ def test_variants_with_another_stem() -> None:
     assert units_of(net)[0].pieces[0] == "features.conv0"
 
 
+def test_networks_of_the_same_class_name_are_told_apart(source: Source) -> None:
+    assert layout_of(source("resnet18")) is LAYOUTS["timm.ResNet"]
+    assert layout_of(source("resnet3d_10")) is LAYOUTS["monai.ResNet"]
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # what old networks of timm say when they are built
 def test_every_listed_network_fits_its_layout() -> None:
     for name in list_backbones()[::4]:
         with torch.device("meta"):
-            net = timm.create_model(name)
-        assert len(units_of(net)) > 4, name
+            backbone = create_backbone(name)
+        assert len(backbone.units) > 4, name

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ttl_lightning.data.reading import Volume
 from ttl_lightning.data.store import ArrayImages
+from ttl_lightning.errors import DataError
 
 WriteImages = Callable[..., list[Path]]
 
@@ -45,3 +47,32 @@ class CountingImages(ArrayImages):
 def counting_images() -> CountingImages:
     rng = np.random.default_rng(0)
     return CountingImages(rng.integers(0, 256, (7, 20, 20), dtype=np.uint8))
+
+
+class ArrayStudies:
+    """Volumes held in memory, which counts how often one is read; None stands for a bad one."""
+
+    def __init__(self, volumes: list[np.ndarray | None], *, version: int = 0) -> None:
+        self.volumes, self.version, self.reads = volumes, version, 0
+
+    def __len__(self) -> int:
+        return len(self.volumes)
+
+    def read(self, row: int) -> Volume:
+        self.reads += 1
+        volume = self.volumes[row]
+        if volume is None:
+            raise DataError(f"cannot read study {row}.")
+        return Volume(volume, (1.0, 1.0, 1.0))
+
+    def fingerprint(self, row: int) -> str:
+        return f"{self.version}|{row}"
+
+
+@pytest.fixture
+def array_studies() -> ArrayStudies:
+    """Four studies of 7, 3, 12 and 7 slices of 20 × 26 pixels, in Hounsfield units."""
+    rng = np.random.default_rng(0)
+    return ArrayStudies(
+        [rng.integers(-1024, 1500, (n, 20, 26), dtype=np.int16) for n in (7, 3, 12, 7)]
+    )

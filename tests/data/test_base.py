@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import inspect
 import pickle
 from pathlib import Path
 from typing import Any
@@ -8,19 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hydra.utils import instantiate
 from lightning_utilities.core.apply_func import apply_to_collection
-from omegaconf import OmegaConf
 from pytorch_lightning import LightningModule, Trainer
 
-from ttl_lightning.data.base import CommonOptions, ImageDataModule, existing_path
-from ttl_lightning.data.phantom import PhantomDataModule
+from ttl_lightning.data.base import ImageDataModule, existing_path
 from ttl_lightning.data.samples import Samples
 from ttl_lightning.data.store import FileImages
-from ttl_lightning.data.transforms import Augment
 from ttl_lightning.errors import ConfigError, DataError
-
-CONF = Path(__file__).parents[2] / "conf" / "data"
 
 
 class ListedFiles(ImageDataModule):
@@ -255,37 +248,7 @@ def test_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert existing_path("here") == Path("here")
 
 
-@pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
-def test_configs_name_every_option_once(path: Path) -> None:
-    config = OmegaConf.load(path)
-    assert config.name == path.stem
-    kind = instantiate({"_target_": "hydra.utils.get_class", "path": config._target_})
-    base = inspect.signature(ImageDataModule).parameters
-    own = inspect.signature(kind).parameters
-    options = {key: base[key] for key in CommonOptions.__annotations__}
-    options |= {key: value for key, value in own.items() if key != "common"}
-    given = {"seed", "augment", "mean", "std"}  # by the run, from its other groups
-    assert set(config) - {"_target_"} == set(options) - given
-    assert config._get_node("batch_size")._value() == "${protocol.batch_size}"
-    for key in set(config) - {"_target_", "path", "batch_size"}:
-        default = options[key].default
-        assert config[key] == (list(default) if isinstance(default, tuple) else default), key
-
-
-def test_common_options_are_those_of_the_base() -> None:
-    base = set(inspect.signature(ImageDataModule).parameters)
-    assert set(CommonOptions.__annotations__) == base - {"name", "on_duplicate"}
-
-
 def test_lightning_does_not_copy_a_data_module(files) -> None:
     data = ListedFiles(files=files)
     kept = apply_to_collection({"datamodule": data}, torch.Tensor, torch.clone)
     assert kept["datamodule"] is data
-
-
-def test_a_config_makes_the_module_as_a_run_does() -> None:
-    config = OmegaConf.load(CONF / "phantom.yaml")
-    config.batch_size = 64
-    data = instantiate(config, seed=3, augment=Augment(), mean=[0.5] * 3, std=[0.5] * 3)
-    assert isinstance(data, PhantomDataModule)
-    assert data.seed == 3

@@ -124,6 +124,17 @@ def test_fitting_agrees_with_pillow() -> None:
     assert np.abs(ours.astype(int) - theirs).max() <= 1
 
 
+def test_fitting_keeps_signs_and_fractions() -> None:
+    values = np.linspace(-2.5, 1.5, 30, dtype=np.float32)
+    image = np.broadcast_to(values, (1, 30, 30))
+    fitted = fit_square(image, 15, 1)
+    assert fitted.dtype == np.float32
+    np.testing.assert_allclose(fitted[0, 0, 1:-1], values.reshape(15, 2).mean(1)[1:-1], atol=1e-5)
+    whole = fit_square((image * 1000).astype(np.int16), 15, 1)
+    assert whole.dtype == np.int16
+    assert np.abs(whole - fitted * 1000).max() < 2
+
+
 @pytest.mark.parametrize("shape", [(1, 9, 30), (3, 31, 10), (1, 1, 1), (3, 1000, 2)])
 def test_fitting_gives_squares(shape: tuple[int, int, int]) -> None:
     fitted = fit_square(np.full(shape, 65535, np.uint16), 12, 1)

@@ -106,6 +106,18 @@ def test_normalization_repeats_grey_for_each_channel() -> None:
     torch.testing.assert_close(ours, theirs)
 
 
+def test_volumes_are_transformed_slice_by_slice() -> None:
+    slices = IMAGES[:, :3]
+    stats = ((0.1, 0.2), (0.5, 0.6))
+    train, evaluate = TrainTransform(Augment(), 20, *stats, seed=1), EvalTransform(20, *stats)
+    for transform in (train, evaluate):
+        volumes = transform(slices[:, None], KEYS)
+        assert volumes.shape == (len(slices), 2, 3, 20, 20)
+        for i in range(3):
+            alone = transform(slices[:, i : i + 1], KEYS)
+            torch.testing.assert_close(volumes[:, :, i], alone)
+
+
 def test_evaluation_takes_the_centre() -> None:
     out = EvalTransform(20, (0.0,) * 3, (1.0,) * 3)(IMAGES, KEYS)
     assert torch.equal(out, tv.center_crop(IMAGES, [20, 20]))
@@ -131,6 +143,7 @@ def test_stored_size() -> None:
         ({"crop_ratio": "12"}, "protocol.augment.crop_ratio must be two numbers"),
         ({"rotation_degrees": "ten"}, "protocol.augment.rotation_degrees must be a number"),
         ({"horizontal_flip": 2}, "protocol.augment.horizontal_flip must be a number from 0 to 1"),
+        ({"slice_jitter": 1.5}, "protocol.augment.slice_jitter must be a number from 0 to 1"),
     ],
 )
 def test_bad_options(options: dict, text: str) -> None:

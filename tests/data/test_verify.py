@@ -79,7 +79,7 @@ def test_each_fault_is_named(change: dict, text: str) -> None:
 
 def test_an_image_in_two_splits_is_named_with_its_copy() -> None:
     with pytest.raises(
-        DataError, match=r"the same image is in two splits: b \(train\) = e \(test\)\. Remove"
+        DataError, match=r"same image or study is in two splits: b \(train\) = e \(test\)\. Remove"
     ):
         check_images(["u", "v", "w", "x", "v", "z"], GOOD)
 

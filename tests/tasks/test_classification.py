@@ -21,11 +21,7 @@ from torch.utils.data import DataLoader
 
 from ttl_lightning.errors import ConfigError, DataError, NonFiniteLossError, UnknownNameError
 from ttl_lightning.tasks import classification
-from ttl_lightning.tasks.classification import (
-    ClassificationTask,
-    class_probabilities,
-    classification_loss,
-)
+from ttl_lightning.tasks.classification import ClassificationTask
 from ttl_lightning.tasks.schedules import cosine_with_warmup
 
 SGD = functools.partial(torch.optim.SGD, lr=0.1)
@@ -40,10 +36,14 @@ class Tiny(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.head(torch.tanh(self.body(x.flatten(1))))
 
-    def param_groups(self, *, lr: float) -> list[dict[str, Any]]:
+    def param_groups(self, *, lr: float, pretrained_lr_factor: float) -> list[dict[str, Any]]:
         return [
             {"params": list(self.head.parameters()), "lr": lr, "name": "head"},
-            {"params": list(self.body.parameters()), "lr": lr / 10, "name": "body"},
+            {
+                "params": list(self.body.parameters()),
+                "lr": lr * pretrained_lr_factor,
+                "name": "body",
+            },
         ]
 
 
@@ -155,44 +155,39 @@ def test_predicts_ids_and_probabilities() -> None:
     torch.testing.assert_close(table["probabilities"], module(images).detach().double().softmax(1))
 
 
-def test_loss_weights_positives_and_skips_what_is_not_labelled() -> None:
-    logits, weights = torch.randn(5, 3), torch.tensor([2.0, 1.0, 0.5])
-    labels = torch.tensor([[1, 0, torch.nan], [0, 1, 1], [1, 1, 0], [0, 0, 0], [1, torch.nan, 1]])
-    terms = []
-    for row in range(5):
-        for column in range(3):
-            p, y = 1 / (1 + np.exp(-float(logits[row, column]))), float(labels[row, column])
-            if not np.isnan(y):
-                terms.append(-(weights[column].item() * y * np.log(p) + (1 - y) * np.log(1 - p)))
-    loss = classification_loss(logits, labels, "multilabel", weights)
-    assert loss.item() == pytest.approx(np.mean(terms), rel=1e-6)
-    logits.requires_grad_()
-    nothing = classification_loss(logits, torch.full((5, 3), torch.nan), "multilabel")
-    nothing.backward()
-    assert nothing.item() == 0
-    assert logits.grad is not None
-    assert not logits.grad.any()
+def test_windows_are_scored_by_study_and_their_loss_by_window() -> None:
+    rows = samples(40)
+    labels = torch.stack([row["label"] for row in rows])
+    for index, row in enumerate(rows):
+        study = index % 8
+        row["study"], row["study_label"] = torch.tensor(study), labels[study::8].amax()
+    module = create(learning_rate=0.0)
+    trainer().test(module, loader(rows[::-1], 7), verbose=False)
+    table, images = module.predictions["test"], torch.stack([row["image"] for row in rows])
+    positive = module(images).detach().double().softmax(1)[:, 1]
+    highest = positive.reshape(5, 8).amax(0).numpy()
+    assert table.ids.tolist() == list(range(8))
+    np.testing.assert_allclose(table.probabilities, np.stack([1 - highest, highest], 1), rtol=1e-6)
+    assert table.labels.tolist() == labels.reshape(5, 8).amax(0).tolist()
+    loss = nn.functional.cross_entropy(module(images), labels).item()
+    assert module.scores["test"].values["loss"] == pytest.approx(loss, rel=1e-6)
 
 
-def test_loss_weights_classes() -> None:
-    logits, labels = torch.randn(6, 3), torch.tensor([0, 1, 2, 2, 1, 0])
-    weights = torch.tensor([3.0, 1.0, 0.2])
-    terms = -logits.log_softmax(1)[torch.arange(6), labels] * weights[labels]
-    expected = terms.sum() / weights[labels].sum()
-    torch.testing.assert_close(classification_loss(logits, labels, "multiclass", weights), expected)
-
-
-def test_probabilities_of_large_logits_do_not_tie() -> None:
-    logits = torch.tensor([[0.0, 25.0], [0.0, 30.0]])
-    assert logits.softmax(1)[:, 1].tolist() == [1.0, 1.0]
-    for task in ("binary", "multilabel"):
-        low, high = class_probabilities(logits, task)[:, 1]
-        assert low < high
+def test_the_focal_loss_is_trained_and_scored() -> None:
+    rows = samples(21)
+    module = create(learning_rate=0.0, loss="focal", focal_gamma=1.0)
+    run = trainer()
+    run.fit(module, loader(rows, 21), loader(rows, 4))
+    images, labels = (torch.stack([r[key] for r in rows]) for key in ("image", "label"))
+    p = module(images).softmax(1)[torch.arange(21), labels].detach()
+    expected = float(((1 - p) * -p.log()).mean())
+    assert float(run.callback_metrics["train/loss"]) == pytest.approx(expected, rel=1e-5)
+    assert module.scores["val"].values["loss"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_groups_keep_their_rates_under_a_schedule_by_steps() -> None:
     schedule = functools.partial(cosine_with_warmup, warmup_fraction=0.5)
-    module = create(scheduler=schedule, scheduler_interval="step")
+    module = create(scheduler=schedule, scheduler_interval="step", pretrained_lr_factor=0.1)
     rates = Watch(lambda t: t.optimizers[0].param_groups[0]["lr"])
     run = trainer(2, callbacks=[rates])
     run.fit(module, loader(samples(32), 8), loader(samples(8)))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor, nn
-from torch.optim import Adam
+from torch.optim import SGD, Adam
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from ttl_lightning.data.transforms import Augment
@@ -27,8 +28,12 @@ class Tiny(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.head(x)
 
-    def param_groups(self, *, lr: float) -> list[dict[str, Any]]:
-        return [{"params": list(self.head.parameters()), "lr": lr, "name": "head"}]
+    def param_groups(self, *, lr: float, pretrained_lr_factor: float) -> list[dict[str, Any]]:
+        weight, bias = self.head.weight, self.head.bias
+        return [
+            {"params": [bias], "lr": lr, "name": "head"},
+            {"params": [weight], "lr": lr * pretrained_lr_factor, "name": "backbone"},
+        ]
 
 
 def composed(protocol: str) -> DictConfig:
@@ -42,6 +47,9 @@ def build(protocol: str) -> tuple[ClassificationTask, DictConfig]:
         Tiny(),
         optimizer=instantiate(cfg.protocol.optimizer),
         learning_rate=cfg.protocol.learning_rate,
+        pretrained_lr_factor=cfg.protocol.pretrained_lr_factor,
+        loss=cfg.protocol.loss,
+        focal_gamma=cfg.protocol.focal_gamma,
         scheduler=instantiate(cfg.protocol.scheduler),
         scheduler_interval=cfg.protocol.scheduler_interval,
         monitor=cfg.protocol.monitor,
@@ -60,7 +68,8 @@ def test_every_protocol_builds(name: str) -> None:
     assert isinstance(instantiate(protocol.augment), Augment)
     assert protocol.monitor_mode in ("min", "max")
     keys = "optimizer learning_rate scheduler scheduler_interval monitor monitor_mode lr_floor"
-    assert set(protocol) == {*keys.split(), "max_epochs", "batch_size", "augment"}
+    keys += " pretrained_lr_factor loss focal_gamma max_epochs batch_size augment"
+    assert set(protocol) == set(keys.split())
 
 
 @pytest.mark.parametrize(("name", "mode"), [("2d", "max"), ("paper_code", "min")])
@@ -81,6 +90,30 @@ def test_the_papers_crop_is_of_the_input_size() -> None:
     augment = instantiate(composed("2d").protocol.augment)
     assert augment.stored_size(224) == 256
     assert augment.crop_scale[0] == augment.crop_scale[1] == (224 / 256) ** 2
+
+
+def test_the_protocol_of_volumes() -> None:
+    task, protocol = build("3d")
+    settings: Any = task.configure_optimizers()
+    optimizer = settings["optimizer"]
+    assert isinstance(optimizer, SGD)
+    assert (optimizer.defaults["momentum"], optimizer.defaults["dampening"]) == (0.9, 0.9)
+    rates = [group["initial_lr"] for group in optimizer.param_groups]
+    assert rates == pytest.approx([0.1, 0.01])
+    factors = []
+    for _ in range(100):
+        factors.append(optimizer.param_groups[0]["lr"] / 0.1)
+        optimizer.step()
+        settings["lr_scheduler"]["scheduler"].step()
+    rising, top = factors[:3], 3
+    assert rising == pytest.approx([1 / 4, 2 / 4, 3 / 4])
+    cosine = [0.5 * (1 + math.cos(math.pi * step / 97)) for step in range(97)]
+    assert factors[top:] == pytest.approx(cosine)
+    assert (protocol.monitor, protocol.loss) == ("val/auroc", "focal")
+    augment = instantiate(protocol.augment)
+    assert augment.stored_size(192) == 208
+    assert augment.crop_scale[0] == augment.crop_scale[1] == pytest.approx((192 / 208) ** 2)
+    assert (augment.rotation_degrees, augment.slice_jitter) == (15.0, 0.5)
 
 
 def test_fast_is_one_cycle_by_steps() -> None:

@@ -1,9 +1,9 @@
 """Parameters, multiply-accumulates and latency of a model.
 
-One MAC is one multiply-accumulate. The count is fvcore's (convolutions, linear layers, and two for
-each element that is normalised) and one for each element that a ReLU or a pooling window reads, as
-the paper's counter has it; `macs_by_op` takes it apart. Operators that are not counted (SiLU,
-additions) are listed, not hidden.
+One MAC is one multiply-accumulate. The count is fvcore's for convolutions and linear layers, two
+for each element that a norm scales and shifts, and one for each that a ReLU (leaky ones too) or a
+pooling window reads, as the paper's counter has it; `macs_by_op` and `macs_by_unit` take it apart.
+Operators that are not counted (SiLU, additions) are listed, not hidden.
 
 Source: fvcore.nn.FlopCountAnalysis; the paper's Tables 1 and 3.
 """
@@ -16,17 +16,34 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+
+from ttl_lightning.strategies.base import TransferModel
 
 with warnings.catch_warnings():
     # It scripts a function when imported, which torch has deprecated.
     warnings.filterwarnings("ignore", message=".*torch.jit.script.*")
     from fvcore.nn import FlopCountAnalysis
+    from fvcore.nn.jit_handles import get_shape
 
-ALSO_COUNTED = ("relu", "relu_", "max_pool2d", "max_pool3d", "avg_pool2d", "avg_pool3d")
+ONE_PER_INPUT_ELEMENT = (
+    "relu",
+    "relu_",
+    "leaky_relu",
+    "leaky_relu_",
+    "max_pool2d",
+    "max_pool3d",
+    "avg_pool2d",
+    "avg_pool3d",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+)
+# and where each has its weight among its arguments
+NORMS = {"batch_norm": 1, "instance_norm": 1, "group_norm": 2, "layer_norm": 2}
 WARM_UP_RUNS = 3
 LATENCY_RUNS = 30
 LATENCY_BUDGET_S = 2.0
@@ -42,6 +59,21 @@ class Latency:
     threads: int
 
 
+class Macs(NamedTuple):
+    """MACs of one input, taken apart.
+
+    Attributes:
+        by_op: those of each counted operator.
+        by_unit: those of each of the backbone's units, in order, and of the head; empty for a model
+            that is no `TransferModel`.
+        unsupported_ops: how often each uncounted operator occurs.
+    """
+
+    by_op: dict[str, int]
+    by_unit: dict[str, int]
+    unsupported_ops: dict[str, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Complexity:
     """A model's cost for one input of shape `input_size` = `(C, *spatial)`."""
@@ -51,6 +83,7 @@ class Complexity:
     macs: int
     input_size: tuple[int, ...]
     macs_by_op: dict[str, int]
+    macs_by_unit: dict[str, int]
     unsupported_ops: dict[str, int]
     latency_ms: dict[str, Latency]
 
@@ -65,10 +98,8 @@ def count_parameters(model: nn.Module) -> tuple[int, int]:
     return sum(n for n, _ in sizes), sum(n for n, trained in sizes if trained)
 
 
-def count_macs(
-    model: nn.Module, input_size: Sequence[int]
-) -> tuple[dict[str, int], dict[str, int]]:
-    """MACs by operator for a batch of one, and how often each uncounted operator occurs.
+def count_macs(model: nn.Module, input_size: Sequence[int]) -> Macs:
+    """MACs for a batch of one.
 
     Args:
         model: the model; its training mode is restored.
@@ -80,15 +111,33 @@ def count_macs(
     x = torch.zeros(1, *input_size, device=device)
     analysis = FlopCountAnalysis(model, x).unsupported_ops_warnings(False)  # noqa: FBT003 - fvcore's setter
     analysis.uncalled_modules_warnings(False).tracer_warnings("none")  # noqa: FBT003
-    for op in ALSO_COUNTED:
+    for op in ONE_PER_INPUT_ELEMENT:
         analysis.set_op_handle(f"aten::{op}", _one_per_input_element)
+    for op, weight_at in NORMS.items():
+        analysis.set_op_handle(f"aten::{op}", partial(_scale_and_shift, weight_at))
     analysis.set_op_handle("aten::mean", _pooling_of_the_head)
     try:
-        by_op = {str(op): int(n) for op, n in analysis.by_operator().items()}
+        with torch.no_grad():  # with gradients the trace holds every map of a volume
+            by_op = {str(op): int(n) for op, n in analysis.by_operator().items()}
         unsupported = {str(op): int(n) for op, n in analysis.unsupported_ops().items()}
+        by_unit = _by_unit(model, analysis) if isinstance(model, TransferModel) else {}
     finally:
         model.train(was_training)
-    return by_op, unsupported
+    return Macs(by_op, by_unit, unsupported)
+
+
+def _by_unit(model: TransferModel, analysis: FlopCountAnalysis) -> dict[str, int]:
+    units = {
+        unit.name: sum(int(analysis.total(f"backbone.net.{piece}")) for piece in unit.pieces)
+        for unit in model.backbone.units
+    }
+    return {**units, "head": int(analysis.total("head"))}
+
+
+def _scale_and_shift(weight_at: int, inputs: list[Any], _: list[Any]) -> int:
+    """A norm in evaluation: one to normalise each element; its own weights make that two."""
+    per_element = 1 if get_shape(inputs[weight_at]) is None else 2
+    return int(per_element * math.prod(inputs[0].type().sizes()))
 
 
 def _one_per_input_element(inputs: list[Any], _: list[Any]) -> int:
@@ -104,24 +153,27 @@ def _pooling_of_the_head(inputs: list[Any], _: list[Any]) -> int:
 def measure_latency(model: nn.Module, input_size: Sequence[int], batch_size: int = 1) -> Latency:
     """Time forward passes of a batch on the model's device, in milliseconds.
 
-    Stops after `LATENCY_RUNS` passes or `LATENCY_BUDGET_S` seconds, whichever comes first.
+    Stops after `LATENCY_RUNS` passes or, warm-up included, `LATENCY_BUDGET_S` seconds, whichever
+    comes first, but not before it has timed one pass after another.
     """
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
     x = torch.rand(batch_size, *input_size, device=device)
     times_ms: list[float] = []
+    warm_ups, late = 0, False
     begin = time.perf_counter()
     with torch.inference_mode():
-        for run in range(WARM_UP_RUNS + LATENCY_RUNS):
+        while len(times_ms) < LATENCY_RUNS and not (late and times_ms):
             start = time.perf_counter()
             model(x)
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
-            if run >= WARM_UP_RUNS:
+            if late or warm_ups == WARM_UP_RUNS:
                 times_ms.append(1e3 * (time.perf_counter() - start))
-            if times_ms and time.perf_counter() - begin > LATENCY_BUDGET_S:
-                break
+            else:
+                warm_ups += 1
+            late = time.perf_counter() - begin > LATENCY_BUDGET_S
     model.train(was_training)
     p95 = sorted(times_ms)[min(len(times_ms) - 1, round(0.95 * (len(times_ms) - 1)))]
     return Latency(statistics.median(times_ms), p95, batch_size, torch.get_num_threads())
@@ -130,9 +182,16 @@ def measure_latency(model: nn.Module, input_size: Sequence[int], batch_size: int
 def complexity(model: nn.Module, input_size: Sequence[int], *, latency: bool = True) -> Complexity:
     """A model's parameters, MACs and, if asked for, latency on its device."""
     params, trainable = count_parameters(model)
-    by_op, unsupported = count_macs(model, input_size)
+    macs = count_macs(model, input_size)
     device = next(model.parameters()).device.type
     times = {device: measure_latency(model, input_size)} if latency else {}
     return Complexity(
-        params, trainable, sum(by_op.values()), tuple(input_size), by_op, unsupported, times
+        params=params,
+        trainable_params=trainable,
+        macs=sum(macs.by_op.values()),
+        input_size=tuple(input_size),
+        macs_by_op=macs.by_op,
+        macs_by_unit=macs.by_unit,
+        unsupported_ops=macs.unsupported_ops,
+        latency_ms=times,
     )

@@ -16,6 +16,17 @@ from ttl_lightning.backbones.weights import WeightsReport
 from ttl_lightning.errors import ConfigError, UnknownCutoffError
 
 LARGEST_TRIED_PX = 1024
+# by the number of spatial dimensions: what a network takes, and what to do about another number
+TAKES = {
+    2: (
+        "images, so data.image_size must be one number or [height, width]",
+        "a 3D backbone such as resnext3d_50 or resnet3d_18",
+    ),
+    3: (
+        "volumes, so data.image_size must be [slices, height, width]",
+        "data=volumes or data=phantom3d",
+    ),
+}
 
 
 class Backbone(nn.Module):
@@ -32,6 +43,7 @@ class Backbone(nn.Module):
         mean: the mean per channel, on a scale of 0 to 1, that the pretrained weights expect to be
             subtracted.
         std: the standard deviation per channel that they expect to be divided by.
+        spatial_dims: 2 for images `(N, C, H, W)`, 3 for volumes `(N, C, D, H, W)`.
     """
 
     def __init__(
@@ -42,13 +54,17 @@ class Backbone(nn.Module):
         in_channels: int,
         mean: Sequence[float],
         std: Sequence[float],
+        spatial_dims: int = 2,
     ) -> None:
         super().__init__()
         self.name = name
         self.units = tuple(units)
         self.in_channels = in_channels
         self.mean, self.std = tuple(mean), tuple(std)
+        self.spatial_dims = spatial_dims
         self.frozen_units: tuple[Unit, ...] = ()
+        # those that hold loaded weights
+        self.pretrained_units: tuple[Unit, ...] = ()
         self.weights_report: WeightsReport | None = None
         self.net = nn.Module()
         for unit in self.units:
@@ -102,8 +118,11 @@ class Backbone(nn.Module):
     def truncated(self, cutoff: str | int) -> Self:
         """A copy that ends with the unit of the cutoff."""
         units = self.units[: self.index(cutoff)]
-        shared = type(self)(self.name, self.net, units, self.in_channels, self.mean, self.std)
+        shared = type(self)(
+            self.name, self.net, units, self.in_channels, self.mean, self.std, self.spatial_dims
+        )
         shared.frozen_units = self.frozen_units[: len(units)]
+        shared.pretrained_units = self.pretrained_units[: len(units)]
         shared.weights_report = self.weights_report
         return copy.deepcopy(shared).train(self.training)
 
@@ -151,6 +170,25 @@ class Backbone(nn.Module):
             x = self.step(unit, x)
         return x
 
+    def input_shape(self, image_size: int | Sequence[int]) -> tuple[int, ...]:
+        """Shape `(C, *spatial)` of one input of this size, as `data.image_size` gives it.
+
+        Args:
+            image_size: one number for every dimension, or height and width in pixels, for volumes
+                slices, height and width in voxels.
+
+        Raises:
+            ConfigError: if it has another number of dimensions than the network's inputs.
+        """
+        if isinstance(image_size, int):
+            return (self.in_channels, *(image_size,) * self.spatial_dims)
+        if len(image_size) == self.spatial_dims:
+            return (self.in_channels, *image_size)
+        takes, advice = TAKES[self.spatial_dims]
+        raise ConfigError(
+            f"backbone={self.name} takes {takes}, got {list(image_size)}: choose {advice}."
+        )
+
     def output_shape(self, spatial: Sequence[int]) -> tuple[int, ...]:
         """Shape `(C, *spatial)` of the map for an input of this spatial size; computes no values.
 
@@ -165,10 +203,12 @@ class Backbone(nn.Module):
             True,  # noqa: FBT003 - what the key gives from the smallest fitting size on
             key=lambda size: self.try_shape((size,) * len(spatial)) is not None,
         )
+        inputs, points = ("images", "pixels") if len(spatial) == 2 else ("volumes", "voxels")
+        smallest = fits if len(spatial) == 2 else [fits] * len(spatial)
         raise ConfigError(
-            f"images of {'x'.join(map(str, spatial))} pixels are too small for {self.name} up to "
-            f"{self.cutoffs[-1]}; the smallest data.image_size that fits is "
-            f"{fits if fits < LARGEST_TRIED_PX else 'unknown'}."
+            f"{inputs} of {'x'.join(map(str, spatial))} {points} are too small for {self.name} up "
+            f"to {self.cutoffs[-1]}; the smallest data.image_size that fits is "
+            f"{smallest if fits < LARGEST_TRIED_PX else 'unknown'}."
         )
 
     def try_shape(self, spatial: tuple[int, ...]) -> tuple[int, ...] | None:

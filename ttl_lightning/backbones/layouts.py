@@ -1,9 +1,9 @@
 """Where each family's units lie, as data: the only place that knows how networks name their parts.
 
-To add a family: write one `Layout` and enter it in `LAYOUTS` under the class name of the source
-network. `{n}` counts a network's blocks from 1, `{i}` from 0. Every module of the source network
-must be named by its layout, in a section or as part of the head, so a variant with an unknown part
-is refused, not cut short.
+To add a family: write one `Layout` and enter it in `LAYOUTS` under the package and the class name
+of the source network (libraries share class names). `{n}` counts a network's blocks from 1, `{i}`
+from 0. Every module of the source network must be named by its layout, in a section or as part of
+the head, so a variant with an unknown part is refused, not cut short.
 """
 
 from __future__ import annotations
@@ -63,11 +63,17 @@ class Runs:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A family's sections, input side first. `head` is what follows the map; `module` is timm's."""
+    """A family's sections, input side first.
+
+    Attributes:
+        family: what an error calls it.
+        head: what follows the map.
+        module: timm's module of the family, None for a network that timm does not have.
+    """
 
     family: str
-    module: str
     head: tuple[str, ...]
+    module: str | None = None
     block: tuple[Each | One, ...] = ()
     stem: One = One(())
     tail: One = One(())
@@ -75,14 +81,14 @@ class Layout:
 
 
 LAYOUTS = {
-    "ResNet": Layout(
+    "timm.ResNet": Layout(
         family="ResNet, ResNeXt, SE-ResNet, Wide ResNet",
         module="resnet",
         stem=One(("conv1", "bn1", "act1", "maxpool")),
         block=(Each("layer{n}"),),
         head=("global_pool", "fc"),
     ),
-    "DenseNet": Layout(
+    "timm.DenseNet": Layout(
         family="DenseNet",
         module="densenet",
         stem=One(
@@ -95,7 +101,7 @@ LAYOUTS = {
         tail=One(("features.norm5",)),
         head=("global_pool", "head_drop", "classifier"),
     ),
-    "EfficientNet": Layout(
+    "timm.EfficientNet": Layout(
         family="EfficientNet (lite too), MobileNetV2",
         module="efficientnet",
         stem=One(("conv_stem", "bn1")),
@@ -103,20 +109,20 @@ LAYOUTS = {
         tail=One(("conv_head", "bn2")),
         head=("global_pool", "classifier"),
     ),
-    "MobileNetV3": Layout(
+    "timm.MobileNetV3": Layout(
         family="MobileNetV3",
         module="mobilenetv3",
         stem=One(("conv_stem", "bn1")),
         block=(Each("blocks.{i}"),),
         head=("global_pool", "conv_head", "norm_head", "act2", "flatten", "classifier"),
     ),
-    "VGG": Layout(
+    "timm.VGG": Layout(
         family="VGG (with and without BatchNorm)",
         module="vgg",
         runs=Runs("features", starts="Conv2d", ends="MaxPool2d"),
         head=("pre_logits", "head"),
     ),
-    "ConvNeXt": Layout(
+    "timm.ConvNeXt": Layout(
         family="ConvNeXt",
         module="convnext",
         stem=One(("stem",)),
@@ -124,7 +130,7 @@ LAYOUTS = {
         tail=One(("norm_pre",)),
         head=("head",),
     ),
-    "RegNet": Layout(
+    "timm.RegNet": Layout(
         family="RegNet",
         module="regnet",
         stem=One(("stem",)),
@@ -132,7 +138,51 @@ LAYOUTS = {
         tail=One(("final_conv",)),
         head=("head",),
     ),
+    "monai.ResNet": Layout(
+        family="MONAI's ResNet",
+        stem=One(("conv1", "bn1", "act", "maxpool")),
+        block=(Each("layer{n}"),),
+        head=("avgpool", "fc"),
+    ),
+    "monai.DenseNet121": Layout(
+        family="MONAI's DenseNet121",
+        stem=One(tuple(f"features.{kind}0" for kind in ("conv", "norm", "relu", "pool"))),
+        # its layers concatenate by themselves
+        block=(Each("features.denseblock{n}"), One(("features.transition{n}",))),
+        tail=One(("features.norm5", "class_layers.relu")),
+        head=("class_layers.pool", "class_layers.flatten", "class_layers.out"),
+    ),
+    "ttl_lightning.ResNeXt3D": Layout(
+        family="ResNeXt3D",
+        stem=One(("conv1", "bn1", "relu", "maxpool")),
+        block=(Each("layer{n}"),),
+        head=("avgpool", "fc"),
+    ),
+    "ttl_lightning.PENet": Layout(
+        family="PENet",
+        stem=One(("in_conv", "max_pool")),
+        block=(Each("encoders.{i}.penet_blocks"),),
+        head=("classifier",),
+    ),
 }
+
+
+def layout_of(net: nn.Module) -> Layout:
+    """The layout of a source network's family.
+
+    Raises:
+        UnknownNameError: if no layout describes the network's class.
+    """
+    kind = f"{type(net).__module__.partition('.')[0]}.{type(net).__name__}"
+    if kind not in LAYOUTS:
+        raise UnknownNameError(
+            "network family",
+            kind,
+            (f"{name} ({layout.family})" for name, layout in LAYOUTS.items()),
+            "To add one, describe where its units lie in ttl_lightning/backbones/layouts.py "
+            "(LAYOUTS).",
+        )
+    return LAYOUTS[kind]
 
 
 def units_of(net: nn.Module) -> tuple[Unit, ...]:
@@ -142,16 +192,7 @@ def units_of(net: nn.Module) -> tuple[Unit, ...]:
         UnknownNameError: if no layout describes the network's class.
         ConfigError: if the layout leaves out a part of this variant.
     """
-    kind = type(net).__name__
-    if kind not in LAYOUTS:
-        raise UnknownNameError(
-            "network family",
-            kind,
-            (f"{name} ({layout.family})" for name, layout in LAYOUTS.items()),
-            "To add one, describe where its units lie in ttl_lightning/backbones/layouts.py "
-            "(LAYOUTS).",
-        )
-    layout = LAYOUTS[kind]
+    layout = layout_of(net)
     units = tuple(_units(net, layout))
     _check_complete(net, units, layout)
     return units

@@ -24,7 +24,7 @@ from ttl_lightning.errors import UnknownNameError, WeightsError
 log = logging.getLogger(__name__)
 
 BUNDLED = "efficientnet_lite0"
-HEADS = ("head", "fc", "classifier", "last_linear")
+HEADS = ("head", "fc", "classifier", "last_linear", "conv_seg")
 # what DataParallel, a LightningModule and a TransferModel prepend
 WRAPPERS = ("module.", "model.", "backbone.")
 NESTED = ("state_dict", "model_state", "model")
@@ -39,6 +39,7 @@ class WeightsReport:
     sha256: str | None
     matched: int
     total: int
+    inflated: bool = False
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for `result.json`."""
@@ -47,7 +48,11 @@ class WeightsReport:
     def __str__(self) -> str:
         """One line for the log."""
         digest = f", SHA-256 {self.sha256}" if self.sha256 else ""
-        return f"weights: {self.matched} of {self.total} tensors matched from {self.source}{digest}"
+        inflated = ", inflated from 2D" if self.inflated else ""
+        return (
+            f"weights: {self.matched} of {self.total} tensors matched from {self.source}{digest}"
+            f"{inflated}"
+        )
 
 
 def find(weights: str, name: str) -> Path:
@@ -257,6 +262,8 @@ def _adapted(weight: Tensor, in_channels: int) -> Tensor:
     from timm.models import adapt_input_conv
 
     given = weight.shape[1]
-    return (
-        weight if given == in_channels else adapt_input_conv(in_channels, weight, base_chans=given)
-    )
+    if given == in_channels:
+        return weight
+    flat = weight.flatten(2, -2)  # the depth of a 3D filter, since timm knows 2D ones only
+    adapted: Tensor = adapt_input_conv(in_channels, flat, base_chans=given)
+    return adapted.reshape(-1, in_channels, *weight.shape[2:])

@@ -1,71 +1,32 @@
-"""What every source of images shares: options, checks before training, loaders."""
+"""What every source of images shares: what there is to load, and how it becomes data sets."""
 
 from __future__ import annotations
 
-import os
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from abc import abstractmethod
 from pathlib import Path
-from typing import TypedDict
+from typing import Unpack
 
-import numpy as np
-import torch
-from pytorch_lightning import LightningDataModule
-from torch.utils.data import DataLoader
-
-from ttl_lightning.data.dataset import Batch, ImageDataset, as_it_is
-from ttl_lightning.data.sampler import EpochSampler
-from ttl_lightning.data.samples import Labels, Samples
-from ttl_lightning.data.store import CACHES, ON_BAD_IMAGE, ImageReader, ImageStore, Scan
-from ttl_lightning.data.transforms import Augment, EvalTransform, TrainTransform
-from ttl_lightning.data.verify import check_images, describe_leaks, find_leaks, verify_samples
-from ttl_lightning.errors import ConfigError, DataError, check_choice, check_number
-
-ON_DUPLICATE = ("raise", "drop")
+from ttl_lightning.data.dataset import ImageDataset
+from ttl_lightning.data.module import ClassificationDataModule, SharedOptions
+from ttl_lightning.data.samples import SPLITS, Samples
+from ttl_lightning.data.store import ImageReader, ImageStore
+from ttl_lightning.data.transforms import EvalTransform, TrainTransform
+from ttl_lightning.data.verify import verify_samples
+from ttl_lightning.errors import ConfigError, DataError, check_number
 
 
-class CommonOptions(TypedDict, total=False):
-    """Options of every source; a subclass takes them beside its own and hands them on unread."""
+class CommonOptions(SharedOptions, total=False):
+    """Options of every source of images; a subclass takes them and hands them on unread."""
 
     image_size: int
-    in_channels: int
-    batch_size: int
-    num_workers: int
-    seed: int
     cache: str
-    cache_dir: str | Path | None
-    augment: Augment
-    mean: Sequence[float] | None
-    std: Sequence[float] | None
-    on_bad_image: str
-    max_bad: int
 
 
-class ImageDataModule(LightningDataModule, ABC):
-    """Base of all sources: a subclass adds its options, and says what there is to load.
-
-    Not a dataclass, though it looks like one: Lightning's spawning strategies deep-copy those.
+class ImageDataModule(ClassificationDataModule):
+    """Base of all sources of images: a subclass adds its options, and says what there is to load.
 
     Args:
-        name: of the source, for results.
         image_size: height and width of the network's input, in pixels.
-        in_channels: 1 (colour is averaged to grey) or 3 (grey is repeated).
-        batch_size: images a batch and process.
-        num_workers: processes that load; 0 loads in the main process.
-        seed: of splits, order and augmentation.
-        cache: where decoded images are kept: "memory", "disk" or "none".
-        cache_dir: folder for cache="disk"; by default the user's own cache folder.
-        augment: how training images vary, and the margin with which images are kept.
-        mean: subtracted from pixels in [0, 1], one a channel; 0.5 by default.
-        std: divided by, one a channel; 0.5 by default.
-        on_bad_image: "raise", or "skip" images that cannot be read.
-        max_bad: most images that may be skipped.
-        on_duplicate: where an image is in two splits, "raise", or "drop" it from the earlier of
-            train, val, test.
-
-    Attributes:
-        bad_images: the skipped ones, as {"id", "reason"}.
-        notes: what a run must say once.
 
     Raises:
         ConfigError: naming the key that is out of range.
@@ -76,40 +37,13 @@ class ImageDataModule(LightningDataModule, ABC):
         *,
         name: str,
         image_size: int = 64,
-        in_channels: int = 3,
-        batch_size: int = 64,
-        num_workers: int = 0,
-        seed: int = 0,
         cache: str = "memory",
-        cache_dir: str | Path | None = None,
-        augment: Augment = Augment(),  # noqa: B008 - frozen
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
-        on_bad_image: str = "raise",
-        max_bad: int = 10,
         on_duplicate: str = "raise",
+        **shared: Unpack[SharedOptions],
     ) -> None:
-        super().__init__()
         check_number("data.image_size", image_size, 8, 4096, integer=True)
-        if in_channels not in (1, 3):
-            raise ConfigError(f"data.in_channels must be 1 or 3, got {in_channels!r}.")
-        check_number("data.batch_size", batch_size, 1, 65536, integer=True)
-        check_number("data.num_workers", num_workers, 0, 1024, integer=True)
-        check_number("data.seed", seed, 0, 2**32 - 1, integer=True)
-        check_choice("data.cache", cache, CACHES)
-        check_choice("data.on_bad_image", on_bad_image, ON_BAD_IMAGE)
-        check_number("data.max_bad", max_bad, 0, integer=True)
-        check_choice("data.on_duplicate", on_duplicate, ON_DUPLICATE)
-        self.name, self.image_size, self.in_channels = name, image_size, in_channels
-        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
-        self.cache, self.cache_dir, self.augment = cache, cache_dir, augment
-        self.mean = _per_channel("mean", mean, in_channels, -1e6)
-        self.std = _per_channel("std", std, in_channels, 1e-6)
-        self.on_bad_image, self.max_bad, self.on_duplicate = on_bad_image, max_bad, on_duplicate
-        self.bad_images: list[dict[str, str]] = []
-        self.notes: list[str] = []
-        self._samples: Samples | None = None
-        self._datasets: dict[str, ImageDataset] = {}
+        super().__init__(name=name, cache=cache, on_duplicate=on_duplicate, **shared)
+        self.image_size = image_size
 
     @abstractmethod
     def load(self) -> tuple[Samples, ImageReader]:
@@ -119,137 +53,27 @@ class ImageDataModule(LightningDataModule, ABC):
             DataError: naming the file, folder or column that is not as it should be.
         """
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names by class number; the positive class of a binary task is the second."""
-        return self._ready().class_names
-
-    @property
-    def task(self) -> str:
-        """One of "binary", "multiclass" and "multilabel"."""
-        return self._ready().task
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes; two for a binary task."""
-        return len(self.class_names)
-
-    def labels(self, split: str) -> Labels:
-        """Labels of a split: (n,) int64, or (n, L) float32 for multilabel."""
-        samples = self._ready()
-        return samples.labels[samples.rows(split)]
-
-    def sample_ids(self, split: str) -> list[str]:
-        """Names of a split's samples; a batch's "id" is the position in this list."""
-        samples = self._ready()
-        return [samples.ids[row] for row in samples.rows(split)]
-
-    def note_positive(self, class_names: Sequence[str], *, chosen: bool) -> None:
-        """Say which class counts as positive where sorting the names, not the user, decided it."""
-        if len(class_names) == 2 and not chosen:
-            self.notes.append(
-                f"The positive class is {class_names[1]!r}; data.classes sets the order."
-            )
-
-    def setup(self, stage: str | None = None) -> None:
-        """Find the images, check them, decode each once and build the three datasets.
-
-        Raises:
-            DataError: if a check fails or an image cannot be read.
-        """
-        if self._samples is not None:
-            return
+    def _prepare(self) -> Samples:
         samples, reader = self.load()
         verify_samples(samples)
         size = self.augment.stored_size(self.image_size)
-        store = ImageStore(reader, size, self.in_channels, self.cache, self._cache_folder())
+        folder = self._cache_folder("images")
+        store = ImageStore(reader, size, self.in_channels, self.cache, folder)
         rows = self._usable(samples, store.scan(self.on_bad_image, self.max_bad))
-        self._samples = samples = samples.take(rows)
+        samples = samples.take(rows)
         verify_samples(samples)
         common = (self.image_size, self.mean, self.std)
+        evaluation = EvalTransform(*common)
         training = TrainTransform(self.augment, *common, self.seed)
-        for split, transform in (
-            ("train", training),
-            ("val", EvalTransform(*common)),
-            ("test", EvalTransform(*common)),
-        ):
+        for split in SPLITS:
             chosen = samples.rows(split)
             self._datasets[split] = ImageDataset(
-                store, rows[chosen], samples.labels[chosen], transform
+                store,
+                rows[chosen],
+                samples.labels[chosen],
+                training if split == "train" else evaluation,
             )
-
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Shuffled and augmented."""
-        return self._loader("train")
-
-    def val_dataloader(self) -> DataLoader[Batch]:
-        """In order, each sample once."""
-        return self._loader("val")
-
-    def test_dataloader(self) -> DataLoader[Batch]:
-        """In order, each sample once."""
-        return self._loader("test")
-
-    def _loader(self, split: str) -> DataLoader[Batch]:
-        self._ready()
-        dataset, training = self._datasets[split], split == "train"
-        return DataLoader(
-            dataset,
-            batch_size=self.batch_size,
-            sampler=EpochSampler(
-                dataset, batch_size=self.batch_size, training=training, seed=self.seed
-            ),
-            num_workers=self.num_workers,
-            collate_fn=as_it_is,
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.num_workers > 0,
-            # Without its own generator each epoch's loader would move torch's global one.
-            generator=torch.Generator().manual_seed(self.seed),
-        )
-
-    def _usable(self, samples: Samples, scan: Scan) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        """Rows without bad images and, if they are to be dropped, without leaking duplicates."""
-        self.bad_images += [{"id": samples.ids[r], "reason": why} for r, why in scan.bad.items()]
-        if scan.bad:
-            self.notes.append(f"{len(scan.bad)} images that cannot be read were skipped.")
-        keep = np.ones(len(samples.ids), np.bool_)
-        keep[list(scan.bad)] = False
-        rows = np.flatnonzero(keep)
-        kept, hashes = samples.take(rows), [scan.hashes[row] for row in rows]
-        if self.on_duplicate == "raise":
-            check_images(hashes, kept)
-            return rows
-        leaks = find_leaks(hashes, kept.splits)
-        if leaks:
-            self.notes.append(
-                f"{len(leaks)} images were left out of the split named first, because they are "
-                f"in two: {describe_leaks(leaks, kept)}."
-            )
-        return np.delete(rows, list(leaks))
-
-    def _ready(self) -> Samples:
-        if self._samples is None:
-            raise DataError(f"data={self.name}: call setup() before asking for samples.")
-        return self._samples
-
-    def _cache_folder(self) -> Path:
-        if self.cache_dir is not None:
-            return Path(self.cache_dir).expanduser()
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        return Path(home) / "ttl_lightning" / "images"
-
-
-def _per_channel(
-    key: str, value: Sequence[float] | None, channels: int, low: float
-) -> tuple[float, ...]:
-    numbers = (0.5,) * channels if value is None else tuple(value)
-    if len(numbers) != channels:
-        raise ConfigError(
-            f"data.{key} must have data.in_channels={channels} numbers, got {value!r}."
-        )
-    for number in numbers:
-        check_number(f"data.{key}", number, low, 1e6)
-    return tuple(float(number) for number in numbers)
+        return samples
 
 
 def existing_path(path: str | Path | None) -> Path:

@@ -78,7 +78,7 @@ def generate(
     check_number("data.difficulty", difficulty, 0, 1)
     check_number("data.balance", balance, 0, 1)
     numbers = np.arange(first, first + n, dtype=np.int64)
-    labels = (np.floor((numbers + 1) * balance) - np.floor(numbers * balance)).astype(np.int64)
+    labels = label_of(numbers, balance)
     images = np.empty((n, size, size), np.uint8)
     masks = np.empty((n, size, size), np.bool_)
     for start in range(0, n, _CHUNK):
@@ -86,6 +86,12 @@ def generate(
         canvas = _canvas(numbers[part], labels[part], size, seed)
         images[part], masks[part] = _draw(canvas, level, np.float32(1 - difficulty))
     return Phantoms(images, labels, masks)
+
+
+def label_of(numbers: NDArray[np.int64], balance: float) -> NDArray[np.int64]:
+    """Labels of a series: positives in the given fraction, to within one in every stretch of it."""
+    labels: NDArray[np.float64] = np.floor((numbers + 1) * balance) - np.floor(numbers * balance)
+    return labels.astype(np.int64)
 
 
 def _canvas(numbers: NDArray[np.int64], labels: NDArray[np.int64], size: int, seed: int) -> _Canvas:
@@ -113,18 +119,22 @@ def _canvas(numbers: NDArray[np.int64], labels: NDArray[np.int64], size: int, se
 
 def _spread(grid: Array, size: int) -> Array:
     """Random grids (N, K, K) as smooth fields (N, size, size) of about unit variance."""
-    points = grid.shape[-1]
+    weight = smoothing(grid.shape[-1], size)
+    return np.asarray(weight @ grid @ weight.T, np.float32)
+
+
+def smoothing(points: int, size: int) -> Array:
+    """Weights (size, points) that spread random numbers smoothly along an axis, variance kept."""
     distance = np.linspace(0, points - 1, size)[:, None] - np.arange(points)[None, :]
     weight = np.exp(-(distance**2) / (2 * 0.5**2))
-    weight = (weight / np.sqrt((weight**2).sum(1, keepdims=True))).astype(np.float32)
-    field: Array = weight @ grid @ weight.T
-    return field
+    unit = weight / np.sqrt((weight**2).sum(1, keepdims=True))
+    return np.asarray(unit, np.float32)
 
 
-def _step(value: Array, softness: float | Array) -> Array:
+def ramp(value: Array, softness: float | Array) -> Array:
     """0 below, 1 above zero, with a ramp of the given half width."""
-    ramp: Array = np.clip(value * (np.float32(0.5) / np.float32(softness)) + np.float32(0.5), 0, 1)
-    return ramp
+    share: Array = np.clip(value * (np.float32(0.5) / np.float32(softness)) + np.float32(0.5), 0, 1)
+    return share
 
 
 def _draw(c: _Canvas, level: str, ease: np.float32) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
@@ -151,7 +161,7 @@ def _heart(c: _Canvas, mid: Array, level: str, ease: np.float32) -> Array:
     dy = (c.y - c.uniform(5, 0.20, 0.28)) / height
     dy = dy - np.float32(0.35) * dx  # the apex points down and to the patient's left
     dy = np.where(dy > 0, np.float32(0.7) * dy, dy)  # it rests on the diaphragm, no lung between
-    return _step(1 - dx * dx - dy * dy, 0.18)
+    return ramp(1 - dx * dx - dy * dy, 0.18)
 
 
 def _lungs(c: _Canvas, across: Array, left: NDArray[np.bool_]) -> Array:
@@ -164,22 +174,22 @@ def _lungs(c: _Canvas, across: Array, left: NDArray[np.bool_]) -> Array:
     dx = (across - centre) / (wide * (1 + np.float32(0.22) * (c.y - middle)))
     dy = (c.y - middle) / tall
     dy2 = dy * dy
-    outline = _step(1 - dx * dx * np.sqrt(dx * dx + np.float32(1e-6)) - dy2 * dy2, 0.12)
+    outline = ramp(1 - dx * dx * np.sqrt(dx * dx + np.float32(1e-6)) - dy2 * dy2, 0.12)
     dome = across - centre
-    diaphragm = _step(base + np.float32(1.5) * dome * dome - c.y, 0.03)
-    return outline * diaphragm * _step(across - c.uniform(14, 0.11, 0.15), 0.025)
+    diaphragm = ramp(base + np.float32(1.5) * dome * dome - c.y, 0.03)
+    return outline * diaphragm * ramp(across - c.uniform(14, 0.11, 0.15), 0.025)
 
 
 def _tissue(c: _Canvas, across: Array) -> Array:
     """Soft tissue with shoulders, mediastinum, spine and the dark windpipe."""
     shoulder = np.float32(-0.86) + np.float32(0.55) * np.maximum(across - np.float32(0.32), 0)
-    body = _step(c.y - shoulder - c.uniform(15, -0.10, 0.06), 0.05)
-    body = body * _step(c.uniform(16, 0.90, 1.02) - across - np.float32(0.06) * c.y, 0.03)
+    body = ramp(c.y - shoulder - c.uniform(15, -0.10, 0.06), 0.05)
+    body = body * ramp(c.uniform(16, 0.90, 1.02) - across - np.float32(0.06) * c.y, 0.03)
     thick = np.float32(0.62) - np.float32(0.16) * across * across
     vertebra = 1 + np.float32(0.10) * np.cos(c.y * c.uniform(17, 24, 30) + c.uniform(18, 0, 6))
     spine = np.float32(0.20) * np.exp(-((across / np.float32(0.10)) ** 2)) * vertebra
-    windpipe = np.exp(-((across / np.float32(0.045)) ** 2)) * _step(np.float32(-0.35) - c.y, 0.15)
-    belly = np.float32(0.10) * _step(c.y - np.float32(0.55), 0.35)
+    windpipe = np.exp(-((across / np.float32(0.045)) ** 2)) * ramp(np.float32(-0.35) - c.y, 0.15)
+    belly = np.float32(0.10) * ramp(c.y - np.float32(0.55), 0.35)
     tissue: Array = body * (thick + spine - np.float32(0.16) * windpipe + belly)
     return tissue
 
@@ -198,8 +208,8 @@ def _bones(c: _Canvas, across: Array, left: NDArray[np.bool_], lung: Array) -> A
     bones += c.uniform(25, 0.02, 0.04) * cage * np.clip(front * 2 - np.float32(0.6), 0, 1)
     height = np.where(left, c.uniform(26, -0.66, -0.56), c.uniform(27, -0.66, -0.56))
     off = (c.y - height + np.float32(0.16) * across) / np.float32(0.035)
-    reach = np.float32(0.13) * _step(across - np.float32(0.09), 0.02)
-    reach = reach * _step(np.float32(0.74) - across, 0.05)
+    reach = np.float32(0.13) * ramp(across - np.float32(0.09), 0.02)
+    reach = reach * ramp(np.float32(0.74) - across, 0.05)
     bones += np.clip(1 - off * off, 0, 1) * reach
     return bones
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ttl_lightning.errors import ConfigError
+from ttl_lightning.data.nifti import load_nifti
+from ttl_lightning.data.reading import missing_package
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -34,7 +35,7 @@ def read_dicom(path: Path, slice_index: int | None = None) -> Pixels:
         from pydicom.pixels import processing
         from pydicom.pixels.utils import pixel_array
     except ImportError:
-        raise _missing(path, "pydicom", "dicom") from None
+        raise missing_package(path, "pydicom", "dicom") from None
     dataset = pydicom.dcmread(path)
     kind = str(dataset.get("PhotometricInterpretation", ""))
     frame = middle(slice_index, int(dataset.get("NumberOfFrames", 1) or 1))
@@ -81,27 +82,10 @@ def read_nifti(path: Path, slice_index: int | None = None) -> Pixels:
         ConfigError: naming the extra, if nibabel is not installed.
         ValueError: if the file is not a 2D or 3D image, has no such slice, or is not finite.
     """
-    try:
-        import nibabel
-    except ImportError:
-        raise _missing(path, "nibabel", "nifti") from None
-    image: Any = nibabel.load(path)
-    shape = image.shape
-    if len(shape) < 2 or any(extent != 1 for extent in shape[3:]):
-        raise ValueError(f"expected one 2D or 3D image, got shape {tuple(shape)}")
-    if len(shape) != 3:
-        data = np.asanyarray(image.dataobj).reshape((*shape, 1)[:3])
-        image = type(image)(data, image.affine, image.header)
-    canonical = nibabel.as_closest_canonical(image)  # type: ignore[no-untyped-call]
-    volume = np.asanyarray(canonical.dataobj)
-    if volume.dtype.kind not in "iuf":
-        raise ValueError(f"values of type {volume.dtype} are not grey levels")
-    if not np.isfinite(volume).all():
-        raise ValueError(f"{int((~np.isfinite(volume)).sum())} voxels are NaN or infinite")
-    chosen = volume[:, :, middle(slice_index, volume.shape[2])]
-    low, high = float(volume.min()), float(volume.max())
-    # canonical axes run from the patient's left to right and from back to front
-    return chosen[::-1, ::-1].T.astype(np.float64), low, high
+    volume = load_nifti(path)
+    low, high = float(volume.voxels.min()), float(volume.voxels.max())
+    chosen = volume.voxels[middle(slice_index, len(volume.voxels))]
+    return chosen.astype(np.float64), low, high
 
 
 def middle(slice_index: int | None, count: int) -> int:
@@ -114,7 +98,3 @@ def middle(slice_index: int | None, count: int) -> int:
     if not 0 <= chosen < count:
         raise ValueError(f"slice {chosen} is not from 0 to {count - 1}")
     return chosen
-
-
-def _missing(path: Path, package: str, extra: str) -> ConfigError:
-    return ConfigError(f"{path} needs {package}: pip install 'ttl_lightning[{extra}]'.")

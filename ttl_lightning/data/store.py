@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -136,13 +136,7 @@ class ImageStore:
         for row, image in enumerate(self._decoded()):
             if isinstance(image, DataError):
                 bad[row] = str(image)
-                if on_bad_image == "raise":
-                    raise image
-                if len(bad) > max_bad:
-                    raise DataError(
-                        f"{len(bad)} images cannot be read, data.max_bad allows {max_bad}: "
-                        + " ".join(list(bad.values())[:3])
-                    )
+                check_bad(image, bad, on_bad_image, max_bad)
                 continue
             hashes[row] = pixel_hash(image)
             if self._cache == "memory":
@@ -184,18 +178,42 @@ class ImageStore:
         kind = f"{self._reader.fingerprint(row)}|{self._size}|{self._channels}|{_FORMAT}"
         name = hashlib.blake2b(kind.encode(), digest_size=16).hexdigest()
         path = self._cache_dir / name[:2] / f"{name}.npy"
-        image = _load(path)
+        image = load_array(path)
         if image is None:
             image = fit_square(self._reader.read(row), self._size, self._channels)
-            _save(path, image)
+            save_array(path, image)
         return image
+
+
+def check_bad(
+    error: DataError, bad: Mapping[int, str], on_bad_image: str, max_bad: int, what: str = "images"
+) -> None:
+    """Raise the error of the latest bad image, or that there are too many of them, or go on.
+
+    Args:
+        error: the latest.
+        bad: reasons by row, the latest too.
+        on_bad_image: "raise" or "skip".
+        max_bad: most that may be skipped.
+        what: is bad, for the error's text.
+
+    Raises:
+        DataError: as said.
+    """
+    if on_bad_image == "raise":
+        raise error
+    if len(bad) > max_bad:
+        raise DataError(
+            f"{len(bad)} {what} cannot be read, data.max_bad allows {max_bad}: "
+            + " ".join(list(bad.values())[:3])
+        )
 
 
 def fit_square(image: NDArray[Any], size: int, channels: int) -> NDArray[Any]:
     """Shorter side resized to `size` (bilinear, antialiased), the middle of the longer side kept.
 
     Args:
-        image: (C, H, W), uint8 or uint16.
+        image: (C, H, W), of an integer type of at most 16 bits, or float32.
         size: height and width of the result.
         channels: 1 averages colour to grey.
 
@@ -212,8 +230,11 @@ def fit_square(image: NDArray[Any], size: int, channels: int) -> NDArray[Any]:
     values = torch.from_numpy(image.astype(np.float32))[None]
     resized = functional.interpolate(values, size=inner, mode="bilinear", antialias=True)[0]
     top, left = (inner[0] - size) // 2, (inner[1] - size) // 2
-    kept = resized[:, top : top + size, left : left + size].round_().numpy()
-    return np.ascontiguousarray(kept.clip(0, np.iinfo(image.dtype).max).astype(image.dtype))
+    kept = resized[:, top : top + size, left : left + size].numpy()
+    if image.dtype.kind in "iu":
+        limits = np.iinfo(image.dtype)
+        kept = np.rint(kept).clip(limits.min, limits.max)
+    return np.ascontiguousarray(kept.astype(image.dtype))
 
 
 def pixel_hash(image: NDArray[Any]) -> str:
@@ -245,16 +266,21 @@ def _to_float(image: NDArray[Any]) -> Tensor:
     return values.div_(float(np.iinfo(image.dtype).max))
 
 
-def _load(path: Path) -> NDArray[Any] | None:
-    """A cached image, or None where there is none or the file is damaged."""
+def load_array(path: Path, *, mapped: bool = False) -> NDArray[Any] | None:
+    """A cached array, or None where there is none or the file is damaged.
+
+    Args:
+        path: the .npy file.
+        mapped: read from the file what is used, when it is used.
+    """
     try:
-        loaded: NDArray[Any] = np.load(path, allow_pickle=False)
+        loaded: NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
     return loaded
 
 
-def _save(path: Path, image: NDArray[Any]) -> None:
+def save_array(path: Path, array: NDArray[Any]) -> None:
     """Write beside the target, then rename: a reader sees the whole file or none.
 
     Raises:
@@ -264,7 +290,7 @@ def _save(path: Path, image: NDArray[Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             part = Path(folder) / path.name
-            np.save(part, image, allow_pickle=False)
+            np.save(part, array, allow_pickle=False)
             part.replace(path)
     except OSError as error:
         raise DataError(f"data.cache_dir: cannot write {path.parent}: {error.strerror}.") from error

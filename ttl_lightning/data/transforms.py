@@ -24,7 +24,10 @@ Key = tuple[int, int]
 """(epoch, index)."""
 
 Transform = Callable[[Tensor, Sequence[Key]], Tensor]
-"""Stored images (N, C, R, R) in [0, 1] and their keys -> network input (N, in_channels, S, S)."""
+"""Stored images (N, C, R, R) in [0, 1] and their keys -> network input (N, in_channels, S, S).
+
+Volumes (N, C, D, R, R) -> (N, in_channels, D, S, S): what is done to one slice is done to all.
+"""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Augment:
         crop_ratio: smallest and largest width / height of the crop, before it is cut to the image.
         rotation_degrees: largest rotation to either side; what comes from outside is black.
         horizontal_flip: probability.
+        slice_jitter: volumes only: how far a window may begin before or after its place, as a
+            fraction of its length.
     """
 
     resize_factor: float = 256 / 224
@@ -45,6 +50,7 @@ class Augment:
     crop_ratio: tuple[float, float] = (0.9, 1.1)
     rotation_degrees: float = 7.0
     horizontal_flip: float = 0.5
+    slice_jitter: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -56,8 +62,10 @@ class Augment:
         check_number(key + "resize_factor", self.resize_factor, 1, 4)
         check_number(key + "rotation_degrees", self.rotation_degrees, 0, 180)
         check_number(key + "horizontal_flip", self.horizontal_flip, 0, 1)
-        object.__setattr__(self, "crop_scale", _pair(key + "crop_scale", self.crop_scale, 0.01, 1))
-        object.__setattr__(self, "crop_ratio", _pair(key + "crop_ratio", self.crop_ratio, 0.1, 10))
+        check_number(key + "slice_jitter", self.slice_jitter, 0, 1)
+        for name, low, high in (("crop_scale", 0.01, 1), ("crop_ratio", 0.1, 10)):
+            pair = ascending_pair(key + name, getattr(self, name), low, high)
+            object.__setattr__(self, name, pair)
 
     def stored_size(self, image_size: int) -> int:
         """Height and width at which images are kept."""
@@ -75,9 +83,12 @@ class TrainTransform:
     seed: int
 
     def __call__(self, images: Tensor, keys: Sequence[Key]) -> Tensor:
-        """(N, C, R, R) -> (N, len(mean), image_size, image_size)."""
-        warped = warp(images, draw_warps(self.augment, self.seed, keys), self.image_size)
-        return normalize(warped, self.mean, self.std)
+        """(N, C, R, R) -> (N, len(mean), image_size, image_size); volumes as `Transform` says."""
+        warps = draw_warps(self.augment, self.seed, keys)
+        warped = warp(images.flatten(1, -3), warps, self.image_size)
+        return normalize(
+            warped.reshape(*images.shape[:-2], *warped.shape[-2:]), self.mean, self.std
+        )
 
 
 @dataclass(frozen=True)
@@ -89,7 +100,7 @@ class EvalTransform:
     std: tuple[float, ...]
 
     def __call__(self, images: Tensor, keys: Sequence[Key]) -> Tensor:
-        """(N, C, R, R) -> (N, len(mean), image_size, image_size)."""
+        """(N, C, R, R) -> (N, len(mean), image_size, image_size); volumes as `Transform` says."""
         return normalize(center_crop(images, self.image_size), self.mean, self.std)
 
 
@@ -134,9 +145,10 @@ def center_crop(images: Tensor, size: int) -> Tensor:
 
 
 def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """(x - mean) / std by channel; grey (N, 1, H, W) is repeated for each entry of `mean`."""
-    center = torch.tensor(mean, dtype=torch.float32)[:, None, None]
-    spread = torch.tensor(std, dtype=torch.float32)[:, None, None]
+    """(x - mean) / std by channel; grey (N, 1, *spatial) is repeated for each entry of `mean`."""
+    by_channel = (-1,) + (1,) * (images.ndim - 2)
+    center = torch.tensor(mean, dtype=torch.float32).reshape(by_channel)
+    spread = torch.tensor(std, dtype=torch.float32).reshape(by_channel)
     return (images - center).div_(spread)
 
 
@@ -166,7 +178,9 @@ def _between(u: NDArray[np.float64], low: float, high: float) -> NDArray[np.floa
     return low + (high - low) * u
 
 
-def _pair(key: str, value: Sequence[float], low: float, high: float) -> tuple[float, float]:
+def ascending_pair(
+    key: str, value: Sequence[float], low: float, high: float
+) -> tuple[float, float]:
     """Two numbers in [low, high], ascending.
 
     Raises:

@@ -148,6 +148,7 @@ def check_images(hashes: Sequence[str], samples: Samples) -> None:
     leaks = find_leaks(hashes, samples.splits)
     if leaks:
         raise DataError(
-            f"the same image is in two splits: {describe_leaks(leaks, samples)}. Remove one of "
-            "each, or let data.on_duplicate=drop leave out the one that is trained or chosen on."
+            f"the same image or study is in two splits: {describe_leaks(leaks, samples)}. Remove "
+            "one of each, or let data.on_duplicate=drop leave out the one that is trained or chosen "
+            "on."
         )

@@ -8,6 +8,7 @@ from ttl_lightning.report.headline import title
 from ttl_lightning.report.methods import Group, run_cost
 from ttl_lightning.report.rows import Row
 from ttl_lightning.report.statistics import RESAMPLES
+from ttl_lightning.report.stem import stem_note
 from ttl_lightning.report.text import count
 
 
@@ -22,6 +23,8 @@ def notes(group: Group, rows: Sequence[Row]) -> list[str]:
     for row in rows:
         name = title(row.method)
         found += [f"{name}: {problem}" for problem in row.problems]
+        dominated = {stem_note(run.result.complexity) for run in row.method.runs} - {""}
+        found += [f"{name}: {note}" for note in sorted(dominated)]
         seeds = {comparison.seeds for comparison in row.comparisons.values()}
         if seeds - {len(row.method.runs)}:
             found.append(f"{name}: compared over {count(min(seeds), 'seed')}, which both have.")

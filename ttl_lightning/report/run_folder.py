@@ -13,6 +13,7 @@ from rich.table import Table
 
 from ttl_lightning.report.curves import pr_figure, roc_figure, training_curves
 from ttl_lightning.report.predictions import FILE_NAME, LABEL, LABELS, PROBABILITY
+from ttl_lightning.report.stem import stem_note
 from ttl_lightning.results import RunResult, write_atomically
 from ttl_lightning.tasks.classification import ClassificationTask
 from ttl_lightning.tasks.gather import Predictions
@@ -96,6 +97,8 @@ def show(folder: Path, result: RunResult, console: Console | None = None) -> Non
     console = console or Console(width=max(80, Console().width))
     console.print(title, style="bold", highlight=False)
     console.print(table)
+    if note := stem_note(result.complexity):
+        console.print(note[0].upper() + note[1:], soft_wrap=True, highlight=False)
     console.print(
         f"{result.train['wall_s']:.1f} s; results in {folder}", soft_wrap=True, highlight=False
     )

@@ -98,19 +98,32 @@ class TransferModel(nn.Module):
         logits: Tensor = self.head(self.backbone(x))
         return logits
 
-    def param_groups(self, lr: float) -> list[ParamGroup]:
-        """What the optimizer takes: the head at lr, the backbone's trained part at its multiple.
+    def param_groups(self, lr: float, pretrained_lr_factor: float = 1.0) -> list[ParamGroup]:
+        """What the optimizer takes: the head at lr, the backbone's units at their multiples of it.
+
+        Units with pretrained weights get the smaller of the strategy's multiple and
+        `pretrained_lr_factor`; a group "new" holds the others where that makes a difference.
 
         Raises:
-            ConfigError: if lr is not positive.
+            ConfigError: if lr or the factor is not positive.
         """
         check_number("protocol.learning_rate", lr, 1e-12)
-        tuned = [p for p in self.backbone.parameters() if p.requires_grad]
-        groups: list[ParamGroup] = [
-            {"name": "head", "params": list(self.head.parameters()), "lr": lr}
+        check_number("protocol.pretrained_lr_factor", pretrained_lr_factor, 1e-12)
+        tuned = self.strategy.tuned_lr_factor
+        pretrained = min(tuned, pretrained_lr_factor)
+        slower = self.backbone.pretrained_units if pretrained < tuned else self.backbone.units
+        old = [
+            parameter
+            for unit in slower
+            for piece in unit.pieces
+            for parameter in self.backbone.net.get_submodule(piece).parameters()
+            if parameter.requires_grad
         ]
-        if tuned:
-            groups.append(
-                {"name": "backbone", "params": tuned, "lr": lr * self.strategy.tuned_lr_factor}
-            )
-        return groups
+        known = {id(parameter) for parameter in old}
+        new = [p for p in self.backbone.parameters() if p.requires_grad and id(p) not in known]
+        groups: list[ParamGroup] = [
+            {"name": "head", "params": list(self.head.parameters()), "lr": lr},
+            {"name": "new", "params": new, "lr": lr * tuned},
+            {"name": "backbone", "params": old, "lr": lr * pretrained},
+        ]
+        return [group for group in groups if group["params"]]

@@ -36,13 +36,15 @@ def create_model(
         num_classes: number of logits.
         weights: as in `create_backbone`.
         pooling: average the map before the linear layer; without it the layer takes the flattened
-            map of images of `image_size`.
+            map of inputs of `image_size`.
         in_channels: channels of the input.
-        image_size: height and width of the input in pixels, one number or one for each dimension.
+        image_size: spatial size of the input: `[height, width]`, for volumes `[slices, height,
+            width]`, or one number for every dimension.
 
     Raises:
         UnknownNameError: if the strategy, the backbone or the cutoff is unknown.
-        ConfigError: if the cutoff is missing or given in vain, or the images are too small.
+        ConfigError: if the cutoff is missing or given in vain, or the input is too small or
+            has another number of dimensions.
         WeightsError: if the weights cannot be used.
     """
     check_choice("strategy", strategy, STRATEGIES)
@@ -55,6 +57,6 @@ def create_model(
     unit = backbone.resolve(at)
     split = plan.split(backbone, unit)
     split.weights_report = backbone.weights_report
-    spatial = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    spatial = backbone.input_shape(image_size)[1:]
     head = Head(split.output_shape(spatial), num_classes, pooling=pooling)
     return TransferModel(split, head, plan, unit)

@@ -7,55 +7,20 @@ its first unit, which takes the wider map and gives the narrower one.
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterable
 
 from torch import nn
 
 from ttl_lightning.backbones.base import Backbone
+from ttl_lightning.backbones.volumetric import PaddedShortcut
 from ttl_lightning.errors import ConfigError
+from ttl_lightning.strategies.widths import CHILDREN
 
-# Which width each child of a source network's block reads and writes: the unit's input ("in"), its
-# inner width ("mid"), its output ("out"), or half of its input ("half_in": DenseNet's transitions).
-Roles = dict[str, tuple[str, str]]
+Conv = nn.Conv2d | nn.Conv3d
+Norm = nn.modules.batchnorm._BatchNorm | nn.GroupNorm | nn.LayerNorm
 
-RESNET_SHORTCUT: Roles = {"se": ("out", "out"), "downsample": ("in", "out")}
-CHILDREN: dict[str, Roles] = {
-    "timm.models.resnet.Bottleneck": {
-        "conv1": ("in", "mid"), "bn1": ("mid", "mid"),
-        "conv2": ("mid", "mid"), "bn2": ("mid", "mid"), "aa": ("mid", "mid"),
-        "conv3": ("mid", "out"), "bn3": ("out", "out"), **RESNET_SHORTCUT,
-    },
-    "timm.models.resnet.BasicBlock": {
-        "conv1": ("in", "mid"), "bn1": ("mid", "mid"), "aa": ("mid", "mid"),
-        "conv2": ("mid", "out"), "bn2": ("out", "out"), **RESNET_SHORTCUT,
-    },
-    "timm.models.regnet.Bottleneck": {
-        "conv1": ("in", "mid"), "conv2": ("mid", "mid"), "se": ("mid", "mid"),
-        "conv3": ("mid", "out"), "downsample": ("in", "out"),
-    },
-    "timm.models._efficientnet_blocks.ConvBnAct": {"conv": ("in", "out"), "bn1": ("out", "out")},
-    "timm.models._efficientnet_blocks.DepthwiseSeparableConv": {
-        "conv_dw": ("in", "in"), "bn1": ("in", "in"), "se": ("in", "in"),
-        "conv_pw": ("in", "out"), "bn2": ("out", "out"),
-    },
-    "timm.models._efficientnet_blocks.InvertedResidual": {
-        "conv_pw": ("in", "mid"), "bn1": ("mid", "mid"),
-        "conv_dw": ("mid", "mid"), "bn2": ("mid", "mid"), "se": ("mid", "mid"),
-        "conv_pwl": ("mid", "out"), "bn3": ("out", "out"),
-    },
-    "timm.models._efficientnet_blocks.EdgeResidual": {
-        "conv_exp": ("in", "mid"), "bn1": ("mid", "mid"), "se": ("mid", "mid"),
-        "conv_pwl": ("mid", "out"), "bn2": ("out", "out"),
-    },
-    "timm.models.densenet.DenseLayer": {
-        "norm1": ("in", "in"), "conv1": ("in", "mid"),
-        "norm2": ("mid", "mid"), "conv2": ("mid", "out"),
-    },
-    "timm.models.densenet.DenseTransition": {"norm": ("in", "in"), "conv": ("in", "half_in")},
-    "timm.models.convnext.ConvNeXtBlock": {
-        "conv_dw": ("in", "in"), "norm": ("in", "in"), "mlp": ("in", "in"),
-    },
-}  # fmt: skip
 # The two layers of a squeeze-excitation or an MLP: into an inner width, and back.
 INNER = (("fc1", "fc2"), ("conv_reduce", "conv_expand"))
 LAYER_SCALE = 1e-6  # where ConvNeXt's own factors start
@@ -88,10 +53,10 @@ def slimmed(backbone: Backbone, cutoff: str) -> Backbone:
 def _width_after(backbone: Backbone, cutoff: str) -> int:
     kept = backbone.truncated(cutoff)
     for size in (32, 64, 128, 256):
-        shape = kept.try_shape((size, size))
+        shape = kept.try_shape((size,) * backbone.spatial_dims)
         if shape:
             return shape[0]
-    raise ConfigError(f"no image of up to 256 pixels passes {backbone.name} up to {cutoff}.")
+    raise ConfigError(f"no input of up to 256 pixels a side passes {backbone.name} up to {cutoff}.")
 
 
 def _redraw(module: nn.Module, width: int, path: str) -> int:
@@ -100,57 +65,68 @@ def _redraw(module: nn.Module, width: int, path: str) -> int:
     out = _last_width(module)
     if roles is None:
         return _fit(module, width, width if out is None else half(out), path)
-    inner = (child for child, (_, role) in roles.items() if role == "mid")
-    mid = next((_last_width(module.get_submodule(child)) for child in inner), None)
+    parts = {name: part for name, part in module.named_modules() if name in roles}
+    _check_described(module, parts, path)
     widths = {
         "in": width,
-        "mid": half(mid or 1),
         "out": width if _adds_its_input(module) else half(out or 1),
+        "growth": half(out or 1),
         "half_in": half(width),
     }
-    for name, child in module.named_children():
-        if name in roles:
-            reads, writes = roles[name]
-            _fit(child, widths[reads], widths[writes], f"{path}.{name}")
-        elif _has_state(child):
-            raise _undescribed(child, f"{path}.{name}")
+    for name, part in parts.items():
+        widths.setdefault(roles[name][1], half(_last_width(part) or 1))  # an inner width
+    for name, part in parts.items():
+        reads, writes = roles[name]
+        _fit(part, widths[reads], widths[writes], f"{path}.{name}")
     for name, scale in module.named_parameters(recurse=False):
         setattr(module, name, nn.Parameter(scale.new_full((widths["out"],), LAYER_SCALE)))
-    return widths["half_in" if ("in", "half_in") in roles.values() else "out"]
+    written = {writes for _, writes in roles.values()}
+    if "growth" in written:
+        return width + widths["growth"]
+    return widths["half_in" if "half_in" in written else "out"]
+
+
+def _check_described(module: nn.Module, parts: Iterable[str], path: str) -> None:
+    for name, child in module.named_modules():
+        inside = any(name == part or name.startswith(f"{part}.") for part in parts)
+        if name and not inside and _has_state(child, recurse=False):
+            raise _undescribed(child, f"{path}.{name}")
 
 
 def _adds_its_input(module: nn.Module) -> bool:
     """Whether a block's shortcut is the identity."""
     if hasattr(module, "has_skip"):  # EfficientNets
         return bool(module.has_skip)
-    if hasattr(
-        module, "downsample"
-    ):  # ResNets, RegNets; their None is no shortcut where widths differ
-        first = next(m for m in module.modules() if isinstance(m, nn.Conv2d))
-        projected = isinstance(module.downsample, nn.Module) and _has_state(module.downsample)
-        return first.in_channels == _last_width(module) and not projected
+    for name in ("downsample", "down_sample"):  # ResNets and RegNets; PENet
+        if hasattr(module, name):
+            shortcut = getattr(module, name)
+            projected = isinstance(shortcut, nn.Module) and _has_state(shortcut)
+            # RegNets' None is no shortcut where widths differ
+            first = next(m for m in module.modules() if isinstance(m, Conv))
+            return first.in_channels == _last_width(module) and not projected
     return isinstance(getattr(module, "shortcut", None), nn.Identity)  # ConvNeXts
 
 
 def _fit(module: nn.Module, n_in: int, n_out: int, path: str) -> int:
     """Give a module new widths and weights. Returns its output width."""
-    if isinstance(module, nn.Conv2d):
+    if isinstance(module, Conv):
         return _fit_conv(module, n_in, n_out)
     if isinstance(module, nn.Linear):
         return _fit_linear(module, n_in, n_out)
-    if isinstance(module, nn.modules.batchnorm._BatchNorm | nn.LayerNorm):
+    if isinstance(module, Norm):
         _fit_norm(module, n_in)
         return n_in
+    if isinstance(module, PaddedShortcut):
+        module.channels = n_out
+        return n_out
     children = dict(module.named_children())
     for first, second in INNER:
         if first in children and second in children:
             widest = half(_last_width(children[first]) or 1)
             widths = {first: (n_in, widest), second: (widest, n_in)}
-            for name, child in children.items():
-                if name in widths:
-                    _fit(child, *widths[name], f"{path}.{name}")
-                elif _has_state(child):
-                    raise _undescribed(child, f"{path}.{name}")
+            _check_described(module, widths, path)
+            for name, (reads, writes) in widths.items():
+                _fit(children[name], reads, writes, f"{path}.{name}")
             return n_in
     if not _has_state(module):
         return n_in
@@ -161,7 +137,7 @@ def _fit(module: nn.Module, n_in: int, n_out: int, path: str) -> int:
     raise _undescribed(module, path)
 
 
-def _fit_conv(conv: nn.Conv2d, n_in: int, n_out: int) -> int:
+def _fit_conv(conv: Conv, n_in: int, n_out: int) -> int:
     depthwise = conv.groups > 1 and conv.groups == conv.in_channels == conv.out_channels
     if depthwise:
         n_out, conv.groups = n_in, n_in
@@ -186,13 +162,17 @@ def _fit_linear(linear: nn.Linear, n_in: int, n_out: int) -> int:
     return n_out
 
 
-def _fit_norm(norm: nn.modules.batchnorm._BatchNorm | nn.LayerNorm, width: int) -> None:
+def _fit_norm(norm: Norm, width: int) -> None:
     if norm.weight is not None:
         norm.weight = nn.Parameter(norm.weight.new_ones(width))
     if norm.bias is not None:
         norm.bias = nn.Parameter(norm.bias.new_zeros(width))
     if isinstance(norm, nn.LayerNorm):
         norm.normalized_shape = (width,)
+        return
+    if isinstance(norm, nn.GroupNorm):
+        a_group = norm.num_channels // norm.num_groups
+        norm.num_channels, norm.num_groups = width, math.gcd(width, max(1, width // a_group))
         return
     norm.num_features = width
     if norm.running_mean is not None and norm.running_var is not None:
@@ -204,18 +184,19 @@ def _fit_norm(norm: nn.modules.batchnorm._BatchNorm | nn.LayerNorm, width: int) 
 def _last_width(module: nn.Module) -> int | None:
     if isinstance(module, nn.Linear):
         return module.out_features
-    convs = [m for m in module.modules() if isinstance(m, nn.Conv2d)]
-    direct = [m for m in module.children() if isinstance(m, nn.Conv2d)] or convs
+    convs = [m for m in module.modules() if isinstance(m, Conv)]
+    direct = [m for m in module.children() if isinstance(m, Conv)] or convs
     return direct[-1].out_channels if direct else None
 
 
-def _has_state(module: nn.Module) -> bool:
-    return any(True for _ in module.parameters()) or any(True for _ in module.buffers())
+def _has_state(module: nn.Module, *, recurse: bool = True) -> bool:
+    tensors = itertools.chain(module.parameters(recurse), module.buffers(recurse))
+    return any(True for _ in tensors)
 
 
 def _undescribed(module: nn.Module, path: str) -> ConfigError:
     return ConfigError(
         f"strategy=tf cannot slim {path}: the widths of {type(module).__name__} are not described "
-        "in ttl_lightning/strategies/slim.py (CHILDREN); those of ResNets, DenseNets, "
-        "EfficientNets, MobileNets up to V3, VGGs, ConvNeXts and RegNets are."
+        "in ttl_lightning/strategies/widths.py (CHILDREN); those of ResNets, DenseNets, "
+        "EfficientNets, MobileNets up to V3, VGGs, ConvNeXts, RegNets and PENet are."
     )

@@ -13,7 +13,9 @@ from ttl_lightning.strategies.slim import slimmed
 
 def split(backbone: Backbone, cutoff: str) -> Backbone:
     """A copy whose units after the cutoff have half the channels and new weights."""
-    return slimmed(backbone, cutoff)
+    slim = slimmed(backbone, cutoff)
+    slim.pretrained_units = slim.pretrained_units[: slim.index(cutoff)]
+    return slim
 
 
 TF = Strategy(

@@ -175,7 +175,7 @@ def cutoffs_of(group: Group) -> dict[str, float]:
     settings = {
         "pooling": cfg.strategy.pooling,
         "in_channels": cfg.data.in_channels,
-        "image_size": cfg.data.image_size,
+        "image_size": config.spatial(cfg),
     }
     name, strategy = cfg.backbone.name, cfg.strategy.name
     with torch.device("meta"):

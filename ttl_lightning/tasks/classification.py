@@ -11,7 +11,6 @@ import torch
 from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
@@ -23,8 +22,10 @@ from ttl_lightning.errors import (
     check_number,
 )
 from ttl_lightning.tasks.gather import Predictions, gather
+from ttl_lightning.tasks.losses import class_probabilities, classification_loss, gamma_of
 from ttl_lightning.tasks.metrics import CLASSES_SCORED, TASKS, Scores, metric_keys, score
 from ttl_lightning.tasks.schedules import create_scheduler
+from ttl_lightning.tasks.studies import by_study
 
 # Reading the loss back from an accelerator stalls it, so there it is read once in so many steps.
 LOOK_EVERY = {"cpu": 1}
@@ -34,48 +35,16 @@ LOOK_EVERY_ELSEWHERE = 16
 class SupportsParamGroups(Protocol):
     """A model that says which of its parameters learn at which rate."""
 
-    def param_groups(self, *, lr: float) -> list[dict[str, Any]]:
+    def param_groups(self, *, lr: float, pretrained_lr_factor: float) -> list[dict[str, Any]]:
         """Groups for an optimizer, each with "params", "lr" and "name"."""
         ...
 
 
-def classification_loss(
-    logits: Tensor, labels: Tensor, task: str, class_weights: Tensor | None = None
-) -> Tensor:
-    """Mean cross entropy; multilabel: mean binary cross entropy over the entries that are labelled.
-
-    Args:
-        logits: (N, classes).
-        labels: class indices (N,), or in multilabel 0, 1 or NaN for not labelled, (N, classes).
-        task: "binary", "multiclass" or "multilabel".
-        class_weights: (classes,); in multilabel the weight of a positive.
-    """
-    if task != "multilabel":
-        return F.cross_entropy(logits, labels, weight=class_weights)
-    known = ~labels.isnan()
-    targets = torch.where(known, labels, 0.0).to(logits.dtype)
-    entries = F.binary_cross_entropy_with_logits(
-        logits, targets, reduction="none", pos_weight=class_weights
-    )
-    return torch.where(known, entries, 0.0).sum() / known.sum().clamp(min=1)
-
-
-def class_probabilities(logits: Tensor, task: str) -> Tensor:
-    """Softmax, or in multilabel sigmoid, in float64: in float32 large logits would tie at 1.
-
-    Args:
-        logits: (N, classes), on any device.
-        task: "binary", "multiclass" or "multilabel".
-
-    Returns:
-        (N, classes), float64, on the CPU.
-    """
-    exact = logits.detach().cpu().double()
-    return exact.sigmoid() if task == "multilabel" else exact.softmax(dim=1)
-
-
 class ClassificationTask(pl.LightningModule):
     """Trains and scores a classifier; batches are {"image", "label", "id"}.
+
+    Where a batch of validation or test has "study" and "study_label" too, its samples are windows:
+    the loss is that of windows, and predictions and scores are those of studies (`by_study`).
 
     After a validation or test epoch `predictions` and `scores` hold, by split, what was predicted
     (each sample once, over all processes) and its metrics; Lightning's log has the same metrics in
@@ -86,15 +55,18 @@ class ClassificationTask(pl.LightningModule):
         task: "binary" (two classes, two logits), "multiclass" or "multilabel".
         class_names: one a logit; numbers where none are given.
         class_weights: see `classification_loss`.
+        loss: "cross_entropy" or "focal".
+        focal_gamma: of the focal loss; see `classification_loss`.
         optimizer: takes the model's parameter groups.
         learning_rate: the base rate that the model's groups derive theirs from.
+        pretrained_lr_factor: rate of what has pretrained weights, as a multiple of the base rate.
         scheduler: takes the optimizer; and `total_steps`, if it is stepped at every step.
         scheduler_interval: "epoch" or "step".
         monitor: what a ReduceLROnPlateau looks at.
         lr_floor: training ends when the scheduler takes the base rate below this.
 
     Raises:
-        ConfigError: an unknown task, interval or monitor.
+        ConfigError: an unknown task, loss, interval or monitor, or a number out of range.
     """
 
     class_weights: Tensor | None
@@ -106,8 +78,11 @@ class ClassificationTask(pl.LightningModule):
         task: str = "binary",
         class_names: Sequence[str] = (),
         class_weights: Tensor | None = None,
+        loss: str = "cross_entropy",
+        focal_gamma: float = 2.0,
         optimizer: Callable[[list[dict[str, Any]]], Optimizer],
         learning_rate: float,
+        pretrained_lr_factor: float = 1.0,
         scheduler: Callable[..., LRScheduler | ReduceLROnPlateau] | None = None,
         scheduler_interval: str = "epoch",
         monitor: str = "val/auprc",
@@ -127,14 +102,15 @@ class ClassificationTask(pl.LightningModule):
         self.predictions: dict[str, Predictions] = {}
         self.scores: dict[str, Scores] = {}
         self.register_buffer("class_weights", class_weights, persistent=False)
+        self._focal_gamma = gamma_of(loss, focal_gamma)
         self._optimizer = optimizer
-        self._learning_rate = learning_rate
+        self._rates = {"lr": learning_rate, "pretrained_lr_factor": pretrained_lr_factor}
         self._scheduler = scheduler
         self._scheduler_interval = scheduler_interval
         self._lr_floor = lr_floor
         self._loss_sum = torch.zeros(())
         self._loss_count = 0
-        self._rows: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._rows: list[tuple[Tensor, ...]] = []
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N, C, *spatial) to logits (N, classes)."""
@@ -146,7 +122,7 @@ class ClassificationTask(pl.LightningModule):
         Raises:
             ConfigError: a schedule that this trainer cannot drive.
         """
-        groups = cast(SupportsParamGroups, self.model).param_groups(lr=self._learning_rate)
+        groups = cast(SupportsParamGroups, self.model).param_groups(**self._rates)
         optimizer = self._optimizer(groups)
         if self._scheduler is None:
             return optimizer
@@ -190,13 +166,16 @@ class ClassificationTask(pl.LightningModule):
             NonFiniteLossError: the loss of this batch is not finite (on an accelerator: of this one
                 or of one of the 15 before).
         """
-        loss = classification_loss(self._step(batch), batch["label"], self.task, self.class_weights)
+        loss = self._loss(self._step(batch), batch["label"], self.class_weights)
         samples = len(batch["label"])
         self._loss_sum = self._loss_sum + loss.detach() * samples
         self._loss_count += samples
         if (self.global_step + 1) % LOOK_EVERY.get(loss.device.type, LOOK_EVERY_ELSEWHERE) == 0:
             self._check_loss()
         return loss
+
+    def _loss(self, logits: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
+        return classification_loss(logits, labels, self.task, class_weights, self._focal_gamma)
 
     def _check_loss(self) -> None:
         # Once a term is infinite or NaN the sum stays so: it is its own flag.
@@ -229,11 +208,15 @@ class ClassificationTask(pl.LightningModule):
 
     def validation_step(self, batch: dict[str, Tensor]) -> None:
         """Collect one batch's logits."""
-        self._rows.append((batch["id"], self._step(batch), batch["label"]))
+        self._collect(batch)
 
     def test_step(self, batch: dict[str, Tensor]) -> None:
         """Collect one batch's logits."""
-        self._rows.append((batch["id"], self._step(batch), batch["label"]))
+        self._collect(batch)
+
+    def _collect(self, batch: dict[str, Tensor]) -> None:
+        of_study = [batch[key] for key in ("study", "study_label") if key in batch]
+        self._rows.append((batch["id"], self._step(batch), batch["label"], *of_study))
 
     def predict_step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Predict one batch: "id" (N,) and "probabilities" (N, classes), float64, on the CPU."""
@@ -272,14 +255,18 @@ class ClassificationTask(pl.LightningModule):
         rows = self._rows or [self._no_rows()]
         columns = [torch.cat(column).cpu() for column in zip(*rows, strict=True)]
         self._rows = []
-        ids, logits, labels = gather(*(column.numpy() for column in columns))
+        ids, logits, labels, *of_study = gather(*(column.numpy() for column in columns))
         exact = torch.from_numpy(logits).double()
         weights = None if self.class_weights is None else self.class_weights.cpu().double()
-        loss = classification_loss(exact, torch.from_numpy(labels), self.task, weights).item()
+        loss = self._loss(exact, torch.from_numpy(labels), weights).item()
         probabilities = class_probabilities(exact, self.task).numpy()
+        table = Predictions(ids, probabilities, labels)
+        if of_study:
+            studies, study_labels = of_study
+            table = by_study(probabilities, studies, study_labels, self.task)
         names = self.class_names or tuple(str(index) for index in range(logits.shape[1]))
-        self.predictions[split] = Predictions(ids, probabilities, labels)
-        scores = score(probabilities, labels, self.task, names)
+        self.predictions[split] = table
+        scores = score(table.probabilities, table.labels, self.task, names)
         values = {"loss": loss if math.isfinite(loss) else None, **scores.values}
         notes = dict(scores.notes)
         if values["loss"] is None:
@@ -290,7 +277,7 @@ class ClassificationTask(pl.LightningModule):
             self.log(name, number, prog_bar=name == self.monitor, sync_dist=True)
         return loss
 
-    def _no_rows(self) -> tuple[Tensor, Tensor, Tensor]:
+    def _no_rows(self) -> tuple[Tensor, ...]:
         classes = len(self.class_names)
         several = self.task == "multilabel"
         labels = torch.zeros(0, classes) if several else torch.zeros(0, dtype=torch.int64)

@@ -1,0 +1,167 @@
+"""Volumes: the loader beside the training step, and a training step of the paper's 3D network.
+
+    python benchmarks/volumes.py           # the loader, some minutes
+    python benchmarks/volumes.py --steps   # steps of ResNeXt3D-101 at 24 × 192 × 192, cut and whole
+
+Studies of 200 slices of 512 × 512 are drawn, stored as a HDF5 file and read as `data=volumes` reads
+any, windows of 24 × 192 × 192 from its disk cache. Steps are forward, backward and SGD; on a GPU in
+bfloat16 with its peak memory, else in float32 on the CPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import itertools
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import h5py
+import torch
+from torch import Tensor
+
+import ttl_lightning as ttl
+from ttl_lightning.data.phantom3d_generator import draw_volume
+from ttl_lightning.data.transforms import Augment
+from ttl_lightning.data.volumes import VolumesDataModule
+
+STUDIES, SLICES, PIXELS = 4, 200, 512
+SIZE, BATCH = (24, 192, 192), 2
+ROUNDS = 6
+AUGMENT = Augment(208 / 192, ((192 / 208) ** 2,) * 2, (1.0, 1.0), 15.0, 0.5, slice_jitter=0.5)
+MODELS = (
+    ("resnet3d_10", "ttl", "block2"),
+    ("resnet3d_18", "ftl", None),
+    ("resnext3d_101", "ttl", "block1"),
+)
+STEPS = (("ftl", None), ("ttl", "block3"), ("ttl", "block2"))
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--steps", action="store_true", help="the steps of ResNeXt3D-101 alone")
+    parser.add_argument("--batch", type=int, default=8, help="windows a step, with --steps")
+    parser.add_argument("--threads", type=int, default=None)
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    if options.steps:
+        steps(options.batch)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            loader(Path(folder))
+
+
+def loader(folder: Path) -> None:
+    """Print what preparing a study takes, and the loader's share of a step's time."""
+    archive = drawn(folder)
+    begin = time.perf_counter()
+    data = opened(archive, folder)
+    first = time.perf_counter() - begin
+    begin = time.perf_counter()
+    opened(archive, folder)
+    print(
+        f"preparing a study of {SLICES} slices: {first / STUDIES:.2f} s; from the cache: ", end=""
+    )
+    print(f"{(time.perf_counter() - begin) / STUDIES:.4f} s")
+    print(f"| model, batch of {BATCH} | loader ms/window | step ms/window | loader / step |")
+    print("|---|---|---|---|")
+    for name, strategy, cutoff in MODELS:
+        step = stepper(name, strategy, cutoff, torch.device("cpu"))
+        batches = endless(data)
+        reading, stepping = [], []
+        for _ in range(ROUNDS):  # turn by turn, so that a slow spell hits both
+            begin = time.perf_counter()
+            batch = next(batches)
+            loaded = time.perf_counter()
+            step(batch["image"], batch["label"])
+            reading.append(loaded - begin)
+            stepping.append(time.perf_counter() - loaded)
+        load, train = (1e3 * statistics.median(times) / BATCH for times in (reading, stepping))
+        title = f"{name} {strategy} {cutoff or ''}".strip()
+        print(f"| {title} | {load:.1f} | {train:.1f} | {load / train:.3f} |")
+
+
+def drawn(folder: Path) -> Path:
+    """An HDF5 file of phantoms in PENet's layout, with its labels beside it."""
+    path = folder / "studies.h5"
+    rows = []
+    with h5py.File(path, "w") as file:
+        for number in range(STUDIES):
+            volume = draw_volume(number, (SLICES, PIXELS, PIXELS))
+            # not compressed: what unpacking costs is the file's choice, and paid once
+            file.create_dataset(str(number), data=volume.voxels)
+            split = ("train", "train", "val", "test")[number % 4]
+            slices = volume.lesion_mask.any((1, 2)).nonzero()[0]
+            rows.append([number, volume.label, split, " ".join(map(str, slices))])
+    with (folder / "labels.csv").open("w", newline="") as table:
+        csv.writer(table).writerows([["study", "label", "split", "abnormal_slices"], *rows])
+    return path
+
+
+def opened(archive: Path, folder: Path) -> VolumesDataModule:
+    """The data as a run opens them."""
+    data = VolumesDataModule(
+        path=archive, image_size=SIZE, batch_size=BATCH, augment=AUGMENT, cache_dir=folder / "cache"
+    )
+    data.setup()
+    return data
+
+
+def endless(data: VolumesDataModule) -> Iterator[dict[str, Tensor]]:
+    """Training batches, epoch after epoch."""
+    for epoch in itertools.count():
+        batches = data.train_dataloader()
+        batches.sampler.set_epoch(epoch)
+        yield from (batch for batch in batches if len(batch["label"]) == BATCH)
+
+
+def stepper(
+    name: str, strategy: str, cutoff: str | None, device: torch.device
+) -> Callable[[Tensor, Tensor], None]:
+    """One training step of a model, done once already."""
+    model = ttl.create_model(name, strategy, cutoff, image_size=SIZE).to(device).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+    mixed = device.type == "cuda"
+
+    def step(images: Tensor, labels: Tensor) -> None:
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=mixed):
+            logits = model(images.to(device))
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(logits.float(), labels.to(device)).backward()
+        optimizer.step()
+        if mixed:
+            torch.cuda.synchronize(device)
+
+    step(torch.rand(BATCH, 3, *SIZE), torch.arange(BATCH) % 2)
+    return step
+
+
+def steps(batch: int) -> None:
+    """Print a step's time, and on a GPU its peak memory, for the cuts that the paper has."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    where = torch.cuda.get_device_name() if device.type == "cuda" else "CPU, float32"
+    images, labels = torch.rand(batch, 3, *SIZE), torch.arange(batch) % 2
+    print(f"| ResNeXt3D-101, {where}, batch of {batch} | ms a step | peak memory GB |")
+    print("|---|---|---|")
+    for strategy, cutoff in STEPS:
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+        step = stepper("resnext3d_101", strategy, cutoff, device)
+        times = []
+        for _ in range(ROUNDS):
+            begin = time.perf_counter()
+            step(images, labels)
+            times.append(1e3 * (time.perf_counter() - begin))
+        gpu = device.type == "cuda"
+        memory = f"{torch.cuda.max_memory_allocated() / 1e9:.2f}" if gpu else "not measured"
+        print(f"| {cutoff or 'full'} | {statistics.median(times):.0f} | {memory} |")
+
+
+if __name__ == "__main__":
+    main()

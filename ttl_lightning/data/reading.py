@@ -1,0 +1,109 @@
+"""What the readers of volumes share: the volume, its axes, and errors that name the file."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ttl_lightning.errors import ConfigError, DataError, TTLError
+
+UNKNOWN_MM = (float("nan"), float("nan"), float("nan"))
+
+# The parts of (left, back, head), DICOM's patient axes, along which a volume's three axes run.
+_TARGET = (2, 1, 0)
+
+
+class Volume(NamedTuple):
+    """One study, as a radiologist pages through it.
+
+    Attributes:
+        voxels: (S, P, L): slices from the feet to the head, rows from the front to the back,
+            columns from the patient's right to the left. int16 where every value is a whole number
+            that fits, else float32. Files that name no axes (`ArchiveStudies`) keep their order.
+        spacing_mm: of neighbouring voxels along each axis; NaN where the file does not say.
+    """
+
+    voxels: NDArray[Any]
+    spacing_mm: tuple[float, float, float]
+
+
+def assemble(
+    slices: Iterable[NDArray[Any]], shape: tuple[int, int, int], steps_mm: NDArray[np.float64]
+) -> Volume:
+    """Turn stored slices to the patient's closest axes, one at a time into one array.
+
+    Args:
+        slices: as many as `shape` says, each of its second and third extent.
+        shape: extents of the stored axes.
+        steps_mm: (3, 3), for each stored axis the way from a voxel to the next: to the patient's
+            left, back and head.
+
+    Raises:
+        ValueError: if there are no voxels, or one is not finite as float32.
+    """
+    if 0 in shape:
+        raise ValueError(f"it has no voxels, shape {shape}")
+    order, turned = closest_axes(steps_mm)
+    flips = tuple(slice(None, None, -1) if turn else slice(None) for turn in turned)
+    back = np.argsort(order)
+    voxels: NDArray[Any] = np.empty([shape[axis] for axis in order], np.int16)
+    bad = 0
+    for index, values in enumerate(slices):
+        if voxels.dtype == np.int16 and not _fits_int16(values):
+            voxels = voxels.astype(np.float32)
+        if values.dtype.kind == "f":
+            bad += int((~(np.abs(values) <= np.finfo(np.float32).max)).sum())
+        with np.errstate(over="ignore"):  # counted above
+            voxels[flips].transpose(back)[index] = values
+    if bad:
+        raise ValueError(f"{bad} voxels are NaN or infinite")
+    between, down, across = (float(length) for length in np.linalg.norm(steps_mm[order], axis=1))
+    return Volume(voxels, (between, down, across))
+
+
+def closest_axes(steps_mm: NDArray[np.float64]) -> tuple[list[int], list[bool]]:
+    """For each axis of a volume the stored axis that runs closest to it, and whether backwards.
+
+    Args:
+        steps_mm: as for `assemble`.
+    """
+    cosines = steps_mm / np.linalg.norm(steps_mm, axis=1, keepdims=True)
+    order = max(
+        itertools.permutations(range(3)),
+        key=lambda axes: float(np.abs(cosines[list(axes), _TARGET]).sum()),
+    )
+    return list(order), [bool(turn) for turn in cosines[list(order), _TARGET] < 0]
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Make any failure within one line that names the file.
+
+    Raises:
+        DataError: in place of whatever was raised; the project's own errors pass.
+    """
+    try:
+        yield
+    except TTLError:
+        raise
+    except Exception as error:
+        # Decoders raise what they like (struct.error, zlib.error, EOFError …), most without a path.
+        reason = str(error) or type(error).__name__
+        raise DataError(f"cannot read {path}: {reason.rstrip('.')}.") from error
+
+
+def missing_package(path: Path, package: str, extra: str) -> ConfigError:
+    """The error for a file whose reader is not installed."""
+    return ConfigError(f"{path} needs {package}: pip install 'ttl_lightning[{extra}]'.")
+
+
+def _fits_int16(values: NDArray[Any]) -> bool:
+    limits = np.iinfo(np.int16)
+    within = bool(values.min() >= limits.min and values.max() <= limits.max)
+    return within and (values.dtype.kind != "f" or bool((values == np.rint(values)).all()))

@@ -1,0 +1,81 @@
+"""What training minimises, and the probabilities that logits stand for."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ttl_lightning.errors import check_choice, check_number
+
+LOSSES = ("cross_entropy", "focal")
+
+
+def gamma_of(loss: str, focal_gamma: float) -> float:
+    """The focal gamma of a loss by its name; 0 for plain cross entropy.
+
+    Raises:
+        ConfigError: an unknown loss, or a gamma that is negative.
+    """
+    check_choice("protocol.loss", loss, LOSSES)
+    check_number("protocol.focal_gamma", focal_gamma, 0, 100)
+    return focal_gamma if loss == "focal" else 0.0
+
+
+def classification_loss(
+    logits: Tensor,
+    labels: Tensor,
+    task: str,
+    class_weights: Tensor | None = None,
+    focal_gamma: float = 0.0,
+) -> Tensor:
+    """Mean cross entropy; multilabel: mean binary cross entropy over the entries that are labelled.
+
+    For two classes it is the binary cross entropy of the difference of the logits. With a focal
+    gamma above 0 each entry counts by (1 - p)^gamma, p being the probability of its true class; the
+    mean is still that of the weights.
+
+    Args:
+        logits: (N, classes).
+        labels: class indices (N,), or in multilabel 0, 1 or NaN for not labelled, (N, classes).
+        task: "binary", "multiclass" or "multilabel".
+        class_weights: (classes,); in multilabel the weight of a positive.
+        focal_gamma: 0 is plain cross entropy.
+
+    Source: Lin et al., "Focal loss for dense object detection", eq. 4.
+    """
+    if task != "multilabel":
+        if not focal_gamma:
+            return F.cross_entropy(logits, labels, weight=class_weights)
+        entries = _focal(F.cross_entropy(logits, labels, reduction="none"), focal_gamma)
+        weights = torch.ones_like(entries) if class_weights is None else class_weights[labels]
+        return (entries * weights).sum() / weights.sum()
+    known = ~labels.isnan()
+    targets = torch.where(known, labels, 0.0).to(logits.dtype)
+    entries = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    if focal_gamma:
+        entries = _focal(entries, focal_gamma)
+    if class_weights is not None:
+        entries = entries * (1 + (class_weights - 1) * targets)
+    return torch.where(known, entries, 0.0).sum() / known.sum().clamp(min=1)
+
+
+def _focal(cross_entropy: Tensor, gamma: float) -> Tensor:
+    """Cross entropies, -log p, times (1 - p)^gamma."""
+    # 1 - exp(-x) without cancellation; a floor, since a power's slope at 0 may be infinite
+    missed = (-torch.expm1(-cross_entropy)).clamp(min=torch.finfo(cross_entropy.dtype).eps)
+    return missed**gamma * cross_entropy
+
+
+def class_probabilities(logits: Tensor, task: str) -> Tensor:
+    """Softmax, or in multilabel sigmoid, in float64: in float32 large logits would tie at 1.
+
+    Args:
+        logits: (N, classes), on any device.
+        task: "binary", "multiclass" or "multilabel".
+
+    Returns:
+        (N, classes), float64, on the CPU.
+    """
+    exact = logits.detach().cpu().double()
+    return exact.sigmoid() if task == "multilabel" else exact.softmax(dim=1)

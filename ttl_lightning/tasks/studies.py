@@ -1,0 +1,34 @@
+"""From windows to studies: one prediction for each study, from those of its windows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ttl_lightning.tasks.gather import Ids, Predictions
+from ttl_lightning.tasks.metrics import Labels
+from ttl_lightning.tasks.weighted import Floats
+
+
+def by_study(probabilities: Floats, studies: Ids, study_labels: Labels, task: str) -> Predictions:
+    """A study is as positive as the most positive of its windows.
+
+    Binary: the positive class has the windows' maximum. Multilabel: each label has its own.
+    Multiclass: each class has its maximum, divided by their sum.
+
+    Args:
+        probabilities: of windows, (n, classes).
+        studies: number of each window's study, (n,).
+        study_labels: label of each window's study: (n,), or in multilabel (n, classes).
+        task: "binary", "multiclass" or "multilabel".
+
+    Source: PENet (Huang et al., npj Digital Medicine 2020), Methods: a series' probability is the
+        maximum over its windows.
+    """
+    ids, first, window = np.unique(studies, return_index=True, return_inverse=True)
+    highest = np.zeros((len(ids), probabilities.shape[1]))
+    np.maximum.at(highest, window, probabilities)
+    if task == "binary":
+        highest[:, 0] = 1 - highest[:, 1]
+    elif task == "multiclass":
+        highest /= highest.sum(1, keepdims=True)
+    return Predictions(ids, highest, study_labels[first])
