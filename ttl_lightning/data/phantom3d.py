@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from ttl_lightning.data.phantom import MOST
-from ttl_lightning.data.phantom3d_generator import SMALLEST, draw_volume
+from ttl_lightning.data.phantom3d_generator import SMALLEST, PhantomVolume, draw_volume
 from ttl_lightning.data.phantom_generator import label_of
 from ttl_lightning.data.reading import UNKNOWN_MM, Volume
 from ttl_lightning.data.samples import SPLITS, Samples
@@ -41,29 +41,31 @@ class PhantomStudies:
     ) -> None:
         self._numbers, self._shape, self._seed = numbers, shape, seed
         self._difficulty, self._balance = difficulty, balance
-        self._masks: dict[int, NDArray[np.bool_]] = {}
+        self._abnormal: dict[int, Integers] = {}
 
     def __len__(self) -> int:
         """Number of volumes."""
         return len(self._numbers)
 
     def read(self, row: int) -> Volume:
-        """Draw one volume, whose lesions are kept."""
-        drawn = draw_volume(
-            int(self._numbers[row]),
-            self._shape,
-            self._difficulty,
-            self._seed,
-            balance=self._balance,
-        )
-        self._masks[row] = drawn.lesion_mask
+        """Draw one volume, and remember which of its slices are abnormal."""
+        drawn = self._draw(row)
+        self._abnormal[row] = np.flatnonzero(drawn.lesion_mask.any((1, 2))).astype(np.int64)
         return Volume(drawn.voxels, UNKNOWN_MM)
+
+    def abnormal_slices(self, row: int) -> Integers:
+        """Slices of a volume that hold a part of an embolus."""
+        if row not in self._abnormal:
+            self.read(row)
+        return self._abnormal[row]
 
     def lesion_mask(self, row: int) -> NDArray[np.bool_]:
         """Where one volume's emboli are, (slices, rows, columns)."""
-        if row not in self._masks:
-            self.read(row)
-        return self._masks[row]
+        return self._draw(row).lesion_mask
+
+    def _draw(self, row: int) -> PhantomVolume:
+        number = int(self._numbers[row])
+        return draw_volume(number, self._shape, self._difficulty, self._seed, balance=self._balance)
 
     def fingerprint(self, row: int) -> str:
         """All that a volume depends on."""
@@ -140,7 +142,7 @@ class Phantom3dDataModule(VolumeDataModule):
     def abnormal_slices(self, row: int, count: int) -> Integers | None:
         """Slices that hold a part of an embolus."""
         assert self._drawn is not None  # by load()
-        return np.flatnonzero(self._drawn.lesion_mask(row).any((1, 2))).astype(np.int64)
+        return self._drawn.abnormal_slices(row)
 
     def lesion_masks(self, split: str) -> NDArray[np.bool_]:
         """Emboli (n, num_slices, height, width) of a split's studies as evaluation crops them."""

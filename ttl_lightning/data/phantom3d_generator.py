@@ -164,7 +164,7 @@ def _spine(y: Array, x: Array, soft: float) -> tuple[Array, Array]:
     along = y - 0.50
     behind = np.sqrt(x * x + along * along)
     arch, canal = ramp(0.085 - behind, soft), ramp(0.05 - behind, soft)
-    process = ramp(0.025 - np.abs(x), soft) * ramp(0.09 - np.abs(y - 0.58), soft)
+    process = ramp(np.float32(0.025) - np.abs(x), soft) * ramp(0.09 - np.abs(y - 0.58), soft)
     return np.maximum(body, np.maximum(arch, process)), canal
 
 

@@ -149,6 +149,6 @@ def check_images(hashes: Sequence[str], samples: Samples) -> None:
     if leaks:
         raise DataError(
             f"the same image or study is in two splits: {describe_leaks(leaks, samples)}. Remove "
-            "one of each, or let data.on_duplicate=drop leave out the one that is trained or chosen "
-            "on."
+            "one of each, or let data.on_duplicate=drop leave out the one that is trained or "
+            "chosen on."
         )
