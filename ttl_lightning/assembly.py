@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger
 
 from ttl_lightning import config
+from ttl_lightning.analysis.bfloat16 import wrong_in_bfloat16
 from ttl_lightning.analysis.precision import Choice, choose, to_channels_last
 from ttl_lightning.backbones.factory import find_weights, pixel_statistics
 from ttl_lightning.callbacks import history
@@ -73,6 +74,7 @@ def check(cfg: DictConfig) -> None:
     with torch.device("meta"):
         model = _model(cfg, num_classes=2, weights=None)
     model.param_groups(protocol.learning_rate, protocol.pretrained_lr_factor)
+    _check_precision(cfg, model)
     if cfg.backbone.weights is not None:
         find_weights(cfg.backbone.name, cfg.backbone.weights)
     # What others wrote may do anything; it runs in the job's own process, not in the sweep's.
@@ -80,6 +82,22 @@ def check(cfg: DictConfig) -> None:
     if all(str(target).startswith("ttl_lightning.") for target in targets):
         with config.made():
             _data(cfg)
+
+
+def _check_precision(cfg: DictConfig, model: TransferModel) -> None:
+    """Demand gradients that are right; with `auto`, the choice sees to it.
+
+    Raises:
+        ConfigError: naming the convolution.
+    """
+    precision = str(cfg.trainer.precision)
+    if not precision.startswith("bf16") or _device(cfg).type != "cpu":
+        return
+    if at := wrong_in_bfloat16(model, model.backbone.input_shape(config.spatial(cfg))):
+        raise ConfigError(
+            f"trainer.precision={precision} gives wrong gradients for {at} on a CPU: use 32-true "
+            "or auto."
+        )
 
 
 def _model(cfg: DictConfig, num_classes: int, weights: str | None) -> TransferModel:
@@ -202,11 +220,8 @@ def _precision(cfg: DictConfig, model: TransferModel, result: RunResult) -> Choi
     elif kept[0] is not None:
         choice = Choice(str(kept[0]), channels_last=bool(kept[1]))
     else:
-        gpu = cfg.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-        size = model.backbone.input_shape(config.spatial(cfg))
-        shape = (cfg.data.batch_size, *size)
-        device = torch.device("cuda" if gpu else "cpu")
-        choice = choose(model, shape, device, channels_last=channels_last)
+        shape = (cfg.data.batch_size, *model.backbone.input_shape(config.spatial(cfg)))
+        choice = choose(model, shape, _device(cfg), channels_last=channels_last)
     result.train |= {"precision": choice.precision, "channels_last": choice.channels_last}
     if choice.timings_ms:
         result.train["precision_timings_ms"] = choice.timings_ms
@@ -236,6 +251,11 @@ def _fit_batch(
         data.batch_size = fitted_batch_size(task, data, finder, trainer.precision, device)
         log.info("batch size: %d (%s)", data.batch_size, finder)
     result.train["batch_size"] = data.batch_size
+
+
+def _device(cfg: DictConfig) -> torch.device:
+    gpu = cfg.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return torch.device("cuda" if gpu else "cpu")
 
 
 def _logger(cfg: DictConfig, folder: Path) -> Logger | bool:

@@ -18,6 +18,8 @@ from statistics import median
 import torch
 from torch import Tensor, nn
 
+from ttl_lightning.analysis.bfloat16 import wrong_in_bfloat16
+
 # What a setting must gain over a plainer one: above the noise, so that repeated runs choose alike.
 MARGIN = 1.15
 # Times the fastest at which a setting is measured no further.
@@ -90,6 +92,7 @@ def choose(
 
     Copies are trained: the model, its BatchNorm statistics and the random generators stay as they
     were. With only one setting to choose, as on other devices than CPU and CUDA, none is measured.
+    On a CPU bfloat16 is left out where its gradients would be wrong (`wrong_in_bfloat16`).
 
     Args:
         model: maps a batch of `batch_shape` to logits.
@@ -104,6 +107,8 @@ def choose(
     """
     device = torch.device(device)
     settings = _settings(device, channels_last=channels_last)
+    if device.type == "cpu" and wrong_in_bfloat16(model, batch_shape[1:]):
+        settings = [setting for setting in settings if setting.precision == "32-true"]
     if len(settings) == 1:
         return Choice(settings[0].precision, settings[0].channels_last)
     shape = (_samples(batch_shape, device), *batch_shape[1:])
