@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -130,3 +133,21 @@ def test_dicom_series_and_nifti_files_of_the_same_studies_give_the_same_model(
         predicted[kind] = (run / "predictions.csv").read_text()
     assert predicted["dicom"] == predicted["nifti"]
     assert predicted["dicom"].count("\n") == 1 + 4
+
+
+@pytest.mark.slow
+def test_a_search_of_the_cutoff_in_three_dimensions(tmp_path: Path) -> None:
+    options = ["-m", *SMALL, "hydra/sweeper=hierarchical", "strategy=ftl,ttl"]
+    done = subprocess.run(
+        [sys.executable, "-m", "ttl_lightning", *options],
+        cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+        timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    sweep = tmp_path / "multirun" / "default"
+    cutoffs = {path.parent.parent.name for path in sweep.rglob("ttl/*/seed0/result.json")}
+    assert {"block1.1", "block2.1", "block3.1", "block4.1"} <= cutoffs
+    results = [json.loads(path.read_text()) for path in sweep.rglob("result.json")]
+    assert {result["status"] for result in results} == {"completed"}
+    assert all(result["complexity"]["input_size"] == [1, 8, 24, 24] for result in results)
+    assert "the stem, which every cutoff keeps" in (sweep / "report.html").read_text()

@@ -53,7 +53,7 @@ def test_mixed_findings_are_all_said(rows) -> None:
 def test_a_loss_is_said_first_and_nothing_is_recommended(rows) -> None:
     text = headline(rows(auroc=(-0.05, 0.01), auprc=(0.01, 0.5)))
     assert "Take" not in text
-    assert "but on the test images it is worse than full finetuning in test AUROC (−0.050" in text
+    assert "but on the test samples it is worse than full finetuning in test AUROC (−0.050" in text
 
 
 def test_one_test_alone_names_the_other(rows) -> None:

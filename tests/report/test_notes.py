@@ -13,7 +13,7 @@ def said(run):
         for one, cpu in zip(runs, costs, strict=True):
             one.result.complexity["latency_ms"] = {"cpu": cpu} if cpu else {}
         (found,) = group(runs)
-        return notes(found, [Row(Choice(found.methods[0], ""), None, {}, (), "7 test images")])
+        return notes(found, [Row(Choice(found.methods[0], ""), None, {}, (), "7 test samples")])
 
     return build
 
@@ -28,6 +28,6 @@ def test_latencies_are_said_to_be_comparable_or_not(said) -> None:
 
 def test_a_sweep_without_full_finetuning_says_why_there_are_no_differences(said) -> None:
     assert said(None)[1:] == [
-        "7 test images.",
+        "7 test samples.",
         "No differences: there is no completed full finetuning (strategy=ftl) beside others.",
     ]

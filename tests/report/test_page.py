@@ -57,7 +57,7 @@ def test_it_says_what_to_take_and_why(page) -> None:
     assert "1.0 % of its parameters" in page.text
     assert "Nothing was chosen on the test split" in page.text
     assert "TTL (truncated) at block1.1 : It was asked for." in page.text
-    assert "120 test images" in page.text
+    assert "120 test samples" in page.text
     assert "DeLong" in page.text
     assert "compared over 1 seed, which both have" in page.text
 
@@ -133,4 +133,4 @@ def test_what_is_left_out_is_said(sweep_folder, result) -> None:
     assert "TransFusion: no run has a validation AUPRC to choose by." in page.text
     assert re.search(r"1 file that could not be read search\.json : search\.json cannot", page.text)
     assert "There is no full finetuning to compare it with." in page.text
-    assert "The number of test images is unknown" in page.text
+    assert "The number of test samples is unknown" in page.text

@@ -31,7 +31,7 @@ def test_every_method_is_compared_with_full_finetuning(sweep_folder, result) -> 
     assert ttl.comparisons["auroc"].difference == pytest.approx(expected, abs=1e-9)
     assert ttl.comparisons["auroc"].p_value < 0.01
     assert ttl.comparisons["auprc"].p_value < 0.05
-    assert ttl.images == "120 test images, the same for every seed"
+    assert ttl.images == "120 test samples, the same for every seed"
 
 
 def test_a_missing_table_costs_its_seed_alone(sweep_folder, result) -> None:
@@ -41,7 +41,7 @@ def test_a_missing_table_costs_its_seed_alone(sweep_folder, result) -> None:
     _, ttl = rows_of(sweep_folder)
     assert ttl.comparisons["auroc"].seeds == 1
     assert ttl.problems[0].startswith("ttl0: predictions.csv cannot be read")
-    assert ttl.images == "120 test images"
+    assert ttl.images == "120 test samples"
 
 
 def test_nothing_to_compare_with_is_said_or_plain(sweep_folder, result) -> None:
@@ -78,4 +78,4 @@ def test_test_images_that_differ_between_seeds_are_said_to(sweep_folder, result)
     sweep_folder.sick = ~sweep_folder.sick
     sweep_folder.add("b", result(seed=1), signal=1.0)
     (row,) = rows_of(sweep_folder)
-    assert row.images == "120 test images a seed, not the same for every seed"
+    assert row.images == "120 test samples a seed, not the same for every seed"

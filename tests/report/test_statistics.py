@@ -168,10 +168,10 @@ GOOD, FLAT = [6, 5, 4, 3, 2, 1], [1] * 6
     ("ours", "theirs", "reason"),
     [
         ({0: scored(GOOD, TRUTH)}, {1: scored(GOOD, TRUTH)}, "no seed of which both"),
-        ({0: scored(GOOD, TRUTH)}, {0: scored(GOOD, TRUTH, "x")}, "images are not the same"),
+        ({0: scored(GOOD, TRUTH)}, {0: scored(GOOD, TRUTH, "x")}, "samples are not the same"),
         ({0: scored(GOOD, TRUTH)}, {0: scored(GOOD, TRUTH[::-1])}, "labels are not the same"),
         ({0: scored(GOOD, [1] * 6)}, {0: scored(GOOD, [1] * 6)}, "no positives, or no negatives"),
-        ({0: scored(GOOD, [1, 0, 0, 0, 0, 0])},) * 2 + ("one test image only",),
+        ({0: scored(GOOD, [1, 0, 0, 0, 0, 0])},) * 2 + ("one test sample only",),
         ({0: scored(GOOD, TRUTH)}, {0: scored(FLAT, TRUTH)}, "no spread"),
     ],
 )

@@ -20,7 +20,7 @@ def recommended(rows: Sequence[Row]) -> Row | None:
 
 
 def headline(rows: Sequence[Row]) -> str:
-    """Which model to take, and how it stands against full finetuning on the test images."""
+    """Which model to take, and how it stands against full finetuning on the test samples."""
     row = recommended(rows)
     if row is None:
         missing = "no run is completed" if not rows else f"no completed run has {CRITERION}"
@@ -75,7 +75,7 @@ def _verdict(row: Row, name: str) -> str:
     tail = f" Its {' and '.join(untested)} could not be tested." if untested else ""
     if worse:
         return (
-            f"{name} is the best on the validation split, but on the test images it is "
+            f"{name} is the best on the validation split, but on the test samples it is "
             f"{findings}{_cost(row)}.{tail}"
         )
     return f"Take {name}: {findings}{_cost(row)}.{tail}"

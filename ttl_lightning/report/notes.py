@@ -59,7 +59,7 @@ def _latency(rows: Sequence[Row]) -> str:
 def _images(rows: Sequence[Row]) -> str:
     sizes = list(dict.fromkeys(row.images for row in rows if row.images))
     if not sizes:
-        return "The number of test images is unknown: no predictions could be read."
+        return "The number of test samples is unknown: no predictions could be read."
     if len(sizes) == 1:
         return f"{sizes[0]}."
     return "; ".join(f"{title(row.method)}: {row.images or 'unknown'}" for row in rows) + "."
@@ -69,8 +69,8 @@ def _tests(rows: Sequence[Row]) -> str:
     if not any(row.baseline for row in rows):
         return "No differences: there is no completed full finetuning (strategy=ftl) beside others."
     return (
-        "Differences are those of the means over seeds, paired by test image: of AUROC by DeLong's "
-        f"test, of AUPRC by a bootstrap of the images ({RESAMPLES} resamples). They say what other "
-        "test images of the same source might change, not what training anew might (for this see "
-        "the ±), and p-values are not corrected for the number of rows."
+        "Differences are those of the means over seeds, paired by test sample: of AUROC by "
+        f"DeLong's test, of AUPRC by a bootstrap of the samples ({RESAMPLES} resamples). They say "
+        "what other test samples of the same source might change, not what training anew might "
+        "(for this see the ±), and p-values are not corrected for the number of rows."
     )

@@ -31,7 +31,7 @@ class Row:
         baseline: full finetuning; None if there is none, or for itself.
         comparisons: by `METRICS`, those that could be made.
         problems: why the others could not, and which files could not be used.
-        images: the test images, in words; "" where they are unknown.
+        images: the test samples, in words; "" where they are unknown.
     """
 
     choice: Choice
@@ -111,8 +111,8 @@ def _images(tables: Tables) -> str:
     sizes = sorted({len(table.ids) for table in found})
     same = len({frozenset(table.ids) for table in found}) == 1 and consistent(found)
     if len(found) == 1:
-        return count(sizes[0], "test image")
+        return count(sizes[0], "test sample")
     if same:
-        return f"{count(sizes[0], 'test image')}, the same for every seed"
+        return f"{count(sizes[0], 'test sample')}, the same for every seed"
     size = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-    return f"{size} test images a seed, not the same for every seed"
+    return f"{size} test samples a seed, not the same for every seed"

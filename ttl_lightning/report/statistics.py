@@ -1,4 +1,4 @@
-"""Whether two methods differ by more than the choice of test images explains.
+"""Whether two methods differ by more than the choice of test samples explains.
 
 Both methods predict the same images, so every comparison is paired by image. With several seeds the
 difference is that of the means over seeds; an image counts as one image however many seeds
@@ -47,7 +47,7 @@ class Comparison:
 
     Attributes:
         seeds: how many seeds both methods have.
-        images: how many different test images these were compared on.
+        images: how many different test samples these were compared on.
     """
 
     difference: float
@@ -106,7 +106,7 @@ def compare_auroc(ours: Mapping[int, Scored], theirs: Mapping[int, Scored]) -> C
     difference = float(np.mean(differences))
     error = math.sqrt(float(total @ total))
     if not error and difference:
-        raise DataError("no test image's scores vary, so the difference has no spread.")
+        raise DataError("no test sample's scores vary, so the difference has no spread.")
     p = math.erfc(abs(difference) / error / math.sqrt(2)) if error else 1.0
     margin = Z95 * error
     return Comparison(difference, difference - margin, difference + margin, p, len(pairs), images)
@@ -166,7 +166,7 @@ def compare_auprc(
     pairs, images = _pairs(ours, theirs)
     observed = float(_auprc_differences(pairs, np.ones((1, images)))[0])
     if math.isnan(observed):
-        raise DataError("the test images have no positives, or no negatives.")
+        raise DataError("the test samples have no positives, or no negatives.")
     generator, drawn = np.random.default_rng(seed), []
     block = max(1, BLOCK // images)
     for start in range(0, resamples, block):
@@ -208,7 +208,7 @@ def _pairs(ours: Mapping[int, Scored], theirs: Mapping[int, Scored]) -> tuple[li
         if len(rows) < len(other.ids) or len(set(mine.ids)) < len(mine.ids):
             raise DataError(f"of seed {seed}, an image is listed twice.")
         if rows.keys() != set(mine.ids) or mine.targets.shape != other.targets.shape:
-            raise DataError(f"of seed {seed}, the test images are not the same.")
+            raise DataError(f"of seed {seed}, the test samples are not the same.")
         order = [rows[name] for name in mine.ids]
         if not np.array_equal(mine.targets, other.targets[order], equal_nan=True):
             raise DataError(f"of seed {seed}, the labels are not the same.")
@@ -216,7 +216,7 @@ def _pairs(ours: Mapping[int, Scored], theirs: Mapping[int, Scored]) -> tuple[li
         where = np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
         pairs.append(_Pair(where, mine.targets, mine.scores, other.scores[order]))
     if not numbers:
-        raise DataError("there are no test images.")
+        raise DataError("there are no test samples.")
     return pairs, len(numbers)
 
 
@@ -238,12 +238,12 @@ def _mean_auroc(scores: Floats, targets: Floats) -> tuple[float, Floats]:
         if positive.all() or not positive.any():
             continue
         if min(positive.sum(), (~positive).sum()) < 2:
-            raise DataError("a class has one test image only, which has no spread.")
+            raise DataError("a class has one test sample only, which has no spread.")
         area, parts = auroc_parts(scores[known, column], positive)
         areas.append(area)
         total[known] += parts
     if not areas:
-        raise DataError("the test images have no positives, or no negatives.")
+        raise DataError("the test samples have no positives, or no negatives.")
     return float(np.mean(areas)), total / len(areas)
 
 
