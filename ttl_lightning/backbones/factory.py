@@ -189,5 +189,7 @@ def _load(backbone: Backbone, net: nn.Module, weights: str, cutoff: str) -> _wei
         if k in state and k not in kept and v.shape == state[k].shape
     }
     backbone.load_state_dict({**present, **filled}, strict=False)
+    # counters of batches are from later versions of torch than many published weights
+    wanted = [k for k in kept if k in filled or not k.endswith("num_batches_tracked")]
     digest = _weights.sha256(path)
-    return _weights.WeightsReport(str(path), digest, len(filled), len(kept), inflated=planar)
+    return _weights.WeightsReport(str(path), digest, len(filled), len(wanted), inflated=planar)
