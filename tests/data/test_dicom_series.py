@@ -323,3 +323,16 @@ def test_memory_of_a_long_series(tmp_path: Path) -> None:
     assert measured["type"] == "int16"
     assert measured["sum"] == 600 * int(layer.astype(np.int64).sum())
     assert measured["peak"] < 1.5e9
+
+
+def test_damage_is_one_line_and_no_log_besides(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths = write_series(tmp_path / "series", phantom())
+    # as long as the uncompressed syntax's name: the pixels are not what it says
+    content = paths[2].read_bytes().replace(b"1.2.840.10008.1.2.1\x00", b"1.2.840.10008.1.2.5\x00")
+    paths[2].write_bytes(content)
+    with pytest.raises(DataError, match=r"its pixels \(RLE Lossless\) cannot be decoded") as caught:
+        read_dicom_series(tmp_path / "series")
+    assert "\n" not in str(caught.value)
+    assert not caplog.records

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ttl_lightning.data.dicom_geometry import Frame, frames_of, ordered, steps_mm
 from ttl_lightning.data.images import DICOM
-from ttl_lightning.data.reading import Volume, assemble, missing_package, naming
+from ttl_lightning.data.reading import Volume, assemble, missing_package, naming, unlogged
 from ttl_lightning.errors import DataError
 
 if TYPE_CHECKING:
@@ -182,11 +182,11 @@ def _check_uncompressed(dataset: Dataset) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Drop pydicom's warnings: what they may hide is checked here, and the rest is harmless.
+    """Drop pydicom's warnings and log: what they may hide is checked here, the rest is harmless.
 
     They are of misspelt values that nothing here reads, padding, and damage that leaves out the
     pixels. One thread at a time, because Python's filters belong to the whole process.
     """
-    with _FILTERS, warnings.catch_warnings():
+    with _FILTERS, warnings.catch_warnings(), unlogged("pydicom"):
         warnings.simplefilter("ignore", UserWarning)
         yield

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ttl_lightning.data.reading import Volume, assemble, missing_package, naming
+from ttl_lightning.data.reading import Volume, assemble, missing_package, naming, unlogged
 
 _UNIT_MM = {"meter": 1000.0, "micron": 0.001}  # NIfTI's other lengths: mm, and unknown
 _SINGULAR = 1e-3  # volume of the axes' unit vectors: 1 where they are perpendicular
@@ -27,7 +27,7 @@ def read_nifti_volume(path: Path) -> Volume:
         DataError: naming the file, if it is not one image of 2 or 3 dimensions, is damaged, has a
             singular affine, or a voxel that is not finite.
     """
-    with naming(path):
+    with naming(path), unlogged("nibabel.global"):
         return load_nifti(path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,6 +97,18 @@ def naming(path: Path) -> Iterator[None]:
         # Decoders raise what they like (struct.error, zlib.error, EOFError …), most without a path.
         reason = str(error) or type(error).__name__
         raise DataError(f"cannot read {path}: {reason.rstrip('.')}.") from error
+
+
+@contextmanager
+def unlogged(library: str) -> Iterator[None]:
+    """Keep a library's log off the terminal: what matters about a file is the error."""
+    logger = logging.getLogger(library)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def missing_package(path: Path, package: str, extra: str) -> ConfigError:
