@@ -22,7 +22,7 @@ def python(code: str, tmp_path: Path, limits: Limits = NONE):
         [sys.executable, "-c", code],
         tmp_path / "log",
         cwd=tmp_path,
-        env=os.environ,
+        env=environment(os.environ),
         limits=limits,
         stop=threading.Event(),
     )
@@ -40,7 +40,12 @@ def test_a_signal_is_told(tmp_path) -> None:
 
 
 def test_a_timeout_interrupts_first(tmp_path) -> None:
-    code = "import time\ntry: time.sleep(60)\nexcept KeyboardInterrupt: print('saved')"
+    # as nohup starts it, and what a job does about it
+    code = (
+        "import signal, time; from ttl_lightning.sweep.process import die_with_parent\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN); die_with_parent()\n"
+        "try: time.sleep(60)\nexcept KeyboardInterrupt: print('saved')"
+    )
     start = time.monotonic()
     # long enough for Python itself to start where other work runs
     end = python(code, tmp_path, Limits(timeout_min=5 / 60))

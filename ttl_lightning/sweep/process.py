@@ -177,9 +177,15 @@ def _bytes(process: psutil.Process, kind: str) -> int:
 
 
 def die_with_parent() -> None:
-    """In a job: kill its whole group as soon as the process that started it is gone."""
+    """In a job: kill its whole group as soon as the process that started it is gone.
+
+    It also heeds an interrupt, which a sweep that nohup or a shell's & started has been told to
+    ignore: its jobs are interrupted before they are killed.
+    """
     if os.environ.get(SUPERVISED) is None:
         return
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def wait() -> None:
         with suppress(OSError):
