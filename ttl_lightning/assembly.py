@@ -81,7 +81,7 @@ def check(cfg: DictConfig) -> None:
     targets = (OmegaConf.select(cfg, f"{key}._target_") for key in ("data", "protocol.augment"))
     if all(str(target).startswith("ttl_lightning.") for target in targets):
         with config.made():
-            _data(cfg)
+            create_data(cfg)
 
 
 def _check_precision(cfg: DictConfig, model: TransferModel) -> None:
@@ -113,15 +113,24 @@ def _model(cfg: DictConfig, num_classes: int, weights: str | None) -> TransferMo
     )
 
 
+def initial_model(cfg: DictConfig, num_classes: int) -> TransferModel:
+    """The model that a run begins with: the same each time, as it seeds the random generators.
+
+    Raises:
+        TTLError: if the network or its weights cannot be had.
+    """
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    return _model(cfg, num_classes, cfg.backbone.weights)
+
+
 def assemble(cfg: DictConfig, folder: Path, result: RunResult) -> Parts:
     """Read the data and build model, task and trainer; the result learns what they are.
 
     Raises:
         TTLError: if data, weights or settings cannot be used.
     """
-    data = _ready(_data(cfg), result)
-    pl.seed_everything(cfg.seed, workers=True, verbose=False)
-    model = _model(cfg, data.num_classes, cfg.backbone.weights)
+    data = _ready(create_data(cfg), result)
+    model = initial_model(cfg, data.num_classes)
     _describe(model, data, cfg, result)
     weights = class_weights(
         data.labels("train"), config.plain(cfg.task.class_weights), data.num_classes
@@ -169,7 +178,12 @@ def assemble(cfg: DictConfig, folder: Path, result: RunResult) -> Parts:
     return Parts(data, task, trainer, rows, checkpoints / "best.ckpt", last)
 
 
-def _data(cfg: DictConfig) -> ClassificationDataModule:
+def create_data(cfg: DictConfig) -> ClassificationDataModule:
+    """The data source, not set up yet.
+
+    Raises:
+        TTLError: if a key is out of range, or the data's place is not to be had.
+    """
     mean, std = pixel_statistics(cfg.backbone.name, cfg.data.in_channels, cfg.backbone.weights)
     augment = instantiate(cfg.protocol.augment, _convert_="all")
     make = instantiate(cfg.data, _partial_=True, _convert_="all")

@@ -4,6 +4,7 @@ import inspect
 from pathlib import Path
 
 import pytest
+import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
@@ -11,8 +12,10 @@ from ttl_lightning.data.base import CommonOptions, ImageDataModule
 from ttl_lightning.data.module import ClassificationDataModule, SharedOptions
 from ttl_lightning.data.phantom import PhantomDataModule
 from ttl_lightning.data.phantom3d import Phantom3dDataModule
+from ttl_lightning.data.phantom_generator import generate
 from ttl_lightning.data.transforms import Augment
 from ttl_lightning.data.volume_base import VolumeDataModule, VolumeOptions
+from ttl_lightning.errors import UnknownNameError
 
 CONF = Path(__file__).parents[2] / "conf" / "data"
 
@@ -67,3 +70,21 @@ def test_a_config_makes_the_module_as_a_run_does(name: str, kind: type) -> None:
     data = make(seed=3, augment=Augment(), mean=[0.5] * 3, std=[0.5] * 3)
     assert isinstance(data, kind)
     assert data.seed == 3
+
+
+def test_training_images_can_be_had_as_evaluation_sees_them() -> None:
+    data = PhantomDataModule(train_size=7, val_size=4, test_size=4, image_size=16, batch_size=4)
+    data.setup()
+    batches = list(data.plain_dataloader("train"))
+    assert torch.cat([batch["id"] for batch in batches]).tolist() == list(range(7))
+    assert (
+        torch.cat([batch["label"] for batch in batches]).tolist() == data.labels("train").tolist()
+    )
+    size = data.augment.stored_size(16)
+    stored = generate(7, size, data.level, data.difficulty, data.seed).images
+    start = (size - 16) // 2
+    grey = (stored[:, None, start : start + 16, start : start + 16] / 255 - 0.5) / 0.5
+    images = torch.cat([batch["image"] for batch in batches])
+    torch.testing.assert_close(images[:, :1].double(), torch.from_numpy(grey))
+    with pytest.raises(UnknownNameError, match="split"):
+        data.plain_dataloader("training")

@@ -58,6 +58,11 @@ class ImageDataset(Dataset[Batch]):
         self._labels = torch.from_numpy(labels)
         self._transform = transform
 
+    def plain(self) -> ImageDataset:
+        """The same images as evaluation sees them."""
+        labels = self._labels.numpy()
+        return ImageDataset(self._store, self._rows, labels, self._transform.plain())
+
     def __len__(self) -> int:
         """Number of images in the split."""
         return len(self._rows)
@@ -100,6 +105,17 @@ class WindowDataset(Dataset[WindowBatch]):
     ) -> None:
         self._store, self._rows, self._windows = store, rows, windows
         self._draws, self._value_range, self._transform = draws, value_range, transform
+
+    def plain(self) -> WindowDataset:
+        """The grid's windows as evaluation sees them, with their studies."""
+        return WindowDataset(
+            self._store,
+            self._rows,
+            self._windows,
+            None,
+            self._value_range,
+            self._transform.plain(),
+        )
 
     def __len__(self) -> int:
         """Number of windows an epoch."""

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from ttl_lightning.data.dataset import ImageDataset, WindowDataset, as_it_is
 from ttl_lightning.data.sampler import EpochSampler
-from ttl_lightning.data.samples import Labels, Samples
+from ttl_lightning.data.samples import SPLITS, Labels, Samples
 from ttl_lightning.data.store import CACHES, ON_BAD_IMAGE, Scan
 from ttl_lightning.data.transforms import Augment
 from ttl_lightning.data.verify import check_images, describe_leaks, find_leaks
@@ -156,19 +156,28 @@ class ClassificationDataModule(LightningDataModule, ABC):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled and augmented."""
-        return self._loader("train")
+        self._ready()
+        return self._loader(self._datasets["train"], training=True)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """In order, each sample once."""
-        return self._loader("val")
+        return self.plain_dataloader("val")
 
     def test_dataloader(self) -> DataLoader[Any]:
         """In order, each sample once."""
-        return self._loader("test")
+        return self.plain_dataloader("test")
 
-    def _loader(self, split: str) -> DataLoader[Any]:
+    def plain_dataloader(self, split: str) -> DataLoader[Any]:
+        """As evaluation sees them, the training samples too: in order, each once, not augmented.
+
+        Raises:
+            UnknownNameError: if there is no such split.
+        """
+        check_choice("split", split, SPLITS)
         self._ready()
-        dataset, training = self._datasets[split], split == "train"
+        return self._loader(self._datasets[split].plain(), training=False)
+
+    def _loader(self, dataset: ImageDataset | WindowDataset, *, training: bool) -> DataLoader[Any]:
         return DataLoader(
             dataset,
             batch_size=self.batch_size,

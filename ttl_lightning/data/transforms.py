@@ -9,8 +9,9 @@ global stream and work image by image, several times slower at small sizes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -23,11 +24,18 @@ from ttl_lightning.errors import ConfigError, check_number
 Key = tuple[int, int]
 """(epoch, index)."""
 
-Transform = Callable[[Tensor, Sequence[Key]], Tensor]
-"""Stored images (N, C, R, R) in [0, 1] and their keys -> network input (N, in_channels, S, S).
 
-Volumes (N, C, D, R, R) -> (N, in_channels, D, S, S): what is done to one slice is done to all.
-"""
+class Transform(Protocol):
+    """Stored images (N, C, R, R) in [0, 1] and their keys -> network input (N, in_channels, S, S).
+
+    Volumes (N, C, D, R, R) -> (N, in_channels, D, S, S): what is done to one slice is done to all.
+    """
+
+    def __call__(self, images: Tensor, keys: Sequence[Key]) -> Tensor:
+        """The network's input."""
+
+    def plain(self) -> Transform:
+        """The same without what is random."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,10 @@ class TrainTransform:
     std: tuple[float, ...]
     seed: int
 
+    def plain(self) -> EvalTransform:
+        """What evaluation does."""
+        return EvalTransform(self.image_size, self.mean, self.std)
+
     def __call__(self, images: Tensor, keys: Sequence[Key]) -> Tensor:
         """(N, C, R, R) -> (N, len(mean), image_size, image_size); volumes as `Transform` says."""
         warps = draw_warps(self.augment, self.seed, keys)
@@ -98,6 +110,10 @@ class EvalTransform:
     image_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    def plain(self) -> EvalTransform:
+        """Itself: nothing here is random."""
+        return self
 
     def __call__(self, images: Tensor, keys: Sequence[Key]) -> Tensor:
         """(N, C, R, R) -> (N, len(mean), image_size, image_size); volumes as `Transform` says."""

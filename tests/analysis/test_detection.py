@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import ks_2samp
+
+from ttl_lightning.analysis.detection import (
+    STATISTICS,
+    Detection,
+    Reuse,
+    detect,
+    excess,
+    ks_distance,
+)
+from ttl_lightning.errors import ConfigError, DataError, UnknownNameError
+
+BLOCKS = ("block1", "block2", "block3", "block4")
+WIDTHS = (256, 512, 1024, 2048)
+SAMPLES = (2960384, 740096, 185024, 46256)
+
+
+def paper(differences: tuple[float, ...]) -> dict[str, Reuse]:
+    """What the paper's figures give: by how much the mean coefficient is above the random one.
+
+    Random coefficients of p features each, with few of them a sample, follow the quarter-circle
+    law on [0, 2 sqrt(p/n)], whose mean is 8 / (3 pi) sqrt(p/n).
+    """
+    random = [8 / (3 * math.pi) * math.sqrt(p / n) for p, n in zip(WIDTHS, SAMPLES, strict=True)]
+    return {
+        name: Reuse(difference + mean, mean)
+        for name, difference, mean in zip(BLOCKS, differences, random, strict=False)
+    }
+
+
+def curve(*scores: float | None) -> dict[str, Reuse]:
+    """Units whose excess is given: their random mean is 0."""
+    return {f"block1.{i}": Reuse(score, 0.0) for i, score in enumerate(scores, 1)}
+
+
+@pytest.mark.parametrize(
+    ("differences", "threshold", "unit"),
+    [
+        ((0.87, 0.77, 0.48, 0.12), 0.2, "block3"),  # full transfer
+        ((0.87, 0.77, 0.48, 0.12), 0.25, "block3"),
+        ((0.70, 0.57, 0.27, 0.06), 0.2, "block3"),  # TransFusion
+        ((0.70, 0.57, 0.27, 0.06), 0.25, "block3"),
+        ((0.71, 0.60, 0.31, 0.10), 0.2, "block3"),  # layer-wise finetuning
+        ((0.69, 0.57, 0.22), 0.2, "block3"),  # truncated
+        ((0.69, 0.57, 0.22), 0.25, "block2"),
+    ],
+)
+def test_the_papers_resnet_is_cut_after_block_3(differences, threshold, unit) -> None:
+    assert detect(paper(differences), threshold).unit == unit
+
+
+def test_what_a_detection_says() -> None:
+    detection = detect(paper((0.87, 0.77, 0.48, 0.12)))
+    # by hand: random means 0.0079, 0.0223, 0.0632, 0.1786
+    expected = dict(zip(BLOCKS, (0.8769, 0.7876, 0.5124, 0.1461), strict=True))
+    assert detection.scores == pytest.approx(expected, abs=1e-3)
+    assert detection == Detection(
+        "block3",
+        "block3 is the last of 4 candidates whose excess (0.512) is above 0.2; the highest after "
+        "it is 0.146 (block4).",
+        detection.scores,
+        BLOCKS,
+        "excess",
+        0.2,
+        {},
+    )
+
+
+@pytest.mark.parametrize(
+    ("mean", "random_mean", "expected"),
+    [(1, 0.3, 1.0), (0.3, 0.3, 0.0), (0.65, 0.3, 0.5), (0.0, 0.5, -1.0)],
+)
+def test_excess_in_closed_form(mean, random_mean, expected) -> None:
+    assert excess(Reuse(mean, random_mean)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ks_distance_equals_scipys_one_sided_one(seed) -> None:
+    rng = np.random.default_rng(seed)
+    random = np.round(rng.random(37) * 0.5, 2)
+    true = np.round(rng.random(50), 2)
+    expected = ks_2samp(true, random, alternative="less", method="asymp").statistic
+    distance = ks_distance(Reuse(None, None, true, random))
+    assert distance == pytest.approx(expected, abs=1e-12)
+    assert distance >= true.mean() - random.mean()
+    assert ks_distance(Reuse(None, None, random, random)) == 0
+
+
+def test_ks_distance_counts_only_what_lies_above_random_ones() -> None:
+    low, high = np.full(3, 0.1), np.full(4, 0.2)
+    assert ks_distance(Reuse(None, None, high, low)) == 1
+    assert ks_distance(Reuse(None, None, low, high)) == 0
+
+
+def test_a_share_of_directions_kept_and_the_rest_forgotten_scores_that_share_either_way() -> None:
+    random = np.full(100, 0.3)
+    kept = np.where(np.arange(100) < 40, 1.0, 0.3)
+    unit = Reuse(kept.mean(), 0.3, kept, random)
+    assert {name: of(unit) for name, of in STATISTICS.items()} == pytest.approx(
+        {"excess": 0.4, "ks": 0.4}
+    )
+
+
+def test_the_last_above_is_chosen_and_a_dip_before_it_named() -> None:
+    detection = detect(curve(0.9, 0.1, 0.5, 0.2, 0.1))
+    assert detection.unit == "block1.3"
+    assert detection.notes == {"block1.2": "the excess is not above 0.2, but that of block1.3 is"}
+
+
+def test_all_above_says_that_nothing_is_cut() -> None:
+    assert detect(curve(0.9, 0.5)).reason == (
+        "block1.2 is the last of 2 candidates whose excess (0.5) is above 0.2; none comes after it."
+    )
+
+
+def test_none_above_gives_the_first_candidate() -> None:
+    detection = detect(curve(0.05, 0.2, 0.1))
+    assert detection.unit == "block1.1"
+    assert detection.reason == (
+        "block1.1 is the first of 3 candidates, since no excess is above 0.2; the highest is 0.2 "
+        "(block1.2)."
+    )
+    assert not detection.notes
+
+
+def test_candidates_restrict_the_choice_and_not_the_curve() -> None:
+    # given out of order, which does not matter
+    detection = detect(curve(0.9, 0.8, 0.7, 0.1, 0.05), candidates=["block1.4", "block1.2"])
+    assert detection.unit == "block1.2"
+    assert detection.candidates == ("block1.2", "block1.4")
+    assert len(detection.scores) == 5
+
+
+@pytest.mark.parametrize("broken", [None, math.nan, math.inf])
+def test_what_could_not_be_computed_is_named_and_never_chosen(broken) -> None:
+    detection = detect({"stem": Reuse(broken, 0.0), **curve(0.1, 0.1, broken)})
+    assert detection.unit == "block1.1"
+    assert detection.scores == {"stem": None, "block1.1": 0.1, "block1.2": 0.1, "block1.3": None}
+    assert detection.notes == dict.fromkeys(
+        ("stem", "block1.3"), "the similarity, or that of random features, could not be computed"
+    )
+    assert detection.reason.endswith("; 2 could not be scored.")
+    assert detect(curve(0.9, 0.4, broken)).unit == "block1.2"
+
+
+def test_too_few_samples_for_the_channels_is_not_reuse() -> None:
+    # then every coefficient is 1, whatever the features
+    detection = detect({**curve(0.9), "block2": Reuse(1.0, 1.0), "block3": Reuse(0.5, None)})
+    assert detection.unit == "block1.1"
+    assert detection.notes["block2"] == (
+        "random features are as alike as can be: too few samples for the channels"
+    )
+    assert detection.scores["block3"] is None
+
+
+def test_distances_want_spectra() -> None:
+    spectrum = np.array([0.9, 0.8])
+    units = {
+        "stem": Reuse(0.85, 0.1, spectrum, np.array([0.1, 0.1])),
+        "block1": Reuse(0.85, 0.1),
+        "block2": Reuse(0.85, 0.1, spectrum, np.array([])),
+        "block3": Reuse(0.85, 0.1, np.array([0.9, math.nan]), spectrum),
+    }
+    detection = detect(units, statistic="ks")
+    assert (detection.unit, detection.statistic) == ("stem", "ks")
+    assert detection.scores == {"stem": 1.0, "block1": None, "block2": None, "block3": None}
+    assert detection.notes == {
+        "block1": "the spectrum, or that of random features, could not be computed",
+        "block2": "the spectrum, or that of random features, is empty or not finite",
+        "block3": "the spectrum, or that of random features, is empty or not finite",
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"threshold": 1.5}, ConfigError, "threshold must be a number from 0 to 1, got 1.5."),
+        (
+            {"statistic": "kss"},
+            UnknownNameError,
+            "unknown statistic 'kss'; did you mean 'ks'? Allowed: excess, ks. ",
+        ),
+        (
+            {"candidates": ["block1.7"]},
+            UnknownNameError,
+            "unknown candidate 'block1.7'; did you mean 'block1.2'? Allowed: block1.1, block1.2. ",
+        ),
+        (
+            {"candidates": []},
+            ConfigError,
+            "a cutoff is detected among at least one candidate, got none.",
+        ),
+        (
+            {"candidates": ["block1.2"]},
+            DataError,
+            "none of block1.2 could be scored; block1.2: the similarity, or that of random "
+            "features, could not be computed.",
+        ),
+    ],
+)
+def test_error_texts(options, error, text) -> None:
+    with pytest.raises(error) as caught:
+        detect(curve(0.5, None), **options)
+    assert str(caught.value) == text.rstrip()

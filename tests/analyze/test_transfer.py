@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ttl_lightning.analyze.__main__ import analyze
+from ttl_lightning.analyze.runs import OpenRun
+from ttl_lightning.analyze.transfer import Options, report, transfer
+
+
+def folded(run: OpenRun, when: str, unit: str) -> np.ndarray:
+    """(images × positions, channels) of the test split."""
+    model = getattr(run, when)
+    with torch.no_grad():
+        maps = [dict(model.backbone.features(b["image"]))[unit] for b in run.batches("test")]
+    return torch.cat(maps).movedim(1, -1).flatten(0, -2).double().numpy()
+
+
+def reference(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Canonical correlations by SVD of the whole matrices; dead and dependent channels left out."""
+    bases = []
+    for z in (x, y):
+        varying = z[:, z.std(0) > 1e-6 * np.abs(z).max()]
+        scaled = (varying - varying.mean(0)) / varying.std(0)
+        basis, sizes, _ = np.linalg.svd(scaled, full_matrices=False)
+        bases.append(basis[:, sizes > 1e-6 * sizes[0]])
+    return np.linalg.svd(bases[0].T @ bases[1], compute_uv=False)
+
+
+def test_it_is_the_correlation_of_the_whole_features(open_cut: OpenRun) -> None:
+    for found in transfer(open_cut, variance=1.0):
+        x, y = (folded(open_cut, when, found.unit) for when in ("before", "after"))
+        expected = reference(x, y)
+        np.testing.assert_allclose(found.similarity.coefficients, expected, atol=1e-6)
+        assert found.similarity.n == len(x)
+
+
+def test_a_model_beside_itself_is_all_reuse(open_cut: OpenRun) -> None:
+    same = OpenRun(
+        open_cut.folder, open_cut.result, open_cut.data, open_cut.after, open_cut.after,
+        open_cut.device,
+    )  # fmt: skip
+    for found in transfer(same):
+        assert found.similarity.mean == pytest.approx(1, abs=1e-6)
+        assert found.permuted_mean is not None
+        assert found.permuted_mean < 0.95
+        low, high = found.random_edges
+        assert 0 <= low < high < 1
+        assert abs(found.random.mean() - (low + high) / 2) < 0.2
+
+
+def test_the_baselines_are_the_same_each_time(open_cut: OpenRun) -> None:
+    first, again = transfer(open_cut, seed=3), transfer(open_cut, seed=3)
+    for one, other in zip(first, again, strict=True):
+        assert np.array_equal(one.random, other.random)
+        assert one.permuted_mean == other.permuted_mean
+
+
+def test_the_command_writes_table_spectra_and_figure(cut: Path) -> None:
+    findings, files = analyze("transfer", [f"run={cut}", "most=12", "device=cpu"])
+    place = cut / "analysis"
+    assert files == [place / f"transfer.{suffix}" for suffix in ("json", "csv", "png")]
+    written = json.loads(files[0].read_text())
+    assert written["headline"] == findings.headline
+    assert list(written["spectra"]) == ["stem", "block1.1", "block2.1"]
+    for row in written["rows"]:
+        spectrum = written["spectra"][row["unit"]]["coefficients"]
+        assert row["mean"] == pytest.approx(np.mean(spectrum))
+        excess = (row["mean"] - row["random_mean"]) / (1 - row["random_mean"])
+        assert row["excess"] == pytest.approx(excess)
+    with files[1].open() as table:
+        assert [row["unit"] for row in csv.DictReader(table)] == list(written["spectra"])
+    assert files[2].read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_image_a_batch_has_no_other_to_pair_with(open_cut: OpenRun) -> None:
+    findings = report(open_cut, Options(most=1))
+    assert all(row["permuted_mean"] is None for row in findings.rows)

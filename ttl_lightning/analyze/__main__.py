@@ -1,0 +1,143 @@
+"""`python -m ttl_lightning.analyze KIND run=FOLDER`: what a finished run has learnt."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ttl_lightning import config
+from ttl_lightning.analyze import cross, detect, gradcam, probe, transfer, visualize
+from ttl_lightning.analyze.findings import Findings
+from ttl_lightning.analyze.runs import OpenRun, open_run
+from ttl_lightning.callbacks.progress import quiet
+from ttl_lightning.errors import (
+    INTERRUPTED,
+    USAGE,
+    ConfigError,
+    TTLError,
+    UnknownNameError,
+    check_choice,
+)
+
+USE = """usage: python -m ttl_lightning.analyze KIND run=FOLDER [KEY=VALUE …]
+
+KIND is one of:
+{kinds}
+
+Every kind takes device=auto|cpu|cuda, and data.KEY=VALUE where the data have moved since the run.
+Results go to FOLDER/analysis: KIND.json, KIND.csv, KIND.png.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One analysis: what it says in one line, its options, and what does it."""
+
+    summary: str
+    options: type
+    report: Callable[[OpenRun, Any], Findings]
+
+
+KINDS = {
+    "transfer": Kind("every unit before and after training", transfer.Options, transfer.report),
+    "cross": Kind("pairs of units of one model", cross.Options, cross.report),
+    "probe": Kind("a linear classifier on every unit", probe.Options, probe.report),
+    "detect": Kind("where to cut, from a run of ftl", detect.Options, detect.report),
+    "gradcam": Kind("where runs look", gradcam.Options, gradcam.report),
+    "visualize": Kind("what channels respond to", visualize.Options, visualize.report),
+}
+
+
+def main() -> None:
+    """Run the analysis that the arguments name; a mistake is one line and exit status 2."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())  # noqa: T201 - a command's output
+        sys.exit(0 if arguments else USAGE)
+    try:
+        findings, files = analyze(arguments[0], arguments[1:])
+    except TTLError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(USAGE)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    print(findings.headline[0].upper() + findings.headline[1:])  # noqa: T201
+    for path in files:
+        print(path)  # noqa: T201
+
+
+def usage() -> str:
+    """The help text, with every kind and its options."""
+    lines = []
+    for name, kind in KINDS.items():
+        options = ", ".join(
+            f"{f.name}={_shown(f.default)}" for f in dataclasses.fields(kind.options)
+        )
+        lines.append(f"  {name:<11}{kind.summary} ({options})")
+    return USE.format(kinds="\n".join(lines))
+
+
+def analyze(kind: str, arguments: Sequence[str]) -> tuple[Findings, list[Path]]:
+    """Open the run, analyse it, and write what was found into its folder.
+
+    Args:
+        kind: one of `KINDS`.
+        arguments: `run=FOLDER`, the kind's options, and overrides of the data's keys.
+
+    Returns:
+        What was found, and the files.
+
+    Raises:
+        TTLError: if an argument is unknown or out of range, or the run cannot be opened.
+    """
+    check_choice("kind of analysis", kind, KINDS)
+    chosen = KINDS[kind]
+    folder, device, options, overrides = _parsed(arguments, chosen.options)
+    with quiet():
+        run = open_run(folder, overrides, device)
+        findings = chosen.report(run, options)
+    return findings, findings.write(run.place(kind))
+
+
+def _parsed(arguments: Sequence[str], kind: type) -> tuple[str, str, Any, list[str]]:
+    own: dict[str, str] = {"device": "auto"}
+    known = {"run", "device", *(field.name for field in dataclasses.fields(kind))}
+    given, overrides = [], []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if not equals:
+            raise ConfigError(f"cannot read {argument!r}: arguments are KEY=VALUE.")
+        if key.startswith("data."):
+            overrides.append(argument)
+        elif key in ("run", "device"):
+            own[key] = value
+        elif key in known:
+            given.append(argument)
+        else:
+            raise UnknownNameError("argument", key, sorted(known))
+    if "run" not in own:
+        raise ConfigError("which run? Give run=FOLDER.")
+    check_choice("device", own["device"], ("auto", "cpu", "cuda"))
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(kind), OmegaConf.from_dotlist(given))
+        options = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise ConfigError(config.first_line(error)) from error
+    return own["run"], own["device"], options, overrides
+
+
+def _shown(value: object) -> str:
+    if value is dataclasses.MISSING:  # a list, empty by default
+        return "[]"
+    return "null" if value is None else str(value)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""How alike the units of one model are, before training and after it.
+
+Source: the paper's Fig. 4 (ii). Where two maps differ in size, the larger is average-pooled to the
+smaller. A pair's random baseline has its retained dimensions and number of samples: values of pairs
+of different widths do not compare, their excess over chance does.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ttl_lightning.analysis.baselines import expected_mean
+from ttl_lightning.analysis.detection import Reuse, excess
+from ttl_lightning.analysis.moments import Moments
+from ttl_lightning.analysis.svcca import VARIANCE_KEPT, Floats, Similarity, similarity
+from ttl_lightning.analyze.figures import matrices
+from ttl_lightning.analyze.findings import Findings
+from ttl_lightning.analyze.runs import OpenRun
+from ttl_lightning.errors import DataError
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `cross` takes on the command line; see there."""
+
+    split: str = "test"
+    most: int | None = None
+    variance: float = VARIANCE_KEPT
+    units: str = "blocks"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cross:
+    """Every pair of different units, the one nearer the input first.
+
+    Attributes:
+        units: in network order.
+        before: of the model that training began with.
+        after: of the trained one.
+    """
+
+    units: tuple[str, ...]
+    before: dict[Pair, Similarity]
+    after: dict[Pair, Similarity]
+
+
+def cross(
+    run: OpenRun,
+    split: str = "test",
+    most: int | None = None,
+    variance: float = VARIANCE_KEPT,
+    units: str = "blocks",
+) -> Cross:
+    """Compare the units of each of the two models, in one pass over the images.
+
+    Args:
+        run: of any strategy.
+        split: whose images are used.
+        most: how many of them at most.
+        variance: see `similarity`.
+        units: "blocks" compares the last units of stem, blocks and tail; "all" every unit, which
+            takes memory for the covariances of every pair.
+
+    Raises:
+        TTLError: if an option is out of range, or features are not finite.
+    """
+    names = run.units(units)
+    pairs = list(itertools.combinations(names, 2))
+    models = {"before": run.before.backbone, "after": run.after.backbone}
+    moments = {key: Moments(pairs) for key in models}
+    with torch.no_grad():
+        for batch in run.batches(split, most):
+            for key, backbone in models.items():
+                moments[key].update(dict(backbone.features(batch["image"])))
+    found = {
+        key: {pair: similarity(seen.pair(*pair), variance) for pair in pairs}
+        for key, seen in moments.items()
+    }
+    return Cross(names, found["before"], found["after"])
+
+
+def report(run: OpenRun, options: Options) -> Findings:
+    """Table and figure of `cross`."""
+    found = cross(run, options.split, options.most, options.variance, options.units)
+    if len(found.units) < 2:
+        raise DataError(f"{run.title} has one unit only: there is no pair to compare.")
+    rows = [
+        {"first": a, "second": b, **_columns("before", found.before[a, b]),
+         **_columns("after", found.after[a, b])}
+        for a, b in found.before
+    ]  # fmt: skip
+    panels = {
+        f"{when} training": _matrix(found.units, pairs)
+        for when, pairs in (("before", found.before), ("after", found.after))
+    }
+    figure = matrices(found.units, panels, "excess over chance of the mean correlation")
+    figure.suptitle(run.title)
+    known = [row for row in rows if None not in (row["before_excess"], row["after_excess"])]
+    headline = "no pair of units could be compared."
+    if known:
+        line = max(known, key=lambda row: abs(row["after_excess"] - row["before_excess"]))
+        headline = (
+            f"training changed {line['first']} and {line['second']} most: "
+            f"{line['before_excess']:.2f} of what chance leaves before, "
+            f"{line['after_excess']:.2f} after."
+        )
+    return Findings(headline, rows, {"units": list(found.units)}, {"": figure})
+
+
+def _columns(when: str, found: Similarity) -> dict[str, Any]:
+    random_mean = _random_mean(found)
+    return {
+        f"{when}_mean": found.mean,
+        f"{when}_pwcca": found.pwcca,
+        f"{when}_random_mean": random_mean,
+        f"{when}_excess": _excess(found),
+        f"{when}_retained_first": found.retained[0],
+        f"{when}_retained_second": found.retained[1],
+        f"{when}_n": found.n,
+    }
+
+
+def _random_mean(found: Similarity) -> float | None:
+    return expected_mean(*found.retained, found.n) if min(found.retained) else None
+
+
+def _excess(found: Similarity) -> float | None:
+    try:
+        return excess(Reuse(found.mean, _random_mean(found)))
+    except DataError:
+        return None
+
+
+def _matrix(units: tuple[str, ...], pairs: dict[Pair, Similarity]) -> Floats:
+    """Symmetric, with ones on the diagonal and NaN where undefined."""
+    matrix = np.eye(len(units))
+    for (a, b), found in pairs.items():
+        value = _excess(found)
+        row, column = units.index(a), units.index(b)
+        matrix[row, column] = matrix[column, row] = np.nan if value is None else value
+    return matrix

@@ -1,0 +1,78 @@
+"""Where to cut, from one full finetuning: the last unit whose features it keeps.
+
+Source: the paper's five steps; the rule is `analysis/detection.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from ttl_lightning.analysis.detection import THRESHOLD, Detection, detect
+from ttl_lightning.analysis.svcca import VARIANCE_KEPT
+from ttl_lightning.analyze.figures import curves
+from ttl_lightning.analyze.findings import Findings
+from ttl_lightning.analyze.runs import OpenRun
+from ttl_lightning.analyze.transfer import UnitTransfer, row, transfer
+from ttl_lightning.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `detect_cutoff` takes on the command line; see there."""
+
+    split: str = "val"
+    most: int | None = None
+    variance: float = VARIANCE_KEPT
+    threshold: float = THRESHOLD
+    statistic: str = "excess"
+    units: str = "all"
+    seed: int = 0
+
+
+def detect_cutoff(run: OpenRun, options: Options) -> tuple[Detection, list[UnitTransfer]]:
+    """Apply the rule to a full finetuning.
+
+    Args:
+        run: of `strategy=ftl`.
+        options: `split`, `most`, `variance` and `seed` as for `transfer`; `threshold` and
+            `statistic` as for `detect`; `units`, which of them may be chosen, as for `cross`. By
+            default the validation split decides: nothing is ever chosen on test.
+
+    Raises:
+        ConfigError: if the run is not of full finetuning.
+        TTLError: if an option is out of range, or no unit can be scored.
+    """
+    if run.result.strategy != "ftl":
+        raise ConfigError(
+            f"a cutoff is detected from full finetuning (strategy=ftl), and {run.folder} holds "
+            f"strategy={run.result.strategy}."
+        )
+    found = transfer(run, options.split, options.most, options.variance, options.seed)
+    reuse = {unit.unit: unit.reuse for unit in found}
+    candidates = run.units(options.units)
+    return detect(reuse, options.threshold, options.statistic, candidates), found
+
+
+def report(run: OpenRun, options: Options) -> Findings:
+    """Table, curve and choice of `detect_cutoff`."""
+    chosen, found = detect_cutoff(run, options)
+    units = [unit.unit for unit in found]
+    figure = curves(
+        units,
+        {
+            f"{chosen.statistic} over random features": list(chosen.scores.values()),
+            "mean correlation": [unit.similarity.mean for unit in found],
+            "random, mean": [unit.reuse.random_mean for unit in found],
+        },
+        "before and after training",
+        threshold=chosen.threshold,
+        chosen=chosen.unit,
+    )
+    figure.suptitle(run.title)
+    rows = [
+        {**row(unit), "score": chosen.scores[unit.unit], "note": chosen.notes.get(unit.unit, "")}
+        for unit in found
+    ]
+    headline = f"cut at {chosen.unit} (strategy=ttl cutoff={chosen.unit}): {chosen.reason}"
+    content = {"detection": asdict(chosen), "options": asdict(options)}
+    return Findings(headline, rows, content, {"": figure})

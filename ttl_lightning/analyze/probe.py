@@ -1,0 +1,118 @@
+"""What a linear classifier reads from each unit's features, before training and after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ttl_lightning.analysis.probes import Labelled, ProbeResult, pooled_features, probe
+from ttl_lightning.analyze.figures import curves
+from ttl_lightning.analyze.findings import Findings
+from ttl_lightning.analyze.runs import OpenRun
+
+SPLITS = ("train", "val", "test")
+METRICS = ("auroc", "auprc")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `probe_units` takes on the command line; see there."""
+
+    most: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnitProbe:
+    """One unit's probes: of the model that training began with, and of the trained one."""
+
+    unit: str
+    before: ProbeResult
+    after: ProbeResult
+
+
+def probe_units(run: OpenRun, most: int | None = None) -> list[UnitProbe]:
+    """Fit and score a linear classifier on every unit's pooled features.
+
+    Each model sees each split once, not augmented. Samples are images, of volumes windows.
+
+    Args:
+        run: of any strategy.
+        most: how many samples of each split at most.
+
+    Raises:
+        TTLError: if `most` is out of range, or a split lacks what a probe needs.
+    """
+    found: dict[str, dict[str, ProbeResult]] = {}
+    for when, model in (("before", run.before), ("after", run.after)):
+        features, labels = {}, {}
+        for split in SPLITS:
+            seen: list[Tensor] = []
+            features[split] = pooled_features(model.backbone, _images(run, split, most, seen))
+            labels[split] = np.concatenate([label.cpu().numpy() for label in seen])
+        found[when] = {
+            unit: probe(
+                Labelled(features["train"][unit], labels["train"]),
+                Labelled(features["val"][unit], labels["val"]),
+                Labelled(features["test"][unit], labels["test"]),
+                run.data.task,
+            )
+            for unit in model.backbone.cutoffs
+        }
+    return [
+        UnitProbe(unit, found["before"][unit], found["after"][unit])
+        for unit in run.after.backbone.cutoffs
+    ]
+
+
+def report(run: OpenRun, options: Options) -> Findings:
+    """Table and figure of `probe_units`."""
+    found = probe_units(run, options.most)
+    rows = [_row(unit) for unit in found]
+    units = [unit.unit for unit in found]
+    figures = {
+        metric: curves(
+            units,
+            {
+                f"{when}, {name}": [row[f"{when}_{split}_{metric}"] for row in rows]
+                for when in ("before", "after")
+                for split, name in (("val", "validation"), ("test", "test"))
+            },
+            metric.upper(),
+        )
+        for metric in METRICS
+    }
+    for figure in figures.values():
+        figure.suptitle(run.title)
+    scored = [row for row in rows if row["before_val_auprc"] is not None]
+    best = max(scored, key=lambda row: row["before_val_auprc"], default=None)
+    headline = "no unit could be probed."
+    if best:
+        headline = (
+            f"before training, a linear classifier reads most from {best['unit']}: validation "
+            f"AUPRC {best['before_val_auprc']:.3f}."
+        )
+    return Findings(headline, rows, {}, figures)
+
+
+def _images(run: OpenRun, split: str, most: int | None, labels: list[Tensor]) -> Iterator[Tensor]:
+    """Images of a split; their labels are left in the list."""
+    for batch in run.batches(split, most):
+        labels.append(batch["label"])
+        yield batch["image"]
+
+
+def _row(found: UnitProbe) -> dict[str, Any]:
+    row: dict[str, Any] = {"unit": found.unit}
+    for when, result in (("before", found.before), ("after", found.after)):
+        row |= {
+            f"{when}_{split}_{metric}": result.metrics[f"{split}/{metric}"]
+            for split in ("val", "test")
+            for metric in METRICS
+        }
+        row[f"{when}_penalty"] = result.penalty
+        row[f"{when}_notes"] = "; ".join(f"{key}: {note}" for key, note in result.notes.items())
+    return row

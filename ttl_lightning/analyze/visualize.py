@@ -1,0 +1,75 @@
+"""What single channels respond to, before training and after it, by activation maximisation.
+
+Source: the paper's Appendix E.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from matplotlib.figure import Figure
+
+from ttl_lightning.analysis.maximisation import Maximised, maximise
+from ttl_lightning.analyze.findings import Findings
+from ttl_lightning.analyze.runs import OpenRun
+from ttl_lightning.errors import check_number
+
+PANEL_INCHES = 1.6
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `report` takes: the unit (null: the last), channels, or how many of the first ones."""
+
+    unit: str | None = None
+    channels: list[int] = field(default_factory=list)
+    count: int = 8
+    steps: int = 256
+    seed: int = 0
+
+
+def report(run: OpenRun, options: Options) -> Findings:
+    """Draw channels of a unit for both models from the same noise.
+
+    Raises:
+        TTLError: if an option names what there is not.
+    """
+    check_number("count", options.count, 1, 64, integer=True)
+    backbone = run.after.backbone
+    unit = backbone.resolve(options.unit or "full")
+    size = list(run.result.model["image_size"])
+    width = backbone.truncated(unit).output_shape(size)[0]
+    channels = options.channels or list(range(min(options.count, width)))
+    found = {
+        when: maximise(model.backbone, unit, channels, size, options.steps, options.seed)
+        for when, model in (("before", run.before), ("after", run.after))
+    }
+    rows = [
+        {
+            "unit": unit,
+            "channel": channel,
+            **{f"{when}_{part}": float(getattr(drawn, part)[i])
+               for when, drawn in found.items() for part in ("start", "end")},
+        }
+        for i, channel in enumerate(channels)
+    ]  # fmt: skip
+    silent = int((found["after"].end <= 0).sum())
+    headline = f"{len(channels)} channels of {unit} drawn before and after training"
+    headline += f"; {silent} of them stay silent after it." if silent else "."
+    return Findings(headline, rows, {}, {"": gallery(found, channels, f"{run.title}, {unit}")})
+
+
+def gallery(found: dict[str, Maximised], channels: list[int], title: str) -> Figure:
+    """A row a model, a column a channel; of volumes the middle slice."""
+    size = (PANEL_INCHES * len(channels) + 0.6, (PANEL_INCHES + 0.3) * len(found) + 0.5)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(len(found), len(channels), squeeze=False)
+    for line, (when, drawn) in zip(panels, found.items(), strict=True):
+        for axes, channel, image in zip(line, channels, drawn.images, strict=True):
+            flat = image[:, image.shape[1] // 2] if image.dim() == 4 else image
+            shown = flat.permute(1, 2, 0) if len(flat) == 3 else flat[0]
+            axes.imshow(shown.numpy(), cmap=None if len(flat) == 3 else "gray", vmin=0, vmax=1)
+            axes.set_title(f"{channel}, {when}", fontsize=8)
+            axes.set_axis_off()
+    figure.suptitle(title, fontsize=9)
+    return figure
