@@ -227,3 +227,28 @@ class HalvingSweeper(_SearchSweeper):
 
         epochs = int(group.cfg.trainer.max_epochs)
         return Halving(epochs, self._eta, self._min_epochs, self._radius)
+
+
+class DetectSweeper(_SessionSweeper):
+    """One full finetuning a seed, and one training at the cutoff that its features point at.
+
+    Args:
+        threshold: of the excess over chance.
+        split: whose images are compared.
+        metric: as in `ExhaustiveSweeper`.
+        params: as in `GridSweeper`.
+    """
+
+    def __init__(
+        self,
+        threshold: float = 0.2,
+        split: str = "val",
+        metric: str = "val/auprc",
+        params: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(params)
+        self._threshold, self._split, self._metric = threshold, split, metric
+
+    def act(self, session: Session, arguments: list[str]) -> None:
+        """Run what it takes."""
+        session.detect(arguments, self._threshold, self._split, self._metric)

@@ -235,3 +235,32 @@ def test_a_sweep_that_is_killed_ends_as_one_that_was_not(workdir) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "equal metrics: True" in done.stdout
+
+
+def test_the_cutoff_that_full_finetunings_point_at(sweep, workdir) -> None:
+    options = ("hydra/sweeper=detect", "strategy=ttl", "seed=0,1", "hydra.launcher.n_jobs=1")
+    status, output = finished(sweep(*options))
+    assert status == 0, output
+    runs = results(workdir)
+    assert sorted(run["strategy"] for run in runs.values()) == ["ftl", "ftl", "ttl", "ttl"]
+    (entry,) = json.loads((workdir / "multirun" / "default" / "search.json").read_text())[
+        "searches"
+    ]
+    tables = [
+        {row["unit"]: row for row in json.loads(path.read_text())["rows"]}
+        for path in sorted((workdir / "multirun").rglob("analysis/detect.json"))
+    ]
+    assert len(tables) == 2
+    kept = []
+    for unit in tables[0]:
+        mean, random = (sum(t[unit][key] for t in tables) / 2 for key in ("mean", "random_mean"))
+        if (mean - random) / (1 - random) > 0.2:
+            kept.append(unit)
+    expected = kept[-1] if kept else next(iter(tables[0]))
+    cuts = {run["cutoff"] for run in runs.values() if run["strategy"] == "ttl"}
+    assert cuts == {expected} == {entry["choice"]}
+    before = written(workdir)
+    status, output = finished(sweep(*options))
+    assert status == 0, output
+    assert "2 of 2 jobs are done already" in output
+    assert written(workdir) == before, "trained again"

@@ -1,6 +1,7 @@
 """Which cutoff to try next, and when to stop. Knows no configuration, no network, no files."""
 
 from ttl_lightning.search.base import Choice, Method, Outcome, Plan, Trial, advance, best, ranked
+from ttl_lightning.search.detected import Detected
 from ttl_lightning.search.driver import Evaluation, SearchResult, search
 from ttl_lightning.search.exhaustive import Exhaustive
 from ttl_lightning.search.halving import Halving, Rung
@@ -11,6 +12,7 @@ from ttl_lightning.search.methods import METHODS, create_method
 __all__ = [
     "METHODS",
     "Choice",
+    "Detected",
     "Evaluation",
     "Exhaustive",
     "Halving",

@@ -6,13 +6,14 @@ from dataclasses import MISSING, fields
 
 from ttl_lightning.errors import ConfigError, check_choice
 from ttl_lightning.search.base import Method
+from ttl_lightning.search.detected import Detected
 from ttl_lightning.search.exhaustive import Exhaustive
 from ttl_lightning.search.halving import Halving
 from ttl_lightning.search.hierarchical import Hierarchical
 from ttl_lightning.search.incremental import Incremental
 
 METHODS: dict[str, type[Method]] = {
-    m.name: m for m in (Exhaustive, Hierarchical, Incremental, Halving)
+    m.name: m for m in (Exhaustive, Hierarchical, Incremental, Halving, Detected)
 }
 
 

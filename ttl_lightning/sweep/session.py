@@ -14,14 +14,15 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from ttl_lightning import config
-from ttl_lightning.errors import FAILED, INTERRUPTED, USAGE, ConfigError, TTLError
+from ttl_lightning.errors import FAILED, INTERRUPTED, USAGE, ConfigError, DataError, TTLError
 from ttl_lightning.report import sweep as report
 from ttl_lightning.report.terminal import show
 from ttl_lightning.results import RunResult
-from ttl_lightning.search import Method
+from ttl_lightning.search import Detected, Method
 from ttl_lightning.sweep import rounds
 from ttl_lightning.sweep.job import Job
-from ttl_lightning.sweep.plan import Group, Overrides, Plan, cutoffs_of
+from ttl_lightning.sweep.plan import Group, Overrides, Plan, cutoffs_of, without
+from ttl_lightning.sweep.reuse import Means, mean_of, measured, pointed_at
 from ttl_lightning.sweep.rounds import Search
 
 log = logging.getLogger(__name__)
@@ -96,6 +97,40 @@ class Session:
                 for trial in search.take({t: runs for (s, t), runs in taken if s is search})
             ]
             rounds.write(self._folder, [search.described() for search in searches])
+
+    def detect(self, arguments: Sequence[str], threshold: float, split: str, metric: str) -> None:
+        """Train each strategy at the cutoff that full finetunings of the same seeds point at.
+
+        Args:
+            arguments: the command line's overrides; cutoffs among them restrict the candidates.
+            threshold: what the excess over chance must be above; see `analysis.detection`.
+            split: whose images the finetunings are judged by.
+            metric: of the validation split, recorded for the cut.
+
+        Raises:
+            ConfigError: if a job could not begin.
+            DataError: if no full finetuning completed, or one could not be analysed.
+        """
+        known: dict[Overrides, dict[str, Means]] = {}
+
+        def method(group: Group) -> Method:
+            whole = (*without(group.overrides, "strategy"), "strategy=ftl")
+            if whole not in known:
+                known[whole] = self._measured(whole, group, split)
+            found = pointed_at(known[whole], threshold, list(cutoffs_of(group)))
+            return Detected(found.unit, found.reason[0].upper() + found.reason[1:])
+
+        self.search(arguments, method, metric)
+
+    def _measured(self, whole: Overrides, group: Group, split: str) -> dict[str, Means]:
+        jobs = [self._plan.job((*whole, *seed)) for seed in group.seeds]
+        self._run(jobs)
+        completed = [job.folder for job, _ in jobs if (found := job.result()) and found.succeeded]
+        if not completed:
+            where = jobs[0][0].folder
+            raise DataError(f"no full finetuning completed to detect a cutoff in: see {where}.")
+        log.info("looking for the cutoff in %d full finetunings", len(completed))
+        return mean_of(measured(folder, split) for folder in completed)
 
     def _result(self, job: Job) -> tuple[str, RunResult]:
         """A job's folder below the sweep's, and what lies there."""
