@@ -37,7 +37,7 @@ def report(run: OpenRun, options: Options) -> Findings:
     check_number("count", options.count, 1, 64, integer=True)
     backbone = run.after.backbone
     unit = backbone.resolve(options.unit or "full")
-    size = list(run.result.model["image_size"])
+    size = backbone.input_shape(run.result.model["image_size"])[1:]
     width = backbone.truncated(unit).output_shape(size)[0]
     channels = options.channels or list(range(min(options.count, width)))
     found = {
