@@ -6,9 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
 
-from ttl_lightning.data.dataset import as_it_is
 from ttl_lightning.data.samples import Samples
 from ttl_lightning.data.transforms import Augment
 from ttl_lightning.data.volume_base import VolumeDataModule
@@ -160,23 +158,6 @@ def test_batches_do_not_depend_on_cache_workers_or_batch_size(reader, tmp_path: 
     for images, labels in seen[1:]:
         assert torch.equal(images, seen[0][0])
         assert torch.equal(labels, seen[0][1])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("cache", ["memory", "disk"])
-def test_spawned_workers_load_the_same(reader, cache: str, tmp_path: Path) -> None:
-    data = ready(reader, cache=cache, cache_dir=tmp_path)
-    here = data.val_dataloader()
-    there = DataLoader(
-        here.dataset,
-        batch_size=here.batch_size,
-        sampler=here.sampler,
-        num_workers=2,
-        collate_fn=as_it_is,
-        multiprocessing_context="spawn",
-    )
-    for one, other in zip(here, there, strict=True):
-        assert torch.equal(one["image"], other["image"])
 
 
 def test_training_labels_follow_the_slices_taken(reader) -> None:

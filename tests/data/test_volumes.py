@@ -8,7 +8,10 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import torch
+from torch.utils.data import DataLoader
 
+from ttl_lightning.data.dataset import as_it_is
 from ttl_lightning.data.transforms import Augment
 from ttl_lightning.data.volumes import VolumesDataModule
 from ttl_lightning.errors import ConfigError, DataError, UnknownNameError
@@ -52,6 +55,25 @@ def test_an_archive_with_its_table(archive) -> None:
     np.testing.assert_allclose(batch["image"][4, 2], expected, atol=1e-6)
     assert "The positive class is '1'; data.classes sets the order." in data.notes
     assert any("has no 'patient_id' column" in note for note in data.notes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cache", ["memory", "disk"])
+def test_spawned_workers_load_the_same(archive, cache: str, tmp_path: Path) -> None:
+    options = {**SMALL, "cache": cache, "cache_dir": tmp_path / "cache"}
+    data = VolumesDataModule(path=archive(), **PLAIN, **options)
+    data.setup()
+    here = data.val_dataloader()
+    there = DataLoader(
+        here.dataset,
+        batch_size=here.batch_size,
+        sampler=here.sampler,
+        num_workers=2,
+        collate_fn=as_it_is,
+        multiprocessing_context="spawn",
+    )
+    for one, other in zip(here, there, strict=True):
+        assert torch.equal(one["image"], other["image"])
 
 
 def test_a_folder_of_nifti_files(tmp_path: Path) -> None:
