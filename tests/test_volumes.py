@@ -90,6 +90,7 @@ def test_a_mistake_is_one_line_and_leaves_no_folder(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_fitted_batch_is_recorded_and_kept(tmp_path: Path) -> None:
     found = ["trainer.batch_size_finder=power", "strategy=ttl", "cutoff=stem", "until_epoch=1"]
     overrides = [*SMALL, *found, "trainer.max_epochs=2"]

@@ -34,7 +34,10 @@ class Data(pl.LightningDataModule):
         return DataLoader(TensorDataset(torch.rand(SAMPLES, 1)), batch_size=self.batch_size)
 
 
-@pytest.mark.parametrize(("finder", "low", "high"), [("power", 16, 16), ("binsearch", 19, 21)])
+@pytest.mark.parametrize(
+    ("finder", "low", "high"),
+    [("power", 16, 16), pytest.param("binsearch", 19, 21, marks=pytest.mark.slow)],
+)
 def test_the_largest_batch_that_fits(finder: str, low: int, high: int) -> None:
     task, data = Hungry(most=21), Data()
     before = {key: value.clone() for key, value in task.state_dict().items()}

@@ -48,7 +48,7 @@ def test_a_timeout_interrupts_first(tmp_path) -> None:
     )
     start = time.monotonic()
     # long enough for Python itself to start where other work runs
-    end = python(code, tmp_path, Limits(timeout_min=5 / 60))
+    end = python(code, tmp_path, Limits(timeout_min=3 / 60))
     assert end.stopped is not None
     assert "hydra.launcher.timeout_min" in end.stopped
     assert (tmp_path / "log").read_text() == "saved\n"
