@@ -18,7 +18,7 @@ import ttl_lightning as ttl
 from tests.data.make_volumes import write_nifti, write_series
 from ttl_lightning.assembly import assemble
 from ttl_lightning.data.phantom3d_generator import draw_volume
-from ttl_lightning.errors import ConfigError
+from ttl_lightning.errors import ConfigError, UnknownNameError
 from ttl_lightning.record import described
 from ttl_lightning.report.predictions import PROBABILITY
 
@@ -152,3 +152,11 @@ def test_a_search_of_the_cutoff_in_three_dimensions(tmp_path: Path) -> None:
     assert {result["status"] for result in results} == {"completed"}
     assert all(result["complexity"]["input_size"] == [1, 8, 24, 24] for result in results)
     assert "the stem, which every cutoff keeps" in (sweep / "report.html").read_text()
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet3d_10"])
+def test_weights_that_are_a_number_are_named(tmp_path: Path, backbone: str) -> None:
+    data = SMALL if backbone == "resnet3d_10" else []
+    overrides = [*data, f"backbone={backbone}", "backbone.weights=5"]
+    with pytest.raises(UnknownNameError, match=r"^unknown backbone\.weights '5'\."):
+        ttl.train(overrides=overrides, run_dir=tmp_path / "run")

@@ -76,7 +76,7 @@ def check(cfg: DictConfig) -> None:
     model.param_groups(protocol.learning_rate, protocol.pretrained_lr_factor)
     _check_precision(cfg, model)
     if cfg.backbone.weights is not None:
-        find_weights(cfg.backbone.name, cfg.backbone.weights)
+        find_weights(cfg.backbone.name, str(cfg.backbone.weights))
     # What others wrote may do anything; it runs in the job's own process, not in the sweep's.
     targets = (OmegaConf.select(cfg, f"{key}._target_") for key in ("data", "protocol.augment"))
     if all(str(target).startswith("ttl_lightning.") for target in targets):

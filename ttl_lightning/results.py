@@ -66,7 +66,7 @@ class RunResult:
 
     def save(self, folder: Path) -> None:
         """Write `result.json` into the folder, replacing the one there in a single step."""
-        content = json.dumps(_finite(asdict(self)), indent=2, allow_nan=False, ensure_ascii=False)
+        content = json.dumps(finite(asdict(self)), indent=2, allow_nan=False, ensure_ascii=False)
         write_atomically(folder / FILE_NAME, (content + "\n").encode())
 
     @classmethod
@@ -105,12 +105,12 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
-def _finite(value: object) -> object:
+def finite(value: object) -> object:
     """JSON has no NaN: what is not finite becomes null."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value

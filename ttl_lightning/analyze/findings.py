@@ -5,15 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from ttl_lightning.results import write_atomically
+from ttl_lightning.results import finite, write_atomically
 
 DPI = 120
 
@@ -40,7 +38,7 @@ class Findings:
         Returns:
             The files.
         """
-        whole = _finite({"headline": self.headline, **self.content, "rows": self.rows})
+        whole = finite({"headline": self.headline, **self.content, "rows": self.rows})
         text = json.dumps(whole, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
         files = {place.with_suffix(".json"): text.encode()}
         if self.rows:
@@ -61,12 +59,3 @@ def _table(rows: list[dict[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def _finite(value: Any) -> Any:  # noqa: ANN401 - whatever JSON may hold
-    """The same with None for what is no number: JSON has no NaN."""
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
