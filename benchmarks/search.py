@@ -10,7 +10,7 @@ search would have seen after some epochs stands in the `metrics.csv` of the whol
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -19,6 +19,7 @@ from ttl_lightning.callbacks import history
 from ttl_lightning.report.collect import Run, collect
 from ttl_lightning.search import Exhaustive, Halving, Hierarchical, Incremental, Method, search
 
+Key = tuple[str, str, str]
 # A backward pass costs two forward passes; frozen units, which need less, are counted alike.
 PASSES = 3
 
@@ -82,9 +83,9 @@ def replay(method: Method, table: Mapping[str, Candidate]) -> tuple[str, float]:
     return choice, sum(epochs * table[name].epoch_macs for name, epochs in trained.items())
 
 
-def report(root: Path, metric: str) -> None:
-    """Print one table for each data set, backbone and strategy of the sweep."""
-    runs: dict[tuple[str, str, str], dict[tuple[int, str], list[Run]]] = {}
+def tables(root: Path, metric: str) -> Iterator[tuple[Key, dict[str, Candidate], list[Run]]]:
+    """For each data set, backbone and strategy the candidates, and the runs of the last of them."""
+    runs: dict[Key, dict[tuple[int, str], list[Run]]] = {}
     for run in collect(root).having("completed"):
         result = run.result
         if result.cutoff is not None:
@@ -92,7 +93,14 @@ def report(root: Path, metric: str) -> None:
             place = (result.cutoff_index or 0, result.cutoff)
             runs.setdefault(key, {}).setdefault(place, []).append(run)
     for key, groups in runs.items():
-        table = {name: candidate(groups[k, name], root, metric) for k, name in sorted(groups)}
+        order = sorted(groups)
+        table = {name: candidate(groups[k, name], root, metric) for k, name in order}
+        yield key, table, sorted(groups[order[-1]], key=lambda run: run.result.seed)
+
+
+def report(root: Path, metric: str) -> None:
+    """Print the tables of a sweep."""
+    for key, table, _ in tables(root, metric):
         seeds = {len(entry.scores) for entry in table.values()}
         finals = {name: fmean(entry.after(None)) for name, entry in table.items()}
         best = max(finals.values())

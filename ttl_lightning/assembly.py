@@ -91,7 +91,7 @@ def _check_precision(cfg: DictConfig, model: TransferModel) -> None:
         ConfigError: naming the convolution.
     """
     precision = str(cfg.trainer.precision)
-    if not precision.startswith("bf16") or _device(cfg).type != "cpu":
+    if not precision.startswith("bf16") or device(cfg).type != "cpu":
         return
     if at := wrong_in_bfloat16(model, model.backbone.input_shape(config.spatial(cfg))):
         raise ConfigError(
@@ -235,7 +235,7 @@ def _precision(cfg: DictConfig, model: TransferModel, result: RunResult) -> Choi
         choice = Choice(str(kept[0]), channels_last=bool(kept[1]))
     else:
         shape = (cfg.data.batch_size, *model.backbone.input_shape(config.spatial(cfg)))
-        choice = choose(model, shape, _device(cfg), channels_last=channels_last)
+        choice = choose(model, shape, device(cfg), channels_last=channels_last)
     result.train |= {"precision": choice.precision, "channels_last": choice.channels_last}
     if choice.timings_ms:
         result.train["precision_timings_ms"] = choice.timings_ms
@@ -267,7 +267,8 @@ def _fit_batch(
     result.train["batch_size"] = data.batch_size
 
 
-def _device(cfg: DictConfig) -> torch.device:
+def device(cfg: DictConfig) -> torch.device:
+    """Where a run computes."""
     gpu = cfg.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     return torch.device("cuda" if gpu else "cpu")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,14 +123,14 @@ class _SearchSweeper(_SessionSweeper):
         session.search(arguments, self.method, self._metric)
 
     @abstractmethod
-    def method(self, group: Group) -> Method:
-        """How to search, for the jobs of a group."""
+    def method(self, group: Group, candidates: Sequence[str]) -> Method:
+        """How to search, for the jobs of a group, among these cutoffs."""
 
 
 class ExhaustiveSweeper(_SearchSweeper):
     """Every cutoff that there is."""
 
-    def method(self, group: Group) -> Method:
+    def method(self, group: Group, candidates: Sequence[str]) -> Method:
         """Make the method."""
         from ttl_lightning.search import Exhaustive
 
@@ -155,7 +155,7 @@ class HierarchicalSweeper(_SearchSweeper):
         super().__init__(metric, params)
         self._radius = radius
 
-    def method(self, group: Group) -> Method:
+    def method(self, group: Group, candidates: Sequence[str]) -> Method:
         """Make the method."""
         from ttl_lightning.search import Hierarchical
 
@@ -182,7 +182,7 @@ class IncrementalSweeper(_SearchSweeper):
         super().__init__(metric, params)
         self._target, self._patience = target, patience
 
-    def method(self, group: Group) -> Method:
+    def method(self, group: Group, candidates: Sequence[str]) -> Method:
         """Make the method.
 
         Raises:
@@ -221,7 +221,7 @@ class HalvingSweeper(_SearchSweeper):
         super().__init__(metric, params)
         self._eta, self._min_epochs, self._radius = eta, min_epochs, radius
 
-    def method(self, group: Group) -> Method:
+    def method(self, group: Group, candidates: Sequence[str]) -> Method:
         """Make the method."""
         from ttl_lightning.search import Halving
 
@@ -252,3 +252,37 @@ class DetectSweeper(_SessionSweeper):
     def act(self, session: Session, arguments: list[str]) -> None:
         """Run what it takes."""
         session.detect(arguments, self._threshold, self._split, self._metric)
+
+
+class PredictSweeper(_SessionSweeper):
+    """A race among the cutoffs whose pretrained features a linear classifier reads best.
+
+    Args:
+        keep: share of the cutoffs that race; 0: the best one alone.
+        eta: as in `HalvingSweeper`.
+        min_epochs: as in `HalvingSweeper`.
+        metric: as in `ExhaustiveSweeper`.
+        params: as in `GridSweeper`.
+    """
+
+    def __init__(
+        self,
+        keep: float = 0.5,
+        eta: int = 4,
+        min_epochs: int = 1,
+        metric: str = "val/auprc",
+        params: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(params)
+        self._keep, self._eta, self._min_epochs, self._metric = keep, eta, min_epochs, metric
+
+    def act(self, session: Session, arguments: list[str]) -> None:
+        """Run what it takes."""
+        session.predict(arguments, self.race, self._metric)
+
+    def race(self, group: Group, predicted: Mapping[str, float | None]) -> Method:
+        """Make the method."""
+        from ttl_lightning.search import Predicted
+
+        epochs = int(group.cfg.trainer.max_epochs)
+        return Predicted(predicted, epochs, self._keep, self._eta, self._min_epochs)

@@ -38,6 +38,10 @@ def draw(seed: int, task: str, n: int = 120) -> Labelled:
     return Labelled(features, labels)
 
 
+def named(train: Labelled, val: Labelled, test: Labelled) -> dict[str, Labelled]:
+    return {"train": train, "val": val, "test": test}
+
+
 def reference(train: Labelled, given: np.ndarray, task: str, penalty: float) -> np.ndarray:
     """Probabilities, (n, classes): scaling and spreading by hand, scikit-learn for the fit."""
     mean, std = train.features.mean(axis=0), train.features.std(axis=0)
@@ -57,7 +61,7 @@ def reference(train: Labelled, given: np.ndarray, task: str, penalty: float) -> 
 @pytest.mark.parametrize("task", TASKS)
 def test_the_scores_are_the_tasks_own_and_the_penalty_the_best_on_validation(task, seed) -> None:
     train, val, test = (draw(10 * seed + i, task) for i in range(3))
-    result = probe(train, val, test, task)
+    result = probe(named(train, val, test), task)
     names = NAMES[:2] if task == "binary" else NAMES
     curve = {}
     for penalty in PENALTIES:
@@ -71,7 +75,15 @@ def test_the_scores_are_the_tasks_own_and_the_penalty_the_best_on_validation(tas
     expected |= {f"test/{key}": tested[key] for key in ("auroc", "auprc")}
     assert result.metrics == pytest.approx(expected, abs=1e-9)
     assert not result.notes
-    assert result == probe(train, val, test, task)
+    assert result == probe(named(train, val, test), task)
+
+
+def test_the_test_split_has_no_say_and_need_not_be_there() -> None:
+    train, val, test = (draw(i, "binary") for i in range(3))
+    with_test = probe(named(train, val, test), "binary")
+    without = probe({"train": train, "val": val}, "binary")
+    assert without.penalty == with_test.penalty
+    assert without.metrics == {k: v for k, v in with_test.metrics.items() if k.startswith("val/")}
 
 
 def test_the_tasks_are_those_of_the_metrics() -> None:
@@ -82,7 +94,7 @@ def test_the_penalty_weighs_half_the_squared_coefficients_beside_the_mean_cross_
     train, val, test = (draw(i, "binary") for i in range(3))
     mean, std = train.features.mean(axis=0), train.features.std(axis=0)
     x, signs = (train.features - mean) / std, 2 * train.labels - 1
-    best = probe(train, val, test, "binary")
+    best = probe(named(train, val, test), "binary")
 
     def loss(w: np.ndarray) -> float:
         margins = signs * (x @ w[1:] + w[0])
@@ -103,7 +115,7 @@ def test_a_weak_penalty_is_chosen_where_a_strong_one_hides_what_matters() -> Non
         cause, shared = rng.normal(size=(2, 400))
         labels = (cause > 0).astype(np.int64)
         splits.append(Labelled(np.stack([shared + 0.05 * cause, shared], axis=1), labels))
-    result = probe(*splits, "binary")
+    result = probe(named(*splits), "binary")
     assert result.penalty < 1e-2
     assert result.metrics["test/auroc"] > 0.99
 
@@ -111,7 +123,7 @@ def test_a_weak_penalty_is_chosen_where_a_strong_one_hides_what_matters() -> Non
 def test_of_penalties_that_tie_the_strongest_is_chosen() -> None:
     labels = np.tile([0, 1], 20)
     split = Labelled(np.stack([labels * 2.0, np.full(40, 7.0)], axis=1), labels)  # one is dead
-    result = probe(split, split, split, "binary")
+    result = probe(named(split, split, split), "binary")
     assert result.penalty == max(PENALTIES)
     assert set(result.metrics.values()) == {1.0}
 
@@ -124,7 +136,7 @@ def test_the_curve_peaks_at_the_unit_that_separates() -> None:
         features = rng.normal(size=(600, 16))
         features[:, 3] += {3: 1.0, 4: 4.0, 5: 2.0}.get(unit, 0.0) * labels
         splits = (Labelled(features[i::3], labels[i::3]) for i in range(3))
-        curve[unit] = probe(*splits, "binary").metrics
+        curve[unit] = probe(named(*splits), "binary").metrics
     for key in ("val/auprc", "test/auprc", "val/auroc", "test/auroc"):
         ranked = sorted(curve, key=lambda unit: -curve[unit][key])
         assert ranked[:3] == [4, 5, 3]
@@ -136,7 +148,7 @@ def test_a_class_that_a_split_lacks_is_left_out_of_its_means() -> None:
     train, val, test = (draw(i, "multiclass") for i in range(3))
     kept = test.labels != 2
     fewer = Labelled(test.features[kept], test.labels[kept])
-    result = probe(train, val, fewer, "multiclass")
+    result = probe(named(train, val, fewer), "multiclass")
     predicted = reference(train, fewer.features, "multiclass", result.penalty)
     expected = metrics.score(predicted, fewer.labels, "multiclass", NAMES).values
     assert result.metrics["test/auroc"] == pytest.approx(expected["auroc"], abs=1e-9)
@@ -153,7 +165,7 @@ def test_a_class_that_train_lacks_is_left_out_everywhere(task) -> None:
         train = Labelled(train.features[kept], train.labels[kept])
     else:
         train.labels[train.labels[:, 1] == 1, 1] = np.nan
-    result = probe(train, val, test, task)
+    result = probe(named(train, val, test), task)
     negatives = len(train.labels) if task == "multiclass" else (train.labels[:, 1] == 0).sum()
     reason = f"left out: class 1 has 0 positive and {negatives} negative samples in train"
     assert result.notes == dict.fromkeys(result.metrics, reason)
@@ -163,7 +175,7 @@ def test_a_class_that_train_lacks_is_left_out_everywhere(task) -> None:
 def test_a_test_split_of_one_class_is_null_with_a_reason() -> None:
     train, val, test = (draw(i, "binary") for i in range(3))
     negatives = Labelled(test.features, np.zeros_like(test.labels))
-    result = probe(train, val, negatives, "binary")
+    result = probe(named(train, val, negatives), "binary")
     assert result.metrics["test/auroc"] is result.metrics["test/auprc"] is None
     assert result.metrics["val/auroc"] > 0.5
     reason = "left out: class 1 has 0 positive and 120 negative samples in test"
@@ -172,7 +184,7 @@ def test_a_test_split_of_one_class_is_null_with_a_reason() -> None:
 
 def test_a_solver_that_does_not_finish_is_a_note_and_no_warning(monkeypatch) -> None:
     monkeypatch.setattr(probes, "MAX_ITERATIONS", 1)
-    result = probe(*(draw(i, "multilabel") for i in range(3)), "multilabel")
+    result = probe(named(*(draw(i, "multilabel") for i in range(3))), "multilabel")
     assert set(result.notes) == {"penalty"}
     assert result.notes["penalty"].startswith("lbfgs failed to converge after 1 iteration")
 
@@ -253,13 +265,13 @@ LABELS = draw(0, "multilabel")
 )
 def test_error_texts(task, train, val, text) -> None:
     with pytest.raises(DataError) as caught:
-        probe(train, val, train, task)
+        probe(named(train, val, train), task)
     assert str(caught.value) == text
 
 
 def test_an_unknown_task_is_named() -> None:
     with pytest.raises(UnknownNameError, match="unknown task 'binari'; did you mean 'binary'"):
-        probe(BINARY, BINARY, BINARY, "binari")
+        probe(named(BINARY, BINARY, BINARY), "binari")
 
 
 def test_pooled_features_are_the_means_of_timms_own_maps() -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ttl_lightning.analysis.moments import Moments
-from ttl_lightning.analysis.svcca import cca, similarity, svcca
+from ttl_lightning.analysis.svcca import cca, relate, similarity, svcca, whiten
 from ttl_lightning.errors import ConfigError, DataError
 
 
@@ -84,6 +84,29 @@ def test_truncation_is_that_of_singular_vectors_of_the_features(variance):
     assert found.retained != (12, 9)
     np.testing.assert_allclose(found.coefficients, reference(left, right), atol=1e-10)
     np.testing.assert_allclose(svcca(x, y, variance), found.coefficients, atol=1e-12)
+
+
+@pytest.mark.parametrize("variance", [0.9, 1.0])
+def test_components_whiten_and_project_the_features(variance):
+    x, y = features()
+    x *= np.logspace(0, 1, 12)
+    seen = moments(x, y)
+    side = whiten(seen.xx, variance)
+    white = (x - x.mean(0)) @ side.whitening.numpy()
+    np.testing.assert_allclose(np.cov(white.T, bias=True), np.eye(len(side.roots)), atol=1e-10)
+    projections = white.T @ (x - x.mean(0)) / len(x)
+    np.testing.assert_allclose(side.projections.numpy(), projections, atol=1e-9)
+
+
+def test_one_side_is_related_with_many():
+    x, y = features()
+    z = features(seed=3)[1]
+    side = whiten(moments(x, y).xx, 0.9)
+    for other in (y, z):
+        seen = moments(x, other)
+        found = relate(side, whiten(seen.yy, 0.9), seen.xy, seen.n)
+        expected = reference(truncated(x, 0.9), truncated(other, 0.9))
+        np.testing.assert_allclose(found.coefficients, expected, atol=1e-10)
 
 
 def test_the_default_keeps_99_percent():

@@ -8,7 +8,9 @@ import torch
 from torch.nn import functional
 
 from tests.analyze.test_transfer import reference
-from ttl_lightning.analyze.cross import Options, cross, report
+from ttl_lightning.analysis.moments import Moments
+from ttl_lightning.analysis.svcca import similarity
+from ttl_lightning.analyze.cross import Options, cross, related, report
 from ttl_lightning.analyze.runs import OpenRun
 from ttl_lightning.errors import DataError
 
@@ -26,6 +28,33 @@ def test_every_pair_at_the_smaller_grid(open_cut: OpenRun) -> None:
         pooled = [functional.avg_pool2d(maps[u], maps[u].shape[-1] // size) for u in (a, b)]
         x, y = (z.movedim(1, -1).flatten(0, -2).numpy() for z in pooled)
         np.testing.assert_allclose(alike.coefficients, reference(x, y), atol=1e-6)
+
+
+def test_components_are_computed_once_a_unit_and_grid(
+    open_full: OpenRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = open_full.units("all")
+    backbone = open_full.after.backbone
+    moments = Moments(itertools.combinations(names, 2))
+    with torch.no_grad():
+        for batch in open_full.batches("test"):
+            maps = dict(backbone.features(batch["image"]))
+            moments.update(maps)
+    grids = {unit: tuple(maps[unit].shape[2:]) for unit in names}
+    expected = {pair: similarity(moments.pair(*pair), 0.9) for pair in moments.pairs}
+    decomposed: list[torch.Tensor] = []
+    eigh = torch.linalg.eigh
+    monkeypatch.setattr(torch.linalg, "eigh", lambda x: (decomposed.append(x), eigh(x))[1])
+    found = related(moments, grids, 0.9)
+    pooled = {(u, min(grids[a], grids[b])) for a, b in moments.pairs for u in (a, b)}
+    assert len(decomposed) == len(pooled) < len(moments.pairs) * 2
+    assert found.keys() == expected.keys()
+    for pair, alike in found.items():
+        np.testing.assert_allclose(
+            alike.coefficients, expected[pair].coefficients, rtol=0, atol=1e-12
+        )
+        assert alike.pwcca == pytest.approx(expected[pair].pwcca, abs=1e-12)
+        assert (alike.retained, alike.n) == (expected[pair].retained, expected[pair].n)
 
 
 def test_the_table_and_the_matrix(open_full: OpenRun) -> None:

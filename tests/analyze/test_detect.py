@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from ttl_lightning.analyze.__main__ import analyze
+from ttl_lightning.analyze.detect import Options, report
 from ttl_lightning.analyze.runs import OpenRun
-from ttl_lightning.analyze.transfer import row, transfer
-from ttl_lightning.errors import ConfigError
+from ttl_lightning.analyze.transfer import compare, row
+from ttl_lightning.errors import ConfigError, UnknownNameError
 
 
 def test_the_last_unit_above_the_threshold(full: Path, open_full: OpenRun) -> None:
-    scores = {unit.unit: row(unit)["excess"] for unit in transfer(open_full, "val")}
+    scores = {unit.unit: row(unit)["excess"] for unit in compare(open_full, "val")}
     for threshold in (0.0, 0.2, 0.6):
         arguments = [f"run={full}", f"threshold={threshold}", "device=cpu"]
         findings, files = analyze("detect", arguments)
@@ -21,6 +22,26 @@ def test_the_last_unit_above_the_threshold(full: Path, open_full: OpenRun) -> No
         chosen = json.loads(files[0].read_text())["detection"]["unit"]
         assert chosen == expected
         assert f"strategy=ttl cutoff={expected}" in findings.headline
+
+
+def test_what_the_rule_does_not_read_is_not_computed(
+    open_full: OpenRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    permutations: list[int] = []
+    monkeypatch.setattr("ttl_lightning.analyze.transfer.mismatched", permutations.append)
+    findings = report(open_full, Options())
+    assert not permutations
+    unit = compare(open_full, "val")[0]
+    assert list(findings.rows[0]) == [*row(unit), "score", "note"]
+    assert not any("permuted" in column for column in findings.rows[0])
+
+
+def test_unknown_candidates_are_found_before_the_pass(
+    open_full: OpenRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OpenRun, "batches", lambda *_: pytest.fail("a pass was begun"))
+    with pytest.raises(UnknownNameError, match="units 'foo'"):
+        report(open_full, Options(units="foo"))
 
 
 def test_only_full_finetuning_tells(cut: Path) -> None:

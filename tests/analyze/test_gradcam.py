@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -87,4 +88,6 @@ def test_of_a_volume_the_window_with_the_highest_score(tmp_path: Path) -> None:
     (expected,) = [line for line in written(tmp_path) if line["id"] == "test/4"]
     shown = row["probability"] if row["explained"] == "embolism" else 1 - row["probability"]
     assert shown == pytest.approx(float(expected["probability/embolism"]), rel=1e-4)
-    assert len(findings.figures[""].axes) == 2
+    panels = findings.figures[""].axes
+    assert len(panels) == 2
+    assert re.match(r"test/4, slice [1-8]\n", panels[0].get_title())

@@ -5,22 +5,22 @@ import pytest
 import torch
 
 from ttl_lightning.analysis.probes import Labelled, probe
-from ttl_lightning.analyze.probe import Options, probe_units, report
+from ttl_lightning.analyze.probe import Options, probe_run, report
 from ttl_lightning.analyze.runs import OpenRun
 
 
 def test_every_unit_before_and_after(open_cut: OpenRun) -> None:
-    found = {unit.unit: unit for unit in probe_units(open_cut)}
+    found = {unit.unit: unit for unit in probe_run(open_cut)}
     assert tuple(found) == open_cut.after.backbone.cutoffs
     for when in ("before", "after"):
         model = getattr(open_cut, when)
-        splits = []
+        splits = {}
         for split in ("train", "val", "test"):
             with torch.no_grad():
                 maps = [model.backbone(b["image"]).mean((2, 3)) for b in open_cut.batches(split)]
             features = torch.cat(maps).double().numpy()
-            splits.append(Labelled(features, open_cut.data.labels(split)))
-        expected = probe(*splits, "binary")
+            splits[split] = Labelled(features, open_cut.data.labels(split))
+        expected = probe(splits, "binary")
         ours = getattr(found["block2.1"], when)
         assert ours.penalty == expected.penalty
         assert ours.metrics == pytest.approx(expected.metrics, abs=1e-3)

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from ttl_lightning.analyze.__main__ import analyze
+from ttl_lightning.analyze.cross import cross
 from ttl_lightning.analyze.runs import OpenRun
-from ttl_lightning.analyze.transfer import Options, report, transfer
+from ttl_lightning.analyze.transfer import Options, compare, report, row, transfer
+from ttl_lightning.errors import ConfigError
 
 
 def folded(run: OpenRun, when: str, unit: str) -> np.ndarray:
@@ -33,7 +35,7 @@ def reference(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def test_it_is_the_correlation_of_the_whole_features(open_cut: OpenRun) -> None:
-    for found in transfer(open_cut, variance=1.0):
+    for found in compare(open_cut, variance=1.0):
         x, y = (folded(open_cut, when, found.unit) for when in ("before", "after"))
         expected = reference(x, y)
         np.testing.assert_allclose(found.similarity.coefficients, expected, atol=1e-6)
@@ -45,20 +47,41 @@ def test_a_model_beside_itself_is_all_reuse(open_cut: OpenRun) -> None:
         open_cut.folder, open_cut.result, open_cut.data, open_cut.after, open_cut.after,
         open_cut.device,
     )  # fmt: skip
-    for found in transfer(same):
+    units, permuted = transfer(same)
+    for found in units:
         assert found.similarity.mean == pytest.approx(1, abs=1e-6)
-        assert found.permuted_mean is not None
-        assert found.permuted_mean < 0.95
+        mean = permuted[found.unit]
+        assert mean is not None
+        assert mean < 0.95
         low, high = found.random_edges
         assert 0 <= low < high < 1
         assert abs(found.random.mean() - (low + high) / 2) < 0.2
 
 
 def test_the_baselines_are_the_same_each_time(open_cut: OpenRun) -> None:
-    first, again = transfer(open_cut, seed=3), transfer(open_cut, seed=3)
+    first, permuted = transfer(open_cut, seed=3)
+    again, permuted_again = transfer(open_cut, seed=3)
     for one, other in zip(first, again, strict=True):
         assert np.array_equal(one.random, other.random)
-        assert one.permuted_mean == other.permuted_mean
+    assert permuted == permuted_again
+
+
+def test_the_permuted_baseline_changes_nothing_else(open_cut: OpenRun) -> None:
+    alone, (beside, permuted) = compare(open_cut, seed=3), transfer(open_cut, seed=3)
+    assert [row(unit) for unit in alone] == [row(unit) for unit in beside]
+    assert list(permuted) == [unit.unit for unit in alone]
+
+
+def test_a_wrong_option_is_found_before_the_pass(
+    open_cut: OpenRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OpenRun, "batches", lambda *_: pytest.fail("a pass was begun"))
+    for measure in (compare, transfer, cross):
+        with pytest.raises(ConfigError, match="variance must be a number from 0 to 1, got 2"):
+            measure(open_cut, variance=2)
+    for measure in (compare, transfer):
+        with pytest.raises(ConfigError, match="seed must be an integer of at least 0, got -1"):
+            measure(open_cut, seed=-1)
 
 
 def test_the_command_writes_table_spectra_and_figure(cut: Path) -> None:
@@ -68,11 +91,11 @@ def test_the_command_writes_table_spectra_and_figure(cut: Path) -> None:
     written = json.loads(files[0].read_text())
     assert written["headline"] == findings.headline
     assert list(written["spectra"]) == ["stem", "block1.1", "block2.1"]
-    for row in written["rows"]:
-        spectrum = written["spectra"][row["unit"]]["coefficients"]
-        assert row["mean"] == pytest.approx(np.mean(spectrum))
-        excess = (row["mean"] - row["random_mean"]) / (1 - row["random_mean"])
-        assert row["excess"] == pytest.approx(excess)
+    for line in written["rows"]:
+        spectrum = written["spectra"][line["unit"]]["coefficients"]
+        assert line["mean"] == pytest.approx(np.mean(spectrum))
+        excess = (line["mean"] - line["random_mean"]) / (1 - line["random_mean"])
+        assert line["excess"] == pytest.approx(excess)
     with files[1].open() as table:
         assert [row["unit"] for row in csv.DictReader(table)] == list(written["spectra"])
     assert files[2].read_bytes().startswith(b"\x89PNG")

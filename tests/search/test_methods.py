@@ -3,12 +3,16 @@ import dataclasses
 import pytest
 
 from ttl_lightning.errors import ConfigError, UnknownNameError
-from ttl_lightning.search import METHODS, Detected, Halving, Hierarchical, create_method
+from ttl_lightning.search import METHODS, Detected, Halving, Hierarchical, Predicted, create_method
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_is_frozen_and_knows_its_name(name) -> None:
-    needing = {"halving": Halving(max_epochs=3), "detect": Detected("block1", "It was told.")}
+    needing = {
+        "halving": Halving(max_epochs=3),
+        "detect": Detected("block1", "It was told."),
+        "predict": Predicted({"block1": 0.7}, max_epochs=3),
+    }
     method = needing.get(name) or create_method(name)
     assert type(method) is METHODS[name]
     assert method.name == name

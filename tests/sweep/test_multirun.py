@@ -264,3 +264,24 @@ def test_the_cutoff_that_full_finetunings_point_at(sweep, workdir) -> None:
     assert status == 0, output
     assert "2 of 2 jobs are done already" in output
     assert written(workdir) == before, "trained again"
+
+
+def test_the_cutoffs_that_probes_rank_highest_race(sweep, workdir) -> None:
+    options = ("hydra/sweeper=predict", "strategy=ttl", "seed=0,1", "trainer.max_epochs=2")
+    status, output = finished(sweep(*options))
+    assert status == 0, output
+    (entry,) = json.loads((workdir / "multirun" / "default" / "search.json").read_text())[
+        "searches"
+    ]
+    promised = entry["options"]["predicted"]
+    assert len(promised) == 5
+    field = set(sorted(promised, key=lambda unit: -promised[unit])[:3])  # ties: the earlier
+    runs = results(workdir)
+    assert {run["cutoff"] for run in runs.values()} == field
+    ended = [run for run in runs.values() if run["status"] == "completed"]
+    assert {run["cutoff"] for run in ended} == {entry["choice"]}
+    assert len(ended) == 2
+    before = written(workdir)
+    status, output = finished(sweep(*options))
+    assert status == 0, output
+    assert written(workdir) == before, "trained again"

@@ -7,7 +7,7 @@ Source: Alain and Bengio, Understanding Intermediate Layers Using Linear Classif
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -24,7 +24,6 @@ from ttl_lightning.errors import DataError, check_choice
 
 # the names that the tasks themselves have
 TASKS = ("binary", "multiclass", "multilabel")
-SCORED = ("val", "test")
 METRICS = {"auroc": roc_auc_score, "auprc": average_precision_score}
 # Strongest first. The weight of half the squared coefficients beside the mean cross-entropy, so
 # that it means the same whatever the number of samples.
@@ -52,7 +51,7 @@ class ProbeResult:
     """What a linear classifier reaches.
 
     Attributes:
-        metrics: `val/auroc`, `val/auprc`, `test/auroc` and `test/auprc`; None where undefined.
+        metrics: `val/auroc`, `val/auprc` and those of any other split; None where undefined.
         penalty: the one of `PENALTIES` that was chosen.
         notes: by metric, which classes it leaves out (all of them, for a None); by `penalty`, what
             the solver complained of.
@@ -97,7 +96,7 @@ def pooled_features(backbone: Backbone, batches: Iterable[Tensor]) -> dict[str, 
     return {name: np.concatenate(pooled.pop(name)) for name in backbone.cutoffs}
 
 
-def probe(train: Labelled, val: Labelled, test: Labelled, task: str) -> ProbeResult:
+def probe(splits: Mapping[str, Labelled], task: str) -> ProbeResult:
     """Fit logistic regression on standardised features, and score it.
 
     The penalty is the one with the highest AUPRC on validation, of several that tie the strongest;
@@ -106,9 +105,8 @@ def probe(train: Labelled, val: Labelled, test: Labelled, task: str) -> ProbeRes
     samples of it and of others. Nothing is random.
 
     Args:
-        train: what the classifier and the features' scales are fitted on.
-        val: what the penalty is chosen on.
-        test: only scored.
+        splits: `train`, which the classifier and the features' scales are fitted on, `val`, which
+            the penalty is chosen on, and others, which are only scored.
         task: "binary", "multiclass" (one classifier for all) or "multilabel" (one a label).
 
     Raises:
@@ -116,34 +114,66 @@ def probe(train: Labelled, val: Labelled, test: Labelled, task: str) -> ProbeRes
         DataError: features or labels that do not fit, or no class that counts in val.
     """
     check_choice("task", task, TASKS)
-    splits = {"train": train, "val": val, "test": test}
     for name, split in splits.items():
-        _check(name, split, train, task)
+        _check(name, split, splits["train"], task)
     targets = _targets(splits, task)
-    missing = {name: _missing(targets, name, task) for name in SCORED}
+    scored = [name for name in splits if name != "train"]
+    missing = {name: _missing(targets, name, task) for name in scored}
     if len(missing["val"]) == targets["val"].shape[1]:
         raise DataError(
             "a probe needs a class that train and val have samples of, and of others, but "
             f"{'; '.join(missing['val'].values())}."
         )
-    scaler = StandardScaler().fit(train.features)
+    scaler = StandardScaler().fit(splits["train"].features)
     features = {name: scaler.transform(split.features) for name, split in splits.items()}
     results: list[ProbeResult] = []
     for penalty in PENALTIES:
         probabilities, warned = _fit_predict(features, targets["train"], task, penalty)
         metrics = {
             f"{name}/{metric}": _mean(of_class, targets[name], probabilities[name], missing[name])
-            for name in SCORED
+            for name in scored
             for metric, of_class in METRICS.items()
         }
         results.append(ProbeResult(metrics, penalty, {"penalty": warned} if warned else {}))
     # the first of those that tie, which has the strongest penalty
     best = max(results, key=lambda result: result.metrics["val/auprc"] or 0.0)
-    for name in SCORED:
+    for name in scored:
         if missing[name]:
             reason = f"left out: {'; '.join(missing[name].values())}"
             best.notes.update({f"{name}/{metric}": reason for metric in METRICS})
     return best
+
+
+def probe_units(
+    backbone: Backbone, splits: Mapping[str, Iterable[Mapping[str, Tensor]]], task: str
+) -> dict[str, ProbeResult]:
+    """Fit and score a linear classifier on every unit's pooled features, in one pass a split.
+
+    Args:
+        backbone: as for `pooled_features`.
+        splits: as for `probe`, of batches with images as `image` and labels as `label`.
+        task: as for `probe`.
+
+    Raises:
+        TTLError: as `pooled_features` and `probe`.
+    """
+    features: dict[str, dict[str, Floats]] = {}
+    labels: dict[str, Labels] = {}
+    for name, batches in splits.items():
+        seen: list[Labels] = []
+        features[name] = pooled_features(backbone, _images(batches, seen))
+        labels[name] = np.concatenate(seen)
+    return {
+        unit: probe({name: Labelled(features[name][unit], labels[name]) for name in splits}, task)
+        for unit in backbone.cutoffs
+    }
+
+
+def _images(batches: Iterable[Mapping[str, Tensor]], labels: list[Labels]) -> Iterator[Tensor]:
+    """The images; their labels are left in the list."""
+    for batch in batches:
+        labels.append(batch["label"].cpu().numpy())
+        yield batch["image"]
 
 
 def _check(name: str, split: Labelled, train: Labelled, task: str) -> None:
@@ -214,7 +244,9 @@ def _fit_predict(
     else:
         problems = [(column, ~np.isnan(column)) for column in targets.T]
     probabilities = {
-        name: np.full((len(features[name]), targets.shape[1]), np.nan) for name in SCORED
+        name: np.full((len(given), targets.shape[1]), np.nan)
+        for name, given in features.items()
+        if name != "train"
     }
     complaints: list[str] = []
     for index, (labels, known) in enumerate(problems):

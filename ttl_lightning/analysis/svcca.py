@@ -50,6 +50,31 @@ class Similarity:
     n: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Basis:
+    """Leading principal components of one feature set.
+
+    Attributes:
+        vectors: (p, k), orthonormal, of the scaled channels; the largest variance first.
+        roots: (k,), standard deviations along them.
+        scale: (p,), what channels were divided by first.
+    """
+
+    vectors: Tensor
+    roots: Tensor
+    scale: Tensor
+
+    @property
+    def whitening(self) -> Tensor:
+        """(p, k), what makes the features uncorrelated with variance 1."""
+        return self.vectors / self.roots / self.scale[:, None]
+
+    @property
+    def projections(self) -> Tensor:
+        """(k, p), covariances of the whitened features with the channels."""
+        return (self.vectors * self.roots).T * self.scale
+
+
 def similarity(moments: PairMoments, variance: float = VARIANCE_KEPT) -> Similarity:
     """Relate two feature sets by their leading principal components.
 
@@ -63,19 +88,62 @@ def similarity(moments: PairMoments, variance: float = VARIANCE_KEPT) -> Similar
     Raises:
         ConfigError: if the share is not from 0 to 1.
     """
-    check_number("variance", variance, 0, 1)
-    to_x, from_x = _whiten(moments.xx, variance)
-    to_y, _ = _whiten(moments.yy, variance)
+    bases = whiten(moments.xx, variance), whiten(moments.yy, variance)
+    return relate(*bases, moments.xy, moments.n)
+
+
+def whiten(covariance: Tensor, variance: float = VARIANCE_KEPT) -> Basis:
+    """Principal components of one feature set, to be related with as many others as there are.
+
+    Args:
+        covariance: (p, p).
+        variance: see `similarity`.
+
+    Raises:
+        ConfigError: if the share is not from 0 to 1.
+    """
+    check_variance(variance)
+    scale = torch.ones_like(covariance.diagonal())
+    if variance == 1:
+        spread = covariance.diagonal().sqrt()
+        scale = torch.where(spread > 0, spread, scale)
+    values, vectors = torch.linalg.eigh(covariance / torch.outer(scale, scale))
+    values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
+    kept = int((values > RANK_TOLERANCE * values[0]).sum())
+    if variance < 1:
+        before = values.cumsum(0) - values  # what the components before one hold
+        kept = min(kept, max(1, int((before < variance * values.sum()).sum())))
+    return Basis(vectors[:, :kept], values[:kept].sqrt(), scale)
+
+
+def relate(x: Basis, y: Basis, covariance: Tensor, n: int) -> Similarity:
+    """Relate two feature sets, each by its components.
+
+    Args:
+        x: components of the first.
+        y: of the second.
+        covariance: of the first with the second, (p, q).
+        n: number of samples.
+    """
     # singular values are the correlations; u turns the whitened features into the variates
-    u, found, _ = torch.linalg.svd(to_x.T @ moments.xy @ to_y, full_matrices=False)
+    whitened = x.whitening.T @ covariance @ y.whitening
+    u, found, _ = torch.linalg.svd(whitened, full_matrices=False)
     coefficients = found.clamp(0, 1)
-    retained = to_x.shape[1], to_y.shape[1]
     mean = pwcca = None
     if len(coefficients):
-        weights = (u.T @ from_x).abs().sum(1)  # Σ over channels |<variate, channel>|
+        weights = (u.T @ x.projections).abs().sum(1)  # Σ over channels |<variate, channel>|
         mean = coefficients.mean().item()
         pwcca = (weights @ coefficients / weights.sum()).item()
-    return Similarity(coefficients.cpu().numpy(), mean, pwcca, retained, moments.n)
+    return Similarity(coefficients.cpu().numpy(), mean, pwcca, (len(x.roots), len(y.roots)), n)
+
+
+def check_variance(variance: float) -> None:
+    """Refuse a share of variance that is none.
+
+    Raises:
+        ConfigError: if it is not from 0 to 1.
+    """
+    check_number("variance", variance, 0, 1)
 
 
 def cca(x: Features, y: Features) -> Floats:
@@ -111,27 +179,6 @@ def svcca(x: Features, y: Features, variance: float = VARIANCE_KEPT) -> Floats:
         DataError: if they are not two tables of the same two or more samples, or not finite.
     """
     return similarity(_moments(x, y), variance).coefficients
-
-
-def _whiten(covariance: Tensor, variance: float) -> tuple[Tensor, Tensor]:
-    """What makes features of this covariance uncorrelated with variance 1, and what undoes that.
-
-    Returns:
-        (p, k) and (k, p); with fewer than p directions kept, the second gives the features'
-        projections.
-    """
-    scale = torch.ones_like(covariance.diagonal())
-    if variance == 1:
-        spread = covariance.diagonal().sqrt()
-        scale = torch.where(spread > 0, spread, scale)
-    values, vectors = torch.linalg.eigh(covariance / torch.outer(scale, scale))
-    values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
-    kept = int((values > RANK_TOLERANCE * values[0]).sum())
-    if variance < 1:
-        before = values.cumsum(0) - values  # what the components before one hold
-        kept = min(kept, max(1, int((before < variance * values.sum()).sum())))
-    roots, vectors = values[:kept].sqrt(), vectors[:, :kept]
-    return vectors / roots / scale[:, None], (vectors * roots).T * scale
 
 
 def _moments(x: Features, y: Features) -> PairMoments:

@@ -8,6 +8,7 @@ of different widths do not compare, their excess over chance does.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,16 @@ import torch
 
 from ttl_lightning.analysis.baselines import expected_mean
 from ttl_lightning.analysis.detection import Reuse, excess
-from ttl_lightning.analysis.moments import Moments
-from ttl_lightning.analysis.svcca import VARIANCE_KEPT, Floats, Similarity, similarity
+from ttl_lightning.analysis.moments import Grid, Moments, shared_grid
+from ttl_lightning.analysis.svcca import (
+    VARIANCE_KEPT,
+    Basis,
+    Floats,
+    Similarity,
+    check_variance,
+    relate,
+    whiten,
+)
 from ttl_lightning.analyze.figures import matrices
 from ttl_lightning.analyze.findings import Findings
 from ttl_lightning.analyze.runs import OpenRun
@@ -71,19 +80,40 @@ def cross(
     Raises:
         TTLError: if an option is out of range, or features are not finite.
     """
+    check_variance(variance)
     names = run.units(units)
     pairs = list(itertools.combinations(names, 2))
     models = {"before": run.before.backbone, "after": run.after.backbone}
     moments = {key: Moments(pairs) for key in models}
+    grids: dict[str, Grid] = {}
     with torch.no_grad():
         for batch in run.batches(split, most):
             for key, backbone in models.items():
-                moments[key].update(dict(backbone.features(batch["image"])))
-    found = {
-        key: {pair: similarity(seen.pair(*pair), variance) for pair in pairs}
-        for key, seen in moments.items()
-    }
+                maps = dict(backbone.features(batch["image"]))
+                moments[key].update(maps)
+                grids = {unit: tuple(maps[unit].shape[2:]) for unit in names}
+    found = {key: related(seen, grids, variance) for key, seen in moments.items()}
     return Cross(names, found["before"], found["after"])
+
+
+def related(moments: Moments, grids: Mapping[str, Grid], variance: float) -> dict[Pair, Similarity]:
+    """Similarities of all pairs; a unit's components at one grid are computed once.
+
+    Args:
+        moments: of the pairs.
+        grids: the spatial size of each unit's map.
+        variance: see `similarity`.
+    """
+    bases: dict[tuple[str, Grid], Basis] = {}
+    found: dict[Pair, Similarity] = {}
+    for a, b in moments.pairs:
+        seen = moments.pair(a, b)
+        grid = shared_grid(grids[a], grids[b])
+        for unit, covariance in ((a, seen.xx), (b, seen.yy)):
+            if (unit, grid) not in bases:
+                bases[unit, grid] = whiten(covariance, variance)
+        found[a, b] = relate(bases[a, grid], bases[b, grid], seen.xy, seen.n)
+    return found
 
 
 def report(run: OpenRun, options: Options) -> Findings:
@@ -97,10 +127,10 @@ def report(run: OpenRun, options: Options) -> Findings:
         for a, b in found.before
     ]  # fmt: skip
     panels = {
-        f"{when} training": _matrix(found.units, pairs)
-        for when, pairs in (("before", found.before), ("after", found.after))
+        f"{when} training": _matrix(found.units, rows, f"{when}_excess")
+        for when in ("before", "after")
     }
-    figure = matrices(found.units, panels, "excess over chance of the mean correlation")
+    figure = matrices(found.units, panels, "excess over chance")
     figure.suptitle(run.title)
     known = [row for row in rows if None not in (row["before_excess"], row["after_excess"])]
     headline = "no pair of units could be compared."
@@ -115,34 +145,34 @@ def report(run: OpenRun, options: Options) -> Findings:
 
 
 def _columns(when: str, found: Similarity) -> dict[str, Any]:
-    random_mean = _random_mean(found)
+    reuse = _reuse(found)
     return {
         f"{when}_mean": found.mean,
         f"{when}_pwcca": found.pwcca,
-        f"{when}_random_mean": random_mean,
-        f"{when}_excess": _excess(found),
+        f"{when}_random_mean": reuse.random_mean,
+        f"{when}_excess": _excess(reuse),
         f"{when}_retained_first": found.retained[0],
         f"{when}_retained_second": found.retained[1],
         f"{when}_n": found.n,
     }
 
 
-def _random_mean(found: Similarity) -> float | None:
-    return expected_mean(*found.retained, found.n) if min(found.retained) else None
+def _reuse(found: Similarity) -> Reuse:
+    random_mean = expected_mean(*found.retained, found.n) if min(found.retained) else None
+    return Reuse(found.mean, random_mean)
 
 
-def _excess(found: Similarity) -> float | None:
+def _excess(reuse: Reuse) -> float | None:
     try:
-        return excess(Reuse(found.mean, _random_mean(found)))
+        return excess(reuse)
     except DataError:
         return None
 
 
-def _matrix(units: tuple[str, ...], pairs: dict[Pair, Similarity]) -> Floats:
+def _matrix(units: tuple[str, ...], rows: list[dict[str, Any]], column: str) -> Floats:
     """Symmetric, with ones on the diagonal and NaN where undefined."""
     matrix = np.eye(len(units))
-    for (a, b), found in pairs.items():
-        value = _excess(found)
-        row, column = units.index(a), units.index(b)
-        matrix[row, column] = matrix[column, row] = np.nan if value is None else value
+    for row in rows:
+        i, j = units.index(row["first"]), units.index(row["second"])
+        matrix[i, j] = matrix[j, i] = np.nan if row[column] is None else row[column]
     return matrix

@@ -12,7 +12,7 @@ from ttl_lightning.analysis.svcca import VARIANCE_KEPT
 from ttl_lightning.analyze.figures import curves
 from ttl_lightning.analyze.findings import Findings
 from ttl_lightning.analyze.runs import OpenRun
-from ttl_lightning.analyze.transfer import UnitTransfer, row, transfer
+from ttl_lightning.analyze.transfer import UnitTransfer, compare, row
 from ttl_lightning.errors import ConfigError
 
 
@@ -34,7 +34,7 @@ def detect_cutoff(run: OpenRun, options: Options) -> tuple[Detection, list[UnitT
 
     Args:
         run: of `strategy=ftl`.
-        options: `split`, `most`, `variance` and `seed` as for `transfer`; `threshold` and
+        options: `split`, `most`, `variance` and `seed` as for `compare`; `threshold` and
             `statistic` as for `detect`; `units`, which of them may be chosen, as for `cross`. By
             default the validation split decides: nothing is ever chosen on test.
 
@@ -47,9 +47,9 @@ def detect_cutoff(run: OpenRun, options: Options) -> tuple[Detection, list[UnitT
             f"a cutoff is detected from full finetuning (strategy=ftl), and {run.folder} holds "
             f"strategy={run.result.strategy}."
         )
-    found = transfer(run, options.split, options.most, options.variance, options.seed)
-    reuse = {unit.unit: unit.reuse for unit in found}
     candidates = run.units(options.units)
+    found = compare(run, options.split, options.most, options.variance, options.seed)
+    reuse = {unit.unit: unit.reuse for unit in found}
     return detect(reuse, options.threshold, options.statistic, candidates), found
 
 
@@ -62,9 +62,9 @@ def report(run: OpenRun, options: Options) -> Findings:
         {
             f"{chosen.statistic} over random features": list(chosen.scores.values()),
             "mean correlation": [unit.similarity.mean for unit in found],
-            "random, mean": [unit.reuse.random_mean for unit in found],
+            "mean of random features": [unit.reuse.random_mean for unit in found],
         },
-        "before and after training",
+        "similarity before and after training",
         threshold=chosen.threshold,
         chosen=chosen.unit,
     )

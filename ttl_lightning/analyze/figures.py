@@ -14,7 +14,9 @@ from ttl_lightning.report.curves import COLORS
 INCHES_A_UNIT = 0.42
 HEIGHT_INCHES = 4.4
 # More names than these are turned, or they would run into each other.
-NAMES_UPRIGHT = 8
+NAMES_UPRIGHT = 4
+# Of more units than these, a matrix shows its values by color alone.
+NUMBERED = 20
 
 
 def boxes(
@@ -54,16 +56,29 @@ def curves(
     lines: Mapping[str, Sequence[float | None]],
     ylabel: str,
     *,
+    dashed: Mapping[str, Sequence[float | None]] | None = None,
     threshold: float | None = None,
     chosen: str | None = None,
 ) -> Figure:
-    """Lines over the units; a threshold across, and a mark at the unit that was chosen."""
+    """Lines over the units; a threshold across, and a mark at the unit that was chosen.
+
+    Args:
+        units: in network order.
+        lines: by name, a value a unit.
+        ylabel: what the values are.
+        dashed: lines that go with `lines`, in their order and colors.
+        threshold: a value.
+        chosen: one of the units.
+    """
     figure, axes = _figure(units)
     _lines(axes, lines, first_color=0)
+    _lines(axes, dashed or {}, first_color=0, style="o--")
     if threshold is not None:
         axes.axhline(threshold, color="black", linestyle=":", label=f"threshold {threshold:g}")
     if chosen is not None:
-        axes.axvline(list(units).index(chosen), color="grey", linestyle="--", label=chosen)
+        axes.axvline(
+            list(units).index(chosen), color="grey", linestyle="--", label=f"cut: {chosen}"
+        )
     axes.set_ylabel(ylabel)
     axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
     return figure
@@ -79,12 +94,14 @@ def matrices(units: Sequence[str], panels: Mapping[str, Floats], label: str) -> 
         axes.set_title(title)
         axes.set_xticks(range(len(units)), units, rotation=90)
         axes.set_yticks(range(len(units)), units)
-        if len(units) <= NAMES_UPRIGHT:
+        if len(units) <= NUMBERED:
             for (row, column), value in np.ndenumerate(matrix):
                 color = "white" if value < 0.6 else "black"
                 text = "" if np.isnan(value) else f"{value:.2f}"
-                axes.text(column, row, text, ha="center", va="center", color=color, fontsize=8)
-    figure.colorbar(image, ax=list(grid), label=label, shrink=0.8)
+                axes.text(column, row, text, ha="center", va="center", color=color, fontsize=7)
+    # below the scale: less alike than chance
+    extend = "min" if any((matrix < 0).any() for matrix in panels.values()) else "neither"
+    figure.colorbar(image, ax=list(grid), label=label, shrink=0.8, extend=extend)
     return figure
 
 
@@ -94,6 +111,7 @@ def _figure(units: Sequence[str]) -> tuple[Figure, Axes]:
     axes: Axes = figure.subplots()
     turned = 90 if len(units) > NAMES_UPRIGHT else 0
     axes.set_xticks(range(len(units)), units, rotation=turned)
+    axes.set_xlabel("unit")
     axes.set_xlim(-0.6, len(units) - 0.4)
     axes.grid(visible=True, axis="y", alpha=0.3)
     for side in ("top", "right"):
@@ -101,8 +119,13 @@ def _figure(units: Sequence[str]) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _lines(axes: Axes, lines: Mapping[str, Sequence[float | None]], first_color: int) -> None:
+def _lines(
+    axes: Axes,
+    lines: Mapping[str, Sequence[float | None]],
+    first_color: int,
+    style: str = "o-",
+) -> None:
     for number, (name, values) in enumerate(lines.items()):
         points = [np.nan if value is None else value for value in values]
         color = COLORS[(first_color + number) % len(COLORS)]
-        axes.plot(range(len(points)), points, "o-", color=color, markersize=4, label=name)
+        axes.plot(range(len(points)), points, style, color=color, markersize=4, label=name)

@@ -162,7 +162,8 @@ def overlays(runs: Sequence[OpenRun], found: Sequence[Explained]) -> Figure:
         shown = _slice_of(found[0].heat[i])
         line[0].imshow(found[0].images[i][shown].numpy(), cmap="gray", vmin=0, vmax=1)
         label = runs[0].data.class_names[int(found[0].labels[i])]
-        line[0].set_title(f"{found[0].names[i]}\n{label}", fontsize=8)
+        place = f", slice {shown + 1}" if isinstance(shown, int) else ""
+        line[0].set_title(f"{found[0].names[i]}{place}\n{label}", fontsize=8)
         for axes, run, view in zip(line[1:], runs, found, strict=True):
             heat = view.heat[i][shown].numpy()
             axes.imshow(view.images[i][shown].numpy(), cmap="gray", vmin=0, vmax=1)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from torch import Tensor
-
-from ttl_lightning.analysis.probes import Labelled, ProbeResult, pooled_features, probe
+from ttl_lightning.analysis.probes import ProbeResult, probe_units
 from ttl_lightning.analyze.figures import curves
 from ttl_lightning.analyze.findings import Findings
 from ttl_lightning.analyze.runs import OpenRun
@@ -20,7 +16,7 @@ METRICS = ("auroc", "auprc")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What `probe_units` takes on the command line; see there."""
+    """What `probe_run` takes on the command line; see there."""
 
     most: int | None = None
 
@@ -34,7 +30,7 @@ class UnitProbe:
     after: ProbeResult
 
 
-def probe_units(run: OpenRun, most: int | None = None) -> list[UnitProbe]:
+def probe_run(run: OpenRun, most: int | None = None) -> list[UnitProbe]:
     """Fit and score a linear classifier on every unit's pooled features.
 
     Each model sees each split once, not augmented. Samples are images, of volumes windows.
@@ -46,42 +42,24 @@ def probe_units(run: OpenRun, most: int | None = None) -> list[UnitProbe]:
     Raises:
         TTLError: if `most` is out of range, or a split lacks what a probe needs.
     """
-    found: dict[str, dict[str, ProbeResult]] = {}
-    for when, model in (("before", run.before), ("after", run.after)):
-        features, labels = {}, {}
-        for split in SPLITS:
-            seen: list[Tensor] = []
-            features[split] = pooled_features(model.backbone, _images(run, split, most, seen))
-            labels[split] = np.concatenate([label.cpu().numpy() for label in seen])
-        found[when] = {
-            unit: probe(
-                Labelled(features["train"][unit], labels["train"]),
-                Labelled(features["val"][unit], labels["val"]),
-                Labelled(features["test"][unit], labels["test"]),
-                run.data.task,
-            )
-            for unit in model.backbone.cutoffs
-        }
-    return [
-        UnitProbe(unit, found["before"][unit], found["after"][unit])
-        for unit in run.after.backbone.cutoffs
-    ]
+    before, after = (
+        probe_units(model.backbone, {s: run.batches(s, most) for s in SPLITS}, run.data.task)
+        for model in (run.before, run.after)
+    )
+    return [UnitProbe(unit, before[unit], after[unit]) for unit in run.after.backbone.cutoffs]
 
 
 def report(run: OpenRun, options: Options) -> Findings:
-    """Table and figure of `probe_units`."""
-    found = probe_units(run, options.most)
+    """Table and figure of `probe_run`."""
+    found = probe_run(run, options.most)
     rows = [_row(unit) for unit in found]
     units = [unit.unit for unit in found]
     figures = {
         metric: curves(
             units,
-            {
-                f"{when}, {name}": [row[f"{when}_{split}_{metric}"] for row in rows]
-                for when in ("before", "after")
-                for split, name in (("val", "validation"), ("test", "test"))
-            },
-            metric.upper(),
+            _lines(rows, "val", "validation", metric),
+            f"{metric.upper()} of linear probes",
+            dashed=_lines(rows, "test", "test", metric),
         )
         for metric in METRICS
     }
@@ -98,11 +76,13 @@ def report(run: OpenRun, options: Options) -> Findings:
     return Findings(headline, rows, {}, figures)
 
 
-def _images(run: OpenRun, split: str, most: int | None, labels: list[Tensor]) -> Iterator[Tensor]:
-    """Images of a split; their labels are left in the list."""
-    for batch in run.batches(split, most):
-        labels.append(batch["label"])
-        yield batch["image"]
+def _lines(
+    rows: list[dict[str, Any]], split: str, name: str, metric: str
+) -> dict[str, list[float | None]]:
+    return {
+        f"{when} training, {name}": [row[f"{when}_{split}_{metric}"] for row in rows]
+        for when in ("before", "after")
+    }
 
 
 def _row(found: UnitProbe) -> dict[str, Any]:

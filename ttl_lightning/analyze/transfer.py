@@ -6,20 +6,28 @@ random baseline has their retained dimensions and number of samples.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ttl_lightning.analysis.baselines import gaussian_coefficients, mismatched, spectrum_edges
 from ttl_lightning.analysis.detection import Reuse, excess
 from ttl_lightning.analysis.moments import Moments
-from ttl_lightning.analysis.svcca import VARIANCE_KEPT, Floats, Similarity, similarity
+from ttl_lightning.analysis.svcca import (
+    VARIANCE_KEPT,
+    Floats,
+    Similarity,
+    check_variance,
+    similarity,
+)
 from ttl_lightning.analyze.figures import boxes
 from ttl_lightning.analyze.findings import Findings
 from ttl_lightning.analyze.runs import OpenRun
-from ttl_lightning.errors import DataError
+from ttl_lightning.errors import DataError, check_number
 
 BEFORE, AFTER = "before", "after"
 
@@ -43,15 +51,12 @@ class UnitTransfer:
         similarity: of its features before and after training.
         random: coefficients of Gaussian features of the same retained dimensions and samples.
         random_edges: where theirs end as all numbers grow large.
-        permuted_mean: mean coefficient where each image's features before training are paired with
-            another image's after it; None where every batch was of one image.
     """
 
     unit: str
     similarity: Similarity
     random: Floats
     random_edges: tuple[float, float]
-    permuted_mean: float | None
 
     @property
     def reuse(self) -> Reuse:
@@ -60,7 +65,7 @@ class UnitTransfer:
         return Reuse(self.similarity.mean, random_mean, self.similarity.coefficients, self.random)
 
 
-def transfer(
+def compare(
     run: OpenRun,
     split: str = "test",
     most: int | None = None,
@@ -74,56 +79,109 @@ def transfer(
         split: whose images are used.
         most: how many of them at most.
         variance: see `similarity`.
-        seed: of the random baselines.
+        seed: of the random features.
 
     Raises:
         TTLError: if an option is out of range, or features are not finite.
     """
-    units = run.after.backbone.cutoffs
-    true = Moments([(f"{BEFORE} {unit}", f"{AFTER} {unit}") for unit in units])
-    permuted = Moments(true.pairs)
+    _check(variance, seed)
+    seen = Moments(_pairs(run))
+    for maps in _maps(run, split, most):
+        seen.update(maps)
+    return _units(run, seen, variance, seed)
+
+
+def transfer(
+    run: OpenRun,
+    split: str = "test",
+    most: int | None = None,
+    variance: float = VARIANCE_KEPT,
+    seed: int = 0,
+) -> tuple[list[UnitTransfer], dict[str, float | None]]:
+    """Compare as `compare` does and, in the same pass, with the baseline of permuted images.
+
+    Returns:
+        What `compare` does; and by unit, the mean coefficient where each image's features before
+        training are paired with another image's after it, None where every batch was of one image
+        or a unit is constant.
+
+    Raises:
+        TTLError: as of `compare`.
+    """
+    _check(variance, seed)
+    seen, permuted = Moments(_pairs(run)), Moments(_pairs(run))
     generator = np.random.default_rng(seed)
-    with torch.no_grad():
-        for batch in run.batches(split, most):
-            maps = {f"{BEFORE} {u}": x for u, x in run.before.backbone.features(batch["image"])}
-            maps |= {f"{AFTER} {u}": x for u, x in run.after.backbone.features(batch["image"])}
-            true.update(maps)
-            if len(batch["image"]) > 1:
-                order = mismatched(len(batch["image"]), generator).to(run.device)
-                permuted.update(
-                    {k: x[order] if k.startswith(BEFORE) else x for k, x in maps.items()}
-                )
+    for maps in _maps(run, split, most):
+        seen.update(maps)
+        images = len(next(iter(maps.values())))
+        if images > 1:
+            order = mismatched(images, generator).to(run.device)
+            permuted.update({k: x[order] if k.startswith(BEFORE) else x for k, x in maps.items()})
+    units = run.after.backbone.cutoffs
+    means: dict[str, float | None] = dict.fromkeys(units)
+    if permuted.images:
+        means = {
+            unit: similarity(permuted.pair(*pair), variance).mean
+            for unit, pair in zip(units, permuted.pairs, strict=True)
+        }
+    return _units(run, seen, variance, seed), means
+
+
+def _check(variance: float, seed: int) -> None:
+    """Before any image is read."""
+    check_variance(variance)
+    check_number("seed", seed, 0, integer=True)
+
+
+def _pairs(run: OpenRun) -> list[tuple[str, str]]:
+    return [(f"{BEFORE} {unit}", f"{AFTER} {unit}") for unit in run.after.backbone.cutoffs]
+
+
+def _maps(run: OpenRun, split: str, most: int | None) -> Iterator[dict[str, Tensor]]:
+    """Both models' maps, batch by batch."""
+    models = {BEFORE: run.before.backbone, AFTER: run.after.backbone}
+    for batch in run.batches(split, most):
+        with torch.no_grad():
+            maps = {
+                f"{when} {unit}": x
+                for when, backbone in models.items()
+                for unit, x in backbone.features(batch["image"])
+            }
+        yield maps
+
+
+def _units(run: OpenRun, seen: Moments, variance: float, seed: int) -> list[UnitTransfer]:
     return [
-        _unit(unit, true, permuted, variance, seed + number) for number, unit in enumerate(units)
+        _unit(unit, similarity(seen.pair(*pair), variance), seed + number)
+        for number, (unit, pair) in enumerate(
+            zip(run.after.backbone.cutoffs, seen.pairs, strict=True)
+        )
     ]
 
 
-def _unit(unit: str, true: Moments, permuted: Moments, variance: float, seed: int) -> UnitTransfer:
-    pair = f"{BEFORE} {unit}", f"{AFTER} {unit}"
-    found = similarity(true.pair(*pair), variance)
+def _unit(unit: str, found: Similarity, seed: int) -> UnitTransfer:
     p, q = found.retained
     if not min(p, q):  # a unit that is constant
-        return UnitTransfer(unit, found, np.empty(0), (0.0, 0.0), None)
-    other = similarity(permuted.pair(*pair), variance).mean if permuted.images else None
+        return UnitTransfer(unit, found, np.empty(0), (0.0, 0.0))
     random = gaussian_coefficients(p, q, found.n, seed)
-    return UnitTransfer(unit, found, random, spectrum_edges(p, q, found.n), other)
+    return UnitTransfer(unit, found, random, spectrum_edges(p, q, found.n))
 
 
 def report(run: OpenRun, options: Options) -> Findings:
     """Table, spectra and figure of `transfer`."""
-    found = transfer(run, options.split, options.most, options.variance, options.seed)
+    found, permuted = transfer(run, options.split, options.most, options.variance, options.seed)
     units = [unit.unit for unit in found]
     figure = boxes(
         units,
         {
             "before and after training": [unit.similarity.coefficients for unit in found],
-            "random": [unit.random for unit in found],
+            "random features": [unit.random for unit in found],
         },
-        {"other images, mean": [unit.permuted_mean for unit in found]},
+        {"permuted images, mean": [permuted[unit] for unit in units]},
         "canonical correlation",
     )
     figure.suptitle(run.title)
-    rows = [row(unit) for unit in found]
+    rows = [{**row(unit), "permuted_mean": permuted[unit.unit]} for unit in found]
     scored = [line for line in rows if line["excess"] is not None]
     most = max(scored, key=lambda line: line["excess"], default=None)
     least = min(scored, key=lambda line: line["excess"], default=None)
@@ -157,7 +215,6 @@ def row(found: UnitTransfer) -> dict[str, Any]:
         "random_mean": found.reuse.random_mean,
         "random_low": edges[0],
         "random_high": edges[1],
-        "permuted_mean": found.permuted_mean,
         "excess": kept,
         "retained_before": alike.retained[0],
         "retained_after": alike.retained[1],

@@ -15,6 +15,8 @@ from ttl_lightning.analyze.runs import OpenRun
 from ttl_lightning.errors import check_number
 
 PANEL_INCHES = 1.6
+# What the title takes.
+TITLE_INCHES = 5.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,10 @@ def report(run: OpenRun, options: Options) -> Findings:
 
 def gallery(found: dict[str, Maximised], channels: list[int], title: str) -> Figure:
     """A row a model, a column a channel; of volumes the middle slice."""
-    size = (PANEL_INCHES * len(channels) + 0.6, (PANEL_INCHES + 0.3) * len(found) + 0.5)
+    size = (
+        max(TITLE_INCHES, PANEL_INCHES * len(channels) + 0.6),
+        (PANEL_INCHES + 0.3) * len(found) + 0.5,
+    )
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(len(found), len(channels), squeeze=False)
     for line, (when, drawn) in zip(panels, found.items(), strict=True):
@@ -69,7 +74,7 @@ def gallery(found: dict[str, Maximised], channels: list[int], title: str) -> Fig
             flat = image[:, image.shape[1] // 2] if image.dim() == 4 else image
             shown = flat.permute(1, 2, 0) if len(flat) == 3 else flat[0]
             axes.imshow(shown.numpy(), cmap=None if len(flat) == 3 else "gray", vmin=0, vmax=1)
-            axes.set_title(f"{channel}, {when}", fontsize=8)
+            axes.set_title(f"channel {channel}, {when}", fontsize=8)
             axes.set_axis_off()
     figure.suptitle(title, fontsize=9)
     return figure

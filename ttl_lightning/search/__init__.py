@@ -8,6 +8,7 @@ from ttl_lightning.search.halving import Halving, Rung
 from ttl_lightning.search.hierarchical import Hierarchical
 from ttl_lightning.search.incremental import Incremental
 from ttl_lightning.search.methods import METHODS, create_method
+from ttl_lightning.search.predicted import Predicted
 
 __all__ = [
     "METHODS",
@@ -21,6 +22,7 @@ __all__ = [
     "Method",
     "Outcome",
     "Plan",
+    "Predicted",
     "Rung",
     "SearchResult",
     "Trial",

@@ -11,9 +11,10 @@ from ttl_lightning.search.exhaustive import Exhaustive
 from ttl_lightning.search.halving import Halving
 from ttl_lightning.search.hierarchical import Hierarchical
 from ttl_lightning.search.incremental import Incremental
+from ttl_lightning.search.predicted import Predicted
 
 METHODS: dict[str, type[Method]] = {
-    m.name: m for m in (Exhaustive, Hierarchical, Incremental, Halving, Detected)
+    m.name: m for m in (Exhaustive, Hierarchical, Incremental, Halving, Detected, Predicted)
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -39,12 +39,12 @@ def mean_of(tables: Iterable[dict[str, Means]]) -> dict[str, Means]:
     """Means over runs; None for a unit that is None in any of them."""
     rows = list(tables)
     return {
-        unit: (_mean([row[unit][0] for row in rows]), _mean([row[unit][1] for row in rows]))
+        unit: (mean([row[unit][0] for row in rows]), mean([row[unit][1] for row in rows]))
         for unit in rows[0]
     }
 
 
-def pointed_at(means: dict[str, Means], threshold: float, candidates: list[str]) -> Detection:
+def pointed_at(means: dict[str, Means], threshold: float, candidates: Sequence[str]) -> Detection:
     """The paper's rule, among these cutoffs.
 
     Raises:
@@ -55,6 +55,7 @@ def pointed_at(means: dict[str, Means], threshold: float, candidates: list[str])
     return detect(reuse, threshold, candidates=candidates)
 
 
-def _mean(values: list[float | None]) -> float | None:
+def mean(values: Sequence[float | None]) -> float | None:
+    """The mean, None if any of them is."""
     known = [value for value in values if value is not None]
     return fmean(known) if len(known) == len(values) else None

@@ -22,12 +22,14 @@ from ttl_lightning.search import Detected, Method
 from ttl_lightning.sweep import rounds
 from ttl_lightning.sweep.job import Job
 from ttl_lightning.sweep.plan import Group, Overrides, Plan, cutoffs_of, without
+from ttl_lightning.sweep.prediction import Scores, predicted
 from ttl_lightning.sweep.reuse import Means, mean_of, measured, pointed_at
 from ttl_lightning.sweep.rounds import Search
 
 log = logging.getLogger(__name__)
 
 Launch = Callable[[list[list[str]], int], object]
+MethodOf = Callable[[Group, Sequence[str]], Method]
 
 
 class Session:
@@ -57,14 +59,12 @@ class Session:
         groups = self._plan.groups(arguments)
         self._run([self._plan.job(job) for group in groups for job in group.jobs()])
 
-    def search(
-        self, arguments: Sequence[str], method: Callable[[Group], Method], metric: str
-    ) -> None:
+    def search(self, arguments: Sequence[str], method: MethodOf, metric: str) -> None:
         """Search the cutoff of each strategy; those that take none run once a seed beside it.
 
         Args:
             arguments: the command line's overrides; cutoffs among them restrict the candidates.
-            method: how to search, for the jobs of a group.
+            method: how to search, for the jobs of a group and the cutoffs among which to search.
             metric: what is maximised on the validation split.
 
         Raises:
@@ -73,9 +73,9 @@ class Session:
         rounds.check_metric(metric)
         groups = self._plan.groups(arguments)
         searches = [
-            Search(group, method(group), metric, cutoffs_of(group), self._folder)
+            Search(group, method(group, list(sizes)), metric, sizes, self._folder)
             for group in groups
-            if group.strategy.needs_cutoff
+            if group.strategy.needs_cutoff and (sizes := cutoffs_of(group))
         ]
         if not searches:
             raise ConfigError("none of the strategies takes a cutoff: there is nothing to search.")
@@ -113,12 +113,37 @@ class Session:
         """
         known: dict[Overrides, dict[str, Means]] = {}
 
-        def method(group: Group) -> Method:
+        def method(group: Group, candidates: Sequence[str]) -> Method:
             whole = (*without(group.overrides, "strategy"), "strategy=ftl")
             if whole not in known:
                 known[whole] = self._measured(whole, group, split)
-            found = pointed_at(known[whole], threshold, list(cutoffs_of(group)))
+            found = pointed_at(known[whole], threshold, candidates)
             return Detected(found.unit, found.reason[0].upper() + found.reason[1:])
+
+        self.search(arguments, method, metric)
+
+    def predict(
+        self, arguments: Sequence[str], race: Callable[[Group, Scores], Method], metric: str
+    ) -> None:
+        """Search among the cutoffs whose pretrained features linear probes read best.
+
+        Args:
+            arguments: as of `search`.
+            race: how to search, for the jobs of a group and what was predicted for each cutoff.
+            metric: as of `search`.
+
+        Raises:
+            ConfigError: if a job could not begin.
+            TTLError: if data or weights cannot be used.
+        """
+        known: dict[Overrides, Scores] = {}
+
+        def method(group: Group, candidates: Sequence[str]) -> Method:
+            backbone = without(group.overrides, "strategy")
+            if backbone not in known:
+                jobs = [(*group.overrides, f"cutoff={candidates[0]}", *s) for s in group.seeds]
+                known[backbone] = predicted([self._plan.job(job)[0].cfg for job in jobs])
+            return race(group, known[backbone])
 
         self.search(arguments, method, metric)
 

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import pytest
+
+from ttl_lightning.analysis.probes import ProbeResult
+from ttl_lightning.sweep import prediction
+from ttl_lightning.sweep.prediction import predicted, scores
+
+
+def test_the_score_is_the_probes_average_precision_on_validation(monkeypatch, composed) -> None:
+    found = {
+        "stem": ProbeResult({"val/auroc": 0.9, "val/auprc": 0.7}, 1.0, {}),
+        "block1": ProbeResult({"val/auroc": None, "val/auprc": None}, 1.0, {}),
+    }
+    monkeypatch.setattr(prediction, "probe", lambda cfg: found if cfg.seed == 4 else {})
+    assert scores(composed(["seed=4"])) == {"stem": 0.7, "block1": None}
+
+
+@pytest.mark.slow  # a process of its own
+def test_the_mean_over_seeds(small, composed) -> None:
+    configs = [composed([*small, "strategy=ttl", "cutoff=stem", f"seed={k}"]) for k in (0, 1)]
+    one, other = (scores(cfg) for cfg in configs)
+    assert one != other  # other images, other random weights
+    assert predicted(configs) == pytest.approx(
+        {unit: (one[unit] + other[unit]) / 2 for unit in one}
+    )

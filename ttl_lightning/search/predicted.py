@@ -1,0 +1,62 @@
+"""A race among the cutoffs that something cheaper than training ranks highest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ttl_lightning.errors import ConfigError, check_number
+from ttl_lightning.search.base import Choice, Method, Plan, check_candidates, counted
+from ttl_lightning.search.halving import Halving
+
+
+@dataclass(frozen=True)
+class Predicted(Method):
+    """Successive halving, of which the first rung trains nothing: predictions take its place.
+
+    Args:
+        predicted: by cutoff, higher is better, such as the validation AUPRC of a linear probe. Those
+            that are None or NaN come last.
+        max_epochs: as of `Halving`.
+        keep: share of the candidates that race, from 0 (the best one alone) to 1; of ties the
+            earlier ones.
+        eta: as of `Halving`.
+        min_epochs: as of `Halving`.
+
+    Raises:
+        ConfigError: if an option is out of range.
+    """
+
+    name: ClassVar[str] = "predict"
+    stops_early: ClassVar[bool] = True
+    predicted: Mapping[str, float | None]
+    max_epochs: int
+    keep: float = 0.5
+    eta: int = 4
+    min_epochs: int = 1
+
+    def __post_init__(self) -> None:
+        check_number("keep", self.keep, 0, 1)
+        self._race()
+
+    def plan(self, candidates: Sequence[str]) -> Plan:
+        """The race's batches, in the stages `rung0`, `rung1`, …; see `Halving.plan`.
+
+        Raises:
+            ConfigError: if no candidate has a prediction.
+        """
+        order = check_candidates(candidates)
+        known = {c: v for c in order if (v := self.predicted.get(c)) is not None and v == v}
+        if not known:
+            raise ConfigError(f"nothing is predicted for any of {counted(len(order))}.")
+        # sorted() keeps the order of those that tie, which is the network's
+        ranked = sorted(order, key=lambda name: -known.get(name, -math.inf))
+        field = ranked[: max(1, math.ceil(self.keep * len(order)))]
+        choice = yield from self._race().plan([name for name in order if name in field])
+        reason = f"Of {counted(len(order))}, the {len(field)} predicted best raced. {choice.reason}"
+        return Choice(choice.candidate, reason)
+
+    def _race(self) -> Halving:
+        return Halving(self.max_epochs, self.eta, self.min_epochs, radius="all")
