@@ -38,7 +38,8 @@ def overrides(images, tmp_path, monkeypatch) -> list[str]:
     monkeypatch.chdir(tmp_path)
     return [
         "data=npz", "data.path=noise.npz", "data.image_size=32", "backbone=test_resnet",
-        "backbone.weights=null", "trainer.accelerator=cpu", "seed=7", "protocol.augment.resize_factor=1",
+        "backbone.weights=null", "trainer.accelerator=cpu", "seed=7",
+        "protocol.augment.resize_factor=1",
     ]  # fmt: skip
 
 

@@ -241,7 +241,7 @@ class DetectSweeper(_SessionSweeper):
 
     def __init__(
         self,
-        threshold: float = 0.2,
+        threshold: float = 0.5,
         split: str = "val",
         metric: str = "val/auprc",
         params: Mapping[str, Any] | None = None,

@@ -8,6 +8,7 @@ from scipy.stats import ks_2samp
 
 from ttl_lightning.analysis.detection import (
     STATISTICS,
+    THRESHOLD,
     Detection,
     Reuse,
     detect,
@@ -42,7 +43,8 @@ def curve(*scores: float | None) -> dict[str, Reuse]:
 @pytest.mark.parametrize(
     ("differences", "threshold", "unit"),
     [
-        ((0.87, 0.77, 0.48, 0.12), 0.2, "block3"),  # full transfer
+        ((0.87, 0.77, 0.48, 0.12), THRESHOLD, "block3"),  # full transfer
+        ((0.87, 0.77, 0.48, 0.12), 0.2, "block3"),
         ((0.87, 0.77, 0.48, 0.12), 0.25, "block3"),
         ((0.70, 0.57, 0.27, 0.06), 0.2, "block3"),  # TransFusion
         ((0.70, 0.57, 0.27, 0.06), 0.25, "block3"),
@@ -62,12 +64,12 @@ def test_what_a_detection_says() -> None:
     assert detection.scores == pytest.approx(expected, abs=1e-3)
     assert detection == Detection(
         "block3",
-        "block3 is the last of 4 candidates whose excess (0.512) is above 0.2; the highest after "
+        "block3 is the last of 4 candidates whose excess (0.512) is above 0.5; the highest after "
         "it is 0.146 (block4).",
         detection.scores,
         BLOCKS,
         "excess",
-        0.2,
+        0.5,
         {},
     )
 
@@ -108,19 +110,19 @@ def test_a_share_of_directions_kept_and_the_rest_forgotten_scores_that_share_eit
 
 
 def test_the_last_above_is_chosen_and_a_dip_before_it_named() -> None:
-    detection = detect(curve(0.9, 0.1, 0.5, 0.2, 0.1))
+    detection = detect(curve(0.9, 0.1, 0.5, 0.2, 0.1), 0.2)
     assert detection.unit == "block1.3"
     assert detection.notes == {"block1.2": "the excess is not above 0.2, but that of block1.3 is"}
 
 
 def test_all_above_says_that_nothing_is_cut() -> None:
-    assert detect(curve(0.9, 0.5)).reason == (
+    assert detect(curve(0.9, 0.5), 0.2).reason == (
         "block1.2 is the last of 2 candidates whose excess (0.5) is above 0.2; none comes after it."
     )
 
 
 def test_none_above_gives_the_first_candidate() -> None:
-    detection = detect(curve(0.05, 0.2, 0.1))
+    detection = detect(curve(0.05, 0.2, 0.1), 0.2)
     assert detection.unit == "block1.1"
     assert detection.reason == (
         "block1.1 is the first of 3 candidates, since no excess is above 0.2; the highest is 0.2 "
@@ -145,8 +147,8 @@ def test_what_could_not_be_computed_is_named_and_never_chosen(broken) -> None:
     assert detection.notes == dict.fromkeys(
         ("stem", "block1.3"), "the similarity, or that of random features, could not be computed"
     )
-    assert detection.reason.endswith("; 2 could not be scored.")
-    assert detect(curve(0.9, 0.4, broken)).unit == "block1.2"
+    assert detection.reason.endswith("; 2 cannot be judged.")
+    assert detect(curve(0.9, 0.6, broken)).unit == "block1.2"
 
 
 def test_too_few_samples_for_the_channels_is_not_reuse() -> None:
@@ -157,6 +159,21 @@ def test_too_few_samples_for_the_channels_is_not_reuse() -> None:
         "random features are as alike as can be: too few samples for the channels"
     )
     assert detection.scores["block3"] is None
+
+
+def test_where_chance_leaves_little_the_excess_is_not_believed() -> None:
+    units = {**curve(0.9, 0.6), "block2": Reuse(0.99, 0.51), "tail": Reuse(0.97, 0.9)}
+    detection = detect(units)
+    assert detection.unit == "block1.2"
+    assert detection.scores["tail"] == pytest.approx(0.7)  # the curve is whole
+    assert detection.notes["tail"] == (
+        "random features are 0.90 alike: too few samples for the channels to judge it"
+    )
+    assert set(detection.notes) == {"block2", "tail"}
+    assert detection.reason.endswith("; 2 cannot be judged.")
+    assert detect({**units, "block2": Reuse(0.99, 0.5)}).unit == "block2"
+    with pytest.raises(DataError, match="none of tail can be judged; tail: random features"):
+        detect(units, candidates=["tail"])
 
 
 def test_distances_want_spectra() -> None:
@@ -199,7 +216,7 @@ def test_distances_want_spectra() -> None:
         (
             {"candidates": ["block1.2"]},
             DataError,
-            "none of block1.2 could be scored; block1.2: the similarity, or that of random "
+            "none of block1.2 can be judged; block1.2: the similarity, or that of random "
             "features, could not be computed.",
         ),
     ],

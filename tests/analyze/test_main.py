@@ -5,9 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from ttl_lightning.analyze.__main__ import KINDS, analyze, usage
-from ttl_lightning.errors import TTLError
+from ttl_lightning.errors import ConfigError, TTLError
 
 
 @pytest.mark.parametrize(
@@ -16,7 +17,10 @@ from ttl_lightning.errors import TTLError
         ("transfers", ["run=x"], "did you mean 'transfer'"),
         ("transfer", [], r"which run\? Give run=FOLDER\."),
         ("transfer", ["run=x", "slit=val"], "unknown argument 'slit'; did you mean 'split'"),
-        ("transfer", ["run=x", "most=many"], "many"),
+        ("transfer", ["run="], r"which run\? Give run=FOLDER\."),
+        ("transfer", ["run=x", "most=many"], "^most=many: "),
+        ("transfer", ["run=x", "split={"], "^split={: "),
+        ("gradcam", ["run=x", "ids=[1"], r"^ids=\[1: "),
         ("transfer", ["run=x", "split"], "arguments are KEY=VALUE"),
         ("transfer", ["run=x", "device=gpu"], "device"),
     ],
@@ -31,6 +35,12 @@ def test_options_out_of_range(cut: Path) -> None:
     for argument in ("split=training", "most=0", "variance=2"):
         with pytest.raises(TTLError):
             analyze("transfer", [f"run={cut}", "device=cpu", argument])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_gpu_that_is_not_there(cut: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^device=cuda: there is no GPU .* auto, cpu\.$"):
+        analyze("transfer", [f"run={cut}", "device=cuda"])
 
 
 def test_the_help_lists_every_kind_and_option() -> None:

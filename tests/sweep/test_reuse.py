@@ -39,7 +39,7 @@ def test_mistakes() -> None:
     with pytest.raises(ConfigError, match="threshold"):
         pointed_at(MEANS, 1.5, list(MEANS))
     nothing = dict.fromkeys(MEANS, (None, None))
-    with pytest.raises(DataError, match="could be scored"):
+    with pytest.raises(DataError, match="can be judged"):
         pointed_at(nothing, 0.2, list(MEANS))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -50,13 +51,20 @@ def expected_mean(p: int, q: int, n: int) -> float:
         return 1.0
     a, b = min(p, q) / n, max(p, q) / n
     # z = middle + half cos θ takes the square root's edges away
-    nodes, weights = np.polynomial.legendre.leggauss(NODES)
+    nodes, weights = _quadrature()
     theta = math.pi / 2 * (nodes + 1)
     half = (high**2 - low**2) / 2
     z = (high**2 + low**2) / 2 + half * np.cos(theta)
     density = (half * np.sin(theta)) ** 2 / (2 * math.pi * a * z * (1 - z))
     between = math.pi / 2 * float(weights @ (density * np.sqrt(z)))
     return between + max(0.0, (a + b - 1) / a)
+
+
+@functools.cache
+def _quadrature() -> tuple[Floats, Floats]:
+    """Gauss and Legendre's nodes and weights, which take longer than all else here."""
+    nodes, weights = np.polynomial.legendre.leggauss(NODES)
+    return nodes, weights
 
 
 def gaussian_coefficients(p: int, q: int, n: int, seed: int = 0) -> Floats:

@@ -11,6 +11,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from ttl_lightning import config
 from ttl_lightning.analyze import cross, detect, gradcam, probe, transfer, visualize
@@ -122,15 +123,16 @@ def _parsed(arguments: Sequence[str], kind: type) -> tuple[str, str, Any, list[s
             given.append(argument)
         else:
             raise UnknownNameError("argument", key, sorted(known))
-    if "run" not in own:
+    if not own.get("run"):
         raise ConfigError("which run? Give run=FOLDER.")
     check_choice("device", own["device"], ("auto", "cpu", "cuda"))
-    try:
-        merged = OmegaConf.merge(OmegaConf.structured(kind), OmegaConf.from_dotlist(given))
-        options = OmegaConf.to_object(merged)
-    except OmegaConfBaseException as error:
-        raise ConfigError(config.first_line(error)) from error
-    return own["run"], own["device"], options, overrides
+    options: Any = OmegaConf.structured(kind)
+    for argument in given:
+        try:
+            options = OmegaConf.merge(options, OmegaConf.from_dotlist([argument]))
+        except (OmegaConfBaseException, YAMLError) as error:
+            raise ConfigError(f"{argument}: {config.first_line(error)}") from error
+    return own["run"], own["device"], OmegaConf.to_object(options), overrides
 
 
 def _shown(value: object) -> str:

@@ -116,7 +116,7 @@ def open_run(run: str | Path, overrides: Sequence[str] = (), device: str = "auto
         data = create_data(cfg)
     data.prepare_data()
     data.setup("fit")
-    where = torch.device(_auto() if device == "auto" else device)
+    where = _device(device)
     before = initial_model(cfg, data.num_classes).eval().to(where)
     after = load(folder).model.eval().to(where)
     assert isinstance(after, TransferModel)  # what load() makes
@@ -142,8 +142,11 @@ def _configuration(folder: Path, overrides: Sequence[str]) -> DictConfig:
     return cfg
 
 
-def _auto() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def _device(name: str) -> torch.device:
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
+        raise ConfigError("device=cuda: there is no GPU that PyTorch can use. Allowed: auto, cpu.")
+    return torch.device(("cuda" if there else "cpu") if name == "auto" else name)
 
 
 def _shown(batches: Iterable[dict[str, Tensor]], split: str) -> Iterator[dict[str, Tensor]]:

@@ -17,8 +17,8 @@ class Predicted(Method):
     """Successive halving, of which the first rung trains nothing: predictions take its place.
 
     Args:
-        predicted: by cutoff, higher is better, such as the validation AUPRC of a linear probe. Those
-            that are None or NaN come last.
+        predicted: by cutoff, higher is better, such as the validation AUPRC of a linear probe.
+            Those that are None or NaN come last.
         max_epochs: as of `Halving`.
         keep: share of the candidates that race, from 0 (the best one alone) to 1; of ties the
             earlier ones.
