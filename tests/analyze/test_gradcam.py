@@ -44,6 +44,8 @@ def test_what_is_explained(open_cut: OpenRun, cut: Path) -> None:
     heat = grad_cam(open_cut.after, batch, found.targets.tolist(), "block1")
     torch.testing.assert_close(found.heat, heat)
     assert found.images.shape == found.heat.shape == (2, 32, 32)
+    with torch.no_grad():
+        assert found.places == open_cut.after.backbone.truncated("block1")(batch).shape[2:]
     assert 0 <= found.images.min() < found.images.max() <= 1
 
 
@@ -55,6 +57,14 @@ def test_runs_side_by_side(full: Path, cut: Path) -> None:
     assert [row["run"] for row in findings.rows] == [str(full)] * 2 + [str(cut)] * 2
     assert files[-1].name == "gradcam.png"
     assert len(findings.figures[""].axes) == 6
+
+
+def test_a_map_of_one_place_is_said_to_be_blind(full: Path, monkeypatch) -> None:
+    monkeypatch.setattr("ttl_lightning.analyze.gradcam._map_size", lambda *_: (1, 1))
+    findings, _ = analyze("gradcam", [f"run={full}", "ids=[test/3]", "device=cpu"])
+    assert findings.headline.endswith(f" A map of one place does not say where: {full}.")
+    titles = [axes.get_title() for axes in findings.figures[""].axes]
+    assert titles[1].startswith("ftl, map 1 × 1\n")
 
 
 def test_no_more_than_there_are(open_cut: OpenRun) -> None:

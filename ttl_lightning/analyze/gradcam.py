@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,7 @@ class Explained:
         probabilities: of the targets, (n,).
         images: (n, *spatial), grey, from 0 to 1.
         heat: (n, *spatial), from 0 to 1; see `grad_cam`.
+        places: size of the unit's map, which the heat is interpolated from, (*spatial).
     """
 
     names: list[str]
@@ -60,6 +62,7 @@ class Explained:
     probabilities: Tensor
     images: Tensor
     heat: Tensor
+    places: tuple[int, ...]
 
 
 def explain(
@@ -98,6 +101,7 @@ def explain(
         probabilities[torch.arange(len(targets)), targets],
         (images.cpu() * std + mean).mean(1).clamp(0, 1),
         heat.cpu(),
+        _map_size(run, images[:1], unit),
     )
 
 
@@ -148,6 +152,11 @@ def report(run: OpenRun, options: Options) -> Findings:
         f"{len(positions)} samples of the {options.split} split, {wrong} of them wrong, at "
         f"{options.unit or 'the last unit'}."
     )
+    blind = [
+        str(one.folder) for one, view in zip(runs, found, strict=True) if prod(view.places) == 1
+    ]
+    if blind:
+        headline += f" A map of one place does not say where: {', '.join(blind)}."
     return Findings(headline, rows, {}, {"": overlays(runs, found)})
 
 
@@ -163,18 +172,27 @@ def overlays(runs: Sequence[OpenRun], found: Sequence[Explained]) -> Figure:
         line[0].imshow(found[0].images[i][shown].numpy(), cmap="gray", vmin=0, vmax=1)
         label = runs[0].data.class_names[int(found[0].labels[i])]
         place = f", slice {shown + 1}" if isinstance(shown, int) else ""
-        line[0].set_title(f"{found[0].names[i]}{place}\n{label}", fontsize=8)
+        line[0].set_title(f"{found[0].names[i]}{place}\nlabel: {label}", fontsize=8)
         for axes, run, view in zip(line[1:], runs, found, strict=True):
             heat = view.heat[i][shown].numpy()
             axes.imshow(view.images[i][shown].numpy(), cmap="gray", vmin=0, vmax=1)
             axes.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=HEAT_OPACITY * np.sqrt(heat))
             name = run.data.class_names[int(view.targets[i])]
             cut = f" {run.result.cutoff}" if run.result.cutoff else ""
-            score = f"{name} {float(view.probabilities[i]):.2f}"
-            axes.set_title(f"{run.result.strategy}{cut}\n{score}", fontsize=8)
+            size = " × ".join(str(places) for places in view.places)
+            score = f"{name}: {float(view.probabilities[i]):.2f}"
+            axes.set_title(f"{run.result.strategy}{cut}, map {size}\n{score}", fontsize=8)
         for axes in line:
             axes.set_axis_off()
     return figure
+
+
+def _map_size(run: OpenRun, image: Tensor, unit: str | None) -> tuple[int, ...]:
+    """Size of a unit's map, without images and channels."""
+    backbone = run.after.backbone
+    name = backbone.resolve(unit) if unit else backbone.cutoffs[-1]
+    with torch.no_grad():
+        return next(tuple(x.shape[2:]) for at, x in backbone.features(image) if at == name)
 
 
 def _positions(run: OpenRun, options: Options) -> list[int]:
