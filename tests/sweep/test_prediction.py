@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from ttl_lightning.analysis.probes import ProbeResult
+from ttl_lightning.errors import DataError
 from ttl_lightning.sweep import prediction
 from ttl_lightning.sweep.prediction import predicted, scores
+
+
+class Deadly:
+    def __reduce__(self) -> tuple:
+        return os._exit, (9,)
 
 
 def test_the_score_is_the_probes_average_precision_on_validation(monkeypatch, composed) -> None:
@@ -14,6 +22,13 @@ def test_the_score_is_the_probes_average_precision_on_validation(monkeypatch, co
     }
     monkeypatch.setattr(prediction, "probe", lambda cfg: found if cfg.seed == 4 else {})
     assert scores(composed(["seed=4"])) == {"stem": 0.7, "block1": None}
+
+
+@pytest.mark.slow  # a process of its own
+def test_a_process_that_is_killed_is_said_in_one_line() -> None:
+    # what it is sent ends it, as a lack of memory would
+    with pytest.raises(DataError, match=r"^the process that probed .* was killed .*\.$"):
+        predicted([Deadly()])
 
 
 @pytest.mark.slow  # a process of its own

@@ -179,9 +179,9 @@ def overlays(runs: Sequence[OpenRun], found: Sequence[Explained]) -> Figure:
             axes.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=HEAT_OPACITY * np.sqrt(heat))
             name = run.data.class_names[int(view.targets[i])]
             cut = f" {run.result.cutoff}" if run.result.cutoff else ""
-            size = " × ".join(str(places) for places in view.places)
+            places = " × ".join(str(count) for count in view.places)
             score = f"{name}: {float(view.probabilities[i]):.2f}"
-            axes.set_title(f"{run.result.strategy}{cut}, map {size}\n{score}", fontsize=8)
+            axes.set_title(f"{run.result.strategy}{cut}, map {places}\n{score}", fontsize=8)
         for axes in line:
             axes.set_axis_off()
     return figure

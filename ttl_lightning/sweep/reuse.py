@@ -49,7 +49,7 @@ def pointed_at(means: dict[str, Means], threshold: float, candidates: Sequence[s
 
     Raises:
         ConfigError: if the threshold is not from 0 to 1.
-        DataError: if no candidate could be scored.
+        DataError: if no candidate can be judged.
     """
     reuse = {unit: Reuse(*pair) for unit, pair in means.items()}
     return detect(reuse, threshold, candidates=candidates)

@@ -139,8 +139,10 @@ class Session:
         known: dict[Overrides, Scores] = {}
 
         def method(group: Group, candidates: Sequence[str]) -> Method:
+            race(group, {})  # its options are checked before the probes take their time
             backbone = without(group.overrides, "strategy")
             if backbone not in known:
+                log.info("probing the pretrained network, for %d seeds", len(group.seeds))
                 jobs = [(*group.overrides, f"cutoff={candidates[0]}", *s) for s in group.seeds]
                 known[backbone] = predicted([self._plan.job(job)[0].cfg for job in jobs])
             return race(group, known[backbone])
