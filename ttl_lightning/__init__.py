@@ -8,7 +8,9 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ttl_lightning.analyze.runs import open_run
     from ttl_lightning.backbones.factory import create_backbone, list_backbones
+    from ttl_lightning.errors import TTLError
     from ttl_lightning.loading import load
     from ttl_lightning.results import RunResult
     from ttl_lightning.search import search
@@ -22,11 +24,13 @@ __version__ = "0.1.0"
 _HOMES = {
     "ClassificationTask": "ttl_lightning.tasks.classification",
     "RunResult": "ttl_lightning.results",
+    "TTLError": "ttl_lightning.errors",
     "create_backbone": "ttl_lightning.backbones.factory",
     "create_model": "ttl_lightning.strategies.factory",
     "list_backbones": "ttl_lightning.backbones.factory",
     "list_strategies": "ttl_lightning.strategies.factory",
     "load": "ttl_lightning.loading",
+    "open_run": "ttl_lightning.analyze.runs",
     "search": "ttl_lightning.search",
     "train": "ttl_lightning.train",
 }
@@ -34,12 +38,14 @@ _HOMES = {
 __all__ = [
     "ClassificationTask",
     "RunResult",
+    "TTLError",
     "__version__",
     "create_backbone",
     "create_model",
     "list_backbones",
     "list_strategies",
     "load",
+    "open_run",
     "search",
     "train",
 ]
