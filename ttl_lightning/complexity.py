@@ -14,7 +14,7 @@ from rich.table import Table
 
 from ttl_lightning import config
 from ttl_lightning.analysis.complexity import Complexity, complexity
-from ttl_lightning.errors import TTLError
+from ttl_lightning.errors import USAGE, TTLError
 from ttl_lightning.strategies import STRATEGIES
 from ttl_lightning.strategies.factory import create_model
 
@@ -27,7 +27,7 @@ def main() -> None:
         show(sys.argv[1:])
     except TTLError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - what a command line is for
-        sys.exit(2)
+        sys.exit(USAGE)
 
 
 def rows(overrides: list[str]) -> Iterator[tuple[str, int, Complexity]]:

@@ -18,7 +18,7 @@ from ttl_lightning.analysis.probes import ProbeResult, probe_units
 from ttl_lightning.assembly import create_data, device
 from ttl_lightning.backbones.factory import create_backbone
 from ttl_lightning.callbacks.progress import quiet
-from ttl_lightning.errors import TTLError
+from ttl_lightning.errors import USAGE, TTLError
 
 SPLITS = ("train", "val")
 
@@ -30,7 +30,7 @@ def main() -> None:
         show(cfg)
     except TTLError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - what a command line is for
-        sys.exit(2)
+        sys.exit(USAGE)
 
 
 def probe(cfg: DictConfig) -> dict[str, ProbeResult]:

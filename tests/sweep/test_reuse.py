@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import pytest
+import yaml
 
+from hydra_plugins.ttl_lightning import sweepers
+from ttl_lightning.analysis.detection import THRESHOLD
 from ttl_lightning.errors import ConfigError, DataError
 from ttl_lightning.sweep.reuse import mean_of, measured, pointed_at
 
@@ -33,6 +37,13 @@ def test_means_over_runs() -> None:
 )
 def test_the_last_unit_that_is_kept(threshold, candidates, expected) -> None:
     assert pointed_at(MEANS, threshold, candidates).unit == expected
+
+
+def test_the_command_line_has_the_threshold_that_was_calibrated() -> None:
+    folder = Path(sweepers.__file__).parents[2] / "conf" / "hydra" / "sweeper"
+    written = yaml.safe_load((folder / "detect.yaml").read_text(encoding="utf-8"))["threshold"]
+    default = inspect.signature(sweepers.DetectSweeper).parameters["threshold"].default
+    assert written == default == THRESHOLD
 
 
 def test_mistakes() -> None:

@@ -26,7 +26,7 @@ from ttl_lightning.errors import (
 # at the end of block 3, 0.15 at that of block 4); benchmarks/README.md has it on other data.
 THRESHOLD = 0.5
 # Where random features are more alike than this, there are too few samples for the channels (fewer
-# than about four a dimension), and what chance leaves is too little to judge by.
+# than about three a dimension), and what chance leaves is too little to judge by.
 CHANCE = 0.5
 # With a random mean this close to 1, nothing can exceed it.
 ROOM = 1e-6

@@ -101,7 +101,7 @@ def explain(
         probabilities[torch.arange(len(targets)), targets],
         (images.cpu() * std + mean).mean(1).clamp(0, 1),
         heat.cpu(),
-        _map_size(run, images[:1], unit),
+        _map_size(run, images.shape[2:], unit),
     )
 
 
@@ -187,12 +187,9 @@ def overlays(runs: Sequence[OpenRun], found: Sequence[Explained]) -> Figure:
     return figure
 
 
-def _map_size(run: OpenRun, image: Tensor, unit: str | None) -> tuple[int, ...]:
+def _map_size(run: OpenRun, spatial: Sequence[int], unit: str | None) -> tuple[int, ...]:
     """Size of a unit's map, without images and channels."""
-    backbone = run.after.backbone
-    name = backbone.resolve(unit) if unit else backbone.cutoffs[-1]
-    with torch.no_grad():
-        return next(tuple(x.shape[2:]) for at, x in backbone.features(image) if at == name)
+    return run.after.backbone.truncated(unit or "full").output_shape(spatial)[1:]
 
 
 def _positions(run: OpenRun, options: Options) -> list[int]:

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ttl_lightning.errors import ConfigError, check_number
-from ttl_lightning.search.base import Choice, Method, Plan, check_candidates, counted
+from ttl_lightning.search.base import (
+    Choice,
+    Method,
+    Outcome,
+    Plan,
+    Trial,
+    check_candidates,
+    counted,
+    ranked,
+)
 from ttl_lightning.search.halving import Halving
 
 
@@ -48,12 +57,12 @@ class Predicted(Method):
             ConfigError: if no candidate has a prediction.
         """
         order = check_candidates(candidates)
-        known = {c: v for c in order if (v := self.predicted.get(c)) is not None and v == v}
+        promised = {Trial(c, "predicted"): Outcome(self.predicted.get(c)) for c in order}
+        known = [trial.candidate for trial in ranked(promised, order)]
         if not known:
             raise ConfigError(f"nothing is predicted for any of {counted(len(order))}.")
-        # sorted() keeps the order of those that tie, which is the network's
-        ranked = sorted(order, key=lambda name: -known.get(name, -math.inf))
-        field = ranked[: max(1, math.ceil(self.keep * len(order)))]
+        best_first = [*known, *(name for name in order if name not in known)]
+        field = best_first[: max(1, math.ceil(self.keep * len(order)))]
         choice = yield from self._race().plan([name for name in order if name in field])
         reason = f"Of {counted(len(order))}, the {len(field)} predicted best raced. {choice.reason}"
         return Choice(choice.candidate, reason)
