@@ -17,7 +17,8 @@ from pytorch_lightning.loggers import Logger
 from ttl_lightning import config
 from ttl_lightning.analysis.bfloat16 import wrong_in_bfloat16
 from ttl_lightning.analysis.precision import Choice, choose, to_channels_last
-from ttl_lightning.backbones.factory import find_weights, pixel_statistics
+from ttl_lightning.backbones.factory import pixel_statistics
+from ttl_lightning.backbones.pretrained import find, record_of
 from ttl_lightning.callbacks import history
 from ttl_lightning.callbacks.agreement import SameBuffers, SameConfig
 from ttl_lightning.callbacks.batch_size import FINDERS, fitted_batch_size
@@ -76,7 +77,7 @@ def check(cfg: DictConfig) -> None:
     model.param_groups(protocol.learning_rate, protocol.pretrained_lr_factor)
     _check_precision(cfg, model)
     if cfg.backbone.weights is not None:
-        find_weights(cfg.backbone.name, str(cfg.backbone.weights))
+        find(cfg.backbone.name, str(cfg.backbone.weights))
     # What others wrote may do anything; it runs in the job's own process, not in the sweep's.
     targets = (OmegaConf.select(cfg, f"{key}._target_") for key in ("data", "protocol.augment"))
     if all(str(target).startswith("ttl_lightning.") for target in targets):
@@ -214,6 +215,9 @@ def _describe(
     result.weights = report.to_dict() if report else None
     if report is None:
         log.info("weights: random")
+    elif note := record_of(cfg.backbone.name, str(cfg.backbone.weights)).note:
+        log.warning("note: %s", note)
+        result.notes["weights"] = note
     result.model = {
         "task": data.task,
         "class_names": list(data.class_names),

@@ -24,7 +24,7 @@ FAMILIES = [
     pytest.param("wide_resnet50_2", marks=pytest.mark.slow),
     "densenet121",
     "efficientnet_b0",
-    "efficientnet_lite0",
+    "tf_efficientnet_lite0",
     "mobilenetv2_050",
     "mobilenetv3_small_050",
     "vgg11",
