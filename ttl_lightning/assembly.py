@@ -16,6 +16,7 @@ from pytorch_lightning.loggers import Logger
 
 from ttl_lightning import config
 from ttl_lightning.analysis.bfloat16 import wrong_in_bfloat16
+from ttl_lightning.analysis.head_start import HEAD_INITS
 from ttl_lightning.analysis.precision import Choice, choose, to_channels_last
 from ttl_lightning.backbones.factory import pixel_statistics
 from ttl_lightning.backbones.pretrained import find, record_of
@@ -66,6 +67,7 @@ def check(cfg: DictConfig) -> None:
     check_number("seed", cfg.seed, 0, 2**32 - 1, integer=True)
     protocol = cfg.protocol
     check_number("protocol.learning_rate", protocol.learning_rate, 1e-12, 1e30)
+    check_choice("protocol.head_init", protocol.head_init, HEAD_INITS)
     gamma_of(protocol.loss, protocol.focal_gamma)
     if cfg.trainer.batch_size_finder is not None:
         check_choice("trainer.batch_size_finder", cfg.trainer.batch_size_finder, FINDERS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import shutil
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ttl_lightning import config
 from ttl_lightning.analysis.complexity import complexity, measure_latency
+from ttl_lightning.analysis.head_start import probed_head, zero_head
 from ttl_lightning.assembly import Parts, assemble, check
 from ttl_lightning.backbones.weights import load_plain
 from ttl_lightning.callbacks.checkpoints import (
@@ -103,6 +105,8 @@ def _fit(cfg: DictConfig, folder: Path, parts: Parts, result: RunResult) -> None
     else:
         if going_on:
             log.info("going on from %s, epoch %d", parts.last.path, state["epoch"] + 1)
+        else:
+            result.train["head_init"] = _start_head(cfg, parts)
         ckpt = str(parts.last.path) if going_on else None
         reset_peak_memory(parts.trainer.strategy.root_device)
         parts.trainer.fit(parts.task, datamodule=parts.data, ckpt_path=ckpt, weights_only=True)
@@ -117,6 +121,26 @@ def _fit(cfg: DictConfig, folder: Path, parts: Parts, result: RunResult) -> None
         "images_per_s": parts.history.images_per_s(),
         "peak_memory_mb": peak_memory_mb(parts.trainer.strategy.root_device),
     }
+
+
+def _start_head(cfg: DictConfig, parts: Parts) -> dict[str, Any]:
+    """Begin the head as the protocol says; what that was, and the seconds that it took."""
+    kind, model = cfg.protocol.head_init, cast(TransferModel, parts.task.model)
+    started, told = time.perf_counter(), {"kind": kind}
+    if kind == "zero":
+        zero_head(model)
+    elif kind == "probe":
+        device = parts.trainer.strategy.root_device
+        model.to(device)
+        splits = {split: parts.data.plain_dataloader(split) for split in ("train", "val")}
+        found = probed_head(model, splits, parts.task.task)
+        told |= {"penalty": found.penalty, **found.metrics, "notes": found.notes}
+        score = found.metrics["val/auprc"]
+        log.info(
+            "head: from a linear probe, validation AUPRC %s",
+            "undefined" if score is None else f"{score:.3f}",
+        )
+    return {**told, "seconds": time.perf_counter() - started}
 
 
 def _evaluate(parts: Parts, result: RunResult) -> None:

@@ -134,6 +134,7 @@ def test_imagenet_finds_the_2d_networks_weights(
     asked: list[str] = []
 
     def from_hub(name: str, ways_out: Sequence[str]) -> Path:
+        assert ways_out == ("tf_efficientnet_lite0",)
         asked.append(name)
         return path
 

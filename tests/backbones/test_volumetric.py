@@ -303,8 +303,8 @@ def test_a_file_that_says_nothing_of_its_pixels_is_noted(tmp_path: Path) -> None
     assert (record.mean, record.std) == (cfg.mean, cfg.std)
     assert record.note == (
         f"The weights of {tmp_path / 'a' / 'weights.pth'} do not say what pixels they expect: "
-        "those of test_resnet are taken, mean (0.5, 0.5, 0.5), std (0.5, 0.5, 0.5). A config.json in "
-        "timm's layout beside the file states others."
+        "those of test_resnet are taken, mean (0.5, 0.5, 0.5), std (0.5, 0.5, 0.5). A config.json "
+        "in timm's layout beside the file states others."
     )
 
 
