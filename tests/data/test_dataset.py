@@ -66,7 +66,7 @@ def window_datasets(array_studies, tmp_path: Path) -> tuple[WindowDataset, Windo
     windows = Windows(np.array([7, 12, 3]), np.array([1, 0, 1]), None, 5, 5)
     draws = WindowDraws(jitter=0.5)
     train = TrainTransform(Augment(), 14, (0.5,), (0.5,), seed=1)
-    still = EvalTransform(14, (0.0,), (1.0,))
+    still = EvalTransform(14, (0.0,), (1.0,), 0.9)
     return (
         WindowDataset(store, rows, windows, draws, (-100, 900), train),
         WindowDataset(store, rows, windows, None, (-100, 900), still),

@@ -30,7 +30,7 @@ def downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_names_and_splits_come_from_the_package(downloaded: Path) -> None:
-    data = MedMNISTDataModule(path=downloaded, image_size=28)
+    data = MedMNISTDataModule(path=downloaded, image_size=28, eval_view="whole")
     data.prepare_data()
     data.setup()
     assert (data.class_names, data.task) == (("normal", "pneumonia"), "binary")
