@@ -10,7 +10,8 @@ from torch.utils.data import DataLoader
 from ttl_lightning.data.dataset import ImageDataset, WindowDataset, as_it_is
 from ttl_lightning.data.sampler import EpochSampler
 from ttl_lightning.data.store import ImageStore
-from ttl_lightning.data.transforms import Augment, EvalTransform, TrainTransform
+from ttl_lightning.data.transforms import Augment, TrainTransform
+from ttl_lightning.data.views import EvalTransform
 from ttl_lightning.data.volume_store import VolumeStore
 from ttl_lightning.data.windows import WindowDraws, Windows
 

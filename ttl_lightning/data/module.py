@@ -17,16 +17,15 @@ from ttl_lightning.data.dataset import ImageDataset, WindowDataset, as_it_is
 from ttl_lightning.data.sampler import EpochSampler
 from ttl_lightning.data.samples import SPLITS, Labels, Samples
 from ttl_lightning.data.store import CACHES, ON_BAD_IMAGE, Scan
-from ttl_lightning.data.transforms import (
+from ttl_lightning.data.transforms import Augment, Transform
+from ttl_lightning.data.verify import check_images, describe_leaks, find_leaks
+from ttl_lightning.data.views import (
     EVAL_VIEW,
     EVAL_VIEWS,
-    Augment,
     CropTransform,
     EvalTransform,
-    Transform,
     evaluation,
 )
-from ttl_lightning.data.verify import check_images, describe_leaks, find_leaks
 from ttl_lightning.errors import ConfigError, DataError, check_choice, check_number
 
 ON_DUPLICATE = ("raise", "drop")
@@ -65,7 +64,7 @@ class ClassificationDataModule(LightningDataModule, ABC):
         cache_dir: folder for cache="disk"; by default the user's own cache folder.
         augment: how training images vary, and the margin with which images are kept.
         eval_view: how validation and test images are read: "train_scale", "whole" or
-            "center_crop", as `transforms.evaluation` says.
+            "center_crop", as `views.evaluation` says.
         mean: subtracted from pixels in [0, 1], one a channel; 0.5 by default.
         std: divided by, one a channel; 0.5 by default.
         on_bad_image: "raise", or "skip" images (or studies) that cannot be read.

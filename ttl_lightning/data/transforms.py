@@ -19,16 +19,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from ttl_lightning.errors import ConfigError, check_choice, check_number
-
-EVAL_VIEWS = ("train_scale", "whole", "center_crop")
-EVAL_VIEW = "train_scale"
-"""How evaluation reads an image, and how it does by default."""
-
-_POINTS = 256  # a side of the grid of areas and ratios: the mean is exact to 1e-6
+from ttl_lightning.errors import ConfigError, check_number
 
 Key = tuple[int, int]
 """(epoch, index)."""
+
+AXES, FLIP = 6, 3
+"""What a warp is drawn from, in numbers, and which of them decides the flip."""
 
 
 class Transform(Protocol):
@@ -102,114 +99,22 @@ class TrainTransform:
         )
 
 
-@dataclass(frozen=True)
-class EvalTransform:
-    """The centre, read between the pixels as training reads; then normalization.
-
-    Attributes:
-        image_size: height and width of what comes out.
-        mean: one a channel.
-        std: one a channel.
-        scale: side of the square that is read, as a fraction of the stored image's; its centre is
-            the image's own, also where the margin is an odd number of pixels.
-    """
-
-    image_size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    scale: float
-
-    def area(self, stored_size: int) -> float:
-        """Share of a stored image that is read."""
-        return self.scale**2
-
-    def read(self, images: Tensor) -> Tensor:
-        """(N, …, R, R) -> (N, …, image_size, image_size), not normalized."""
-        stack = images.reshape(len(images), -1, *images.shape[-2:])
-        centre = np.array([[[self.scale, 0, 0], [0, self.scale, 0]]], np.float32)
-        seen = warp(stack, np.repeat(centre, len(images), axis=0), self.image_size)
-        return seen.reshape(*images.shape[:-2], *seen.shape[-2:])
-
-    def __call__(self, images: Tensor, keys: Sequence[Key]) -> Tensor:
-        """(N, C, R, R) -> (N, len(mean), image_size, image_size); volumes as `Transform` says."""
-        return normalize(self.read(images), self.mean, self.std)
-
-
-@dataclass(frozen=True)
-class CropTransform:
-    """The middle pixels as they are, half a pixel off the centre where the margin is odd."""
-
-    image_size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def area(self, stored_size: int) -> float:
-        """Share of a stored image that is read."""
-        return (self.image_size / stored_size) ** 2
-
-    def read(self, images: Tensor) -> Tensor:
-        """(N, …, R, R) -> (N, …, image_size, image_size), not normalized."""
-        start = (images.shape[-1] - self.image_size) // 2
-        stop = start + self.image_size
-        return images[..., start:stop, start:stop]
-
-    def __call__(self, images: Tensor, keys: Sequence[Key]) -> Tensor:
-        """(N, C, R, R) -> (N, len(mean), image_size, image_size); volumes as `Transform` says."""
-        return normalize(self.read(images), self.mean, self.std)
-
-
-def evaluation(
-    view: str,
-    augment: Augment,
-    image_size: int,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-) -> EvalTransform | CropTransform:
-    """How validation and test samples are read.
-
-    A crop that is enlarged to the network's input shows things larger than they are in the whole
-    image, and reading between pixels smooths; a network knows things as training showed them.
-
-    Args:
-        view: "train_scale" reads the centre at the mean side of the training crops; "whole" reads
-            all of the stored image; "center_crop" copies the middle pixels.
-        augment: how training images vary.
-        image_size: height and width of the network's input.
-        mean: one a channel.
-        std: one a channel.
-
-    Raises:
-        UnknownNameError: naming data.eval_view.
-
-    Source: Touvron et al., "Fixing the train-test resolution discrepancy", NeurIPS 2019.
-    """
-    check_choice("data.eval_view", view, EVAL_VIEWS)
-    if view == "center_crop":
-        return CropTransform(image_size, mean, std)
-    scale = mean_scale(augment) if view == "train_scale" else 1.0
-    return EvalTransform(image_size, mean, std, scale)
-
-
-def mean_scale(augment: Augment) -> float:
-    """Mean side of the training crops, as a fraction of the stored image's side.
-
-    (E[width] + E[height]) / 2 of what `draw_warps` draws, cut to the image as there, by the
-    midpoint rule over area and ratio. For square crops it is E[√area], which is
-    2/3 (b^1.5 - a^1.5) / (b - a) for areas from a to b.
-    """
-    middles = (np.arange(_POINTS) + 0.5) / _POINTS
-    area, ratio = np.meshgrid(middles, middles)
-    return float(np.mean(_sides(augment, area, ratio)))
-
-
 def draw_warps(augment: Augment, seed: int, keys: Sequence[Key]) -> NDArray[np.float32]:
     """Affine maps (N, 2, 3) from output to input coordinates, both in [-1, 1], one a key."""
-    u = uniforms(seed, keys, 6)
-    width, height = _sides(augment, u[:, 0], u[:, 1])
+    return warps_at(augment, uniforms(seed, keys, AXES))
+
+
+def warps_at(augment: Augment, u: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The maps (N, 2, 3) of points (N, AXES) in [0, 1).
+
+    The axes are area, ratio, angle, flip and place across and down; of uniform points the maps are
+    training's.
+    """
+    width, height = crop_sides(augment, u[:, 0], u[:, 1])
     angle = np.radians(_between(u[:, 2], -augment.rotation_degrees, augment.rotation_degrees))
-    mirror = np.where(u[:, 3] < augment.horizontal_flip, -1, 1)
+    mirror = np.where(u[:, FLIP] < augment.horizontal_flip, -1, 1)
     cos, sin = np.cos(angle), np.sin(angle)
-    warps = np.empty((len(keys), 2, 3))
+    warps = np.empty((len(u), 2, 3))
     warps[:, 0, 0], warps[:, 0, 1] = cos * width * mirror, -sin * height
     warps[:, 1, 0], warps[:, 1, 1] = sin * width * mirror, cos * height
     warps[:, 0, 2] = _between(u[:, 4], -1, 1) * (1 - width)
@@ -255,7 +160,7 @@ def uniforms(seed: int, keys: Sequence[Key], count: int) -> NDArray[np.float64]:
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def _sides(
+def crop_sides(
     augment: Augment, area: NDArray[np.float64], ratio: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Width and height of crops, as fractions of the image's, for area and ratio from [0, 1)."""
