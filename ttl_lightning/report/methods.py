@@ -28,6 +28,19 @@ _NOT_VARIANTS = frozenset(
     ("strategy", "cutoff", "seed", "data", "data.path", "backbone", "backbone.name", "name")
 ) | {"resume", "until_epoch", "logger"}
 
+# How well a model is trained, not what is compared: chosen on validation, as the cutoff is.
+TUNED = ("protocol.", "trainer.")
+
+
+def key_of(override: str) -> str:
+    """The key that an override sets, adds or deletes."""
+    return override.lstrip("+~").partition("=")[0]
+
+
+def is_tuned(override: str) -> bool:
+    """Whether an override is about how well a model is trained."""
+    return key_of(override).startswith(TUNED)
+
 
 @dataclass(frozen=True, slots=True)
 class Method:
@@ -139,7 +152,7 @@ def _group(data: str, backbone: str, runs: list[Run]) -> Group:
 def _settings(result: RunResult) -> frozenset[str]:
     kept = set()
     for item in map(str, result.overrides):
-        key = item.lstrip("+~").partition("=")[0]
+        key = key_of(item)
         if key not in _NOT_VARIANTS and not key.startswith("hydra"):
             kept.add(item)
     return frozenset(kept)

@@ -18,13 +18,14 @@ from ttl_lightning.errors import FAILED, INTERRUPTED, USAGE, ConfigError, DataEr
 from ttl_lightning.report import sweep as report
 from ttl_lightning.report.terminal import show
 from ttl_lightning.results import RunResult
-from ttl_lightning.search import Detected, Method
+from ttl_lightning.search import Compare, Detected, Method
 from ttl_lightning.sweep import rounds
 from ttl_lightning.sweep.job import Job
 from ttl_lightning.sweep.plan import Group, Overrides, Plan, cutoffs_of, without
 from ttl_lightning.sweep.prediction import Scores, predicted
 from ttl_lightning.sweep.reuse import Means, mean_of, measured, pointed_at
 from ttl_lightning.sweep.rounds import Search
+from ttl_lightning.sweep.tuning import Tuning, tuned
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,35 @@ class Session:
             raise ConfigError("none of the strategies takes a cutoff: there is nothing to search.")
         uncut = [group for group in groups if not group.strategy.needs_cutoff]
         beside = [self._plan.job(job) for group in uncut for job in group.jobs()]
+        self._drive(searches, beside)
+
+    def compare(
+        self,
+        arguments: Sequence[str],
+        method: Compare,
+        factors: Sequence[float],
+        metric: str,
+    ) -> None:
+        """Choose each strategy's cutoff and what else is swept, and train it with all seeds.
+
+        Args:
+            arguments: the command line's overrides; cutoffs among them restrict the candidates.
+            method: how to choose, in so many trainings.
+            factors: rates to try, as multiples of the protocol's, where the command line has none.
+            metric: what is maximised on the validation split, with the first seed.
+
+        Raises:
+            ConfigError: if a job could not begin; then none of its round has begun.
+        """
+        rounds.check_metric(metric)
+        swept, others = tuned(arguments)
+        groups = self._plan.groups(others)
+        self._drive([Tuning.of(group, method, swept, factors, metric) for group in groups], [])
+
+    def _drive(
+        self, searches: Sequence[Search] | Sequence[Tuning], beside: list[tuple[Job, Overrides]]
+    ) -> None:
+        """Run searches side by side to their ends, and other jobs beside their first round."""
         trials = [(search, trial) for search in searches for trial in search.begin()]
         while trials:
             jobs = [
