@@ -55,7 +55,7 @@ class Listed(Axis):
     def between(self, value: str, other: str) -> str | None:
         """The middle one of those between the two."""
         low, high = sorted((int(self.place(value)), int(self.place(other))))
-        return None if high - low < 2 else (self.order or self.values)[(low + high) // 2]  # noqa: PLR2004
+        return None if high - low < 2 else (self.order or self.values)[(low + high) // 2]
 
     def beyond(self, value: str, side: int) -> str | None:
         """The one halfway to the end of all, or that end."""

@@ -7,9 +7,10 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 from omegaconf import DictConfig
 
@@ -31,6 +32,27 @@ log = logging.getLogger(__name__)
 
 Launch = Callable[[list[list[str]], int], object]
 MethodOf = Callable[[Group, Sequence[str]], Method]
+T = TypeVar("T")
+
+
+class Steps(Protocol[T]):
+    """What is driven to its choice in rounds: of cutoffs, or of settings."""
+
+    def begin(self) -> list[T]:
+        """The first round."""
+        ...
+
+    def overrides(self, trial: T, /) -> list[Overrides]:
+        """The jobs of a trial."""
+        ...
+
+    def take(self, results: Mapping[T, Sequence[tuple[str, RunResult]]], /) -> list[T]:
+        """Take a round's results, and give the next round; nothing at the end."""
+        ...
+
+    def described(self) -> dict[str, Any]:
+        """Its entry in `search.json`."""
+        ...
 
 
 class Session:
@@ -107,9 +129,7 @@ class Session:
         groups = self._plan.groups(others)
         self._drive([Tuning.of(group, method, swept, factors, metric) for group in groups], [])
 
-    def _drive(
-        self, searches: Sequence[Search] | Sequence[Tuning], beside: list[tuple[Job, Overrides]]
-    ) -> None:
+    def _drive(self, searches: Sequence[Steps[T]], beside: list[tuple[Job, Overrides]]) -> None:
         """Run searches side by side to their ends, and other jobs beside their first round."""
         trials = [(search, trial) for search in searches for trial in search.begin()]
         while trials:
