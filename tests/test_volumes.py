@@ -70,7 +70,10 @@ def test_a_study_has_the_highest_score_of_its_windows(finished) -> None:
     ("overrides", "text"),
     [
         (["data=phantom3d", "backbone=resnet18"], r"takes images, .* choose a 3D backbone such as"),
-        (["backbone=resnet3d_10"], r"takes volumes, .*: choose data=volumes or data=phantom3d"),
+        (
+            ["backbone=resnet3d_10"],
+            r"takes volumes, .*: choose data=volumes, data=npz3d or data=phantom3d",
+        ),
         (
             [*SMALL[:2], "strategy=ftl", "trainer.precision=bf16-mixed", "trainer.accelerator=cpu"],
             r"gives wrong gradients for backbone\.net\.conv1 on a CPU: use 32-true or auto",

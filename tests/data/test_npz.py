@@ -89,7 +89,10 @@ FLOATS = np.full((4, 12, 12), 0.5, np.float32)
             arrays() | {"test_images": FLOATS},
             r"test_images must be uint8 .* got float32 \(4, 12, 12",
         ),
-        (arrays(shape=(8, 8, 8)), r"train_images must be uint8 .* got uint8 \(4, 8, 8, 8\)"),
+        (
+            arrays(shape=(8, 8, 8)),
+            r"train_images must be uint8 .* got uint8 \(4, 8, 8, 8\)\. Choose data=npz3d\.",
+        ),
         (
             arrays() | {"val_images": np.zeros((4, 9, 9), np.uint8)},
             "images differ in shape between",

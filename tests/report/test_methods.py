@@ -31,19 +31,24 @@ def test_data_sets_and_backbones_are_apart(run) -> None:
     }  # fmt: skip
 
 
-def test_settings_that_differ_are_variants(run) -> None:
+def test_settings_that_differ_are_methods_of_their_own(run) -> None:
     shared = ["trainer.max_epochs=5", "hydra.run.dir=x"]
     runs = [
-        run(seed=seed, folder=f"{rate}{seed}",
-            overrides=[*shared, f"+protocol.learning_rate={rate}", f"hydra.job.num={seed}"])
-        for rate in ("1e-3", "1e-4") for seed in (0, 1)
+        run(seed=seed, folder=f"{rate}{size}{seed}",
+            overrides=[*shared, f"+protocol.learning_rate={rate}", f"data.image_size={size}",
+                       f"hydra.job.num={seed}"])
+        for size in (32, 64) for rate in ("1e-3", "1e-4") for seed in (0, 1)
     ]  # fmt: skip
     (found,) = group(runs)
-    assert [m.variant for m in found.methods] == [
-        ("+protocol.learning_rate=1e-3",), ("+protocol.learning_rate=1e-4",),
+    assert [(m.variant, m.tuned) for m in found.methods] == [
+        ((f"data.image_size={size}",), (f"+protocol.learning_rate={rate}",))
+        for size in (32, 64) for rate in ("1e-3", "1e-4")
     ]  # fmt: skip
-    assert [len(m.runs) for m in found.methods] == [2, 2]
-    assert found.methods[0].name == "TTL (truncated) [+protocol.learning_rate=1e-3]"
+    assert [len(m.runs) for m in found.methods] == [2] * 4
+    first = found.methods[0]
+    assert first.label == "TTL (truncated) [data.image_size=32]"
+    assert first.name == "TTL (truncated) [data.image_size=32, learning_rate=1e-3]"
+    assert first.setting == "block1.1 with protocol.learning_rate=1e-3"
 
 
 def test_a_seed_counts_once(run) -> None:

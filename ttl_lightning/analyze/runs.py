@@ -24,6 +24,8 @@ CONFIG_FILE = "config.yaml"
 # Where the results of every kind lie, in the run's folder.
 FOLDER = "analysis"
 OWN = "ttl_lightning."
+BEFORE = {"eval_view": "center_crop"}
+"""What a run did whose configuration is older than the key."""
 UNITS = ("all", "blocks")
 
 
@@ -125,7 +127,7 @@ def open_run(run: str | Path, overrides: Sequence[str] = (), device: str = "auto
 
 def _configuration(folder: Path, overrides: Sequence[str]) -> DictConfig:
     try:
-        cfg = OmegaConf.load(folder / CONFIG_FILE)
+        cfg = OmegaConf.merge({"data": BEFORE}, OmegaConf.load(folder / CONFIG_FILE))
         assert isinstance(cfg, DictConfig)
         OmegaConf.set_struct(cfg, True)  # noqa: FBT003 - OmegaConf's own signature
         cfg.merge_with_dotlist(list(overrides))

@@ -58,10 +58,9 @@ class ImageDataset(Dataset[Batch]):
         self._labels = torch.from_numpy(labels)
         self._transform = transform
 
-    def plain(self) -> ImageDataset:
-        """The same images as evaluation sees them."""
-        labels = self._labels.numpy()
-        return ImageDataset(self._store, self._rows, labels, self._transform.plain())
+    def plain(self, transform: Transform) -> ImageDataset:
+        """The same images, read in another way."""
+        return ImageDataset(self._store, self._rows, self._labels.numpy(), transform)
 
     def __len__(self) -> int:
         """Number of images in the split."""
@@ -106,15 +105,10 @@ class WindowDataset(Dataset[WindowBatch]):
         self._store, self._rows, self._windows = store, rows, windows
         self._draws, self._value_range, self._transform = draws, value_range, transform
 
-    def plain(self) -> WindowDataset:
-        """The grid's windows as evaluation sees them, with their studies."""
+    def plain(self, transform: Transform) -> WindowDataset:
+        """The grid's windows with their studies, read in another way."""
         return WindowDataset(
-            self._store,
-            self._rows,
-            self._windows,
-            None,
-            self._value_range,
-            self._transform.plain(),
+            self._store, self._rows, self._windows, None, self._value_range, transform
         )
 
     def __len__(self) -> int:

@@ -39,6 +39,11 @@ class MedMNISTDataModule(ImageDataModule):
     ) -> None:
         super().__init__(name=name, on_duplicate=on_duplicate, **common)
         info = _package().INFO
+        if "3d" in dataset and dataset in info:
+            raise ConfigError(
+                f"data.dataset={dataset} holds volumes, and data=medmnist takes images: choose "
+                f"data=npz3d with data.path={dataset}_64.npz, the file that MedMNIST offers."
+            )
         check_choice("data.dataset", dataset, [key for key in info if "3d" not in key])
         if source_size not in SOURCE_SIZES:
             allowed = ", ".join(str(size) for size in SOURCE_SIZES)

@@ -17,8 +17,15 @@ from ttl_lightning.data.dataset import ImageDataset, WindowDataset, as_it_is
 from ttl_lightning.data.sampler import EpochSampler
 from ttl_lightning.data.samples import SPLITS, Labels, Samples
 from ttl_lightning.data.store import CACHES, ON_BAD_IMAGE, Scan
-from ttl_lightning.data.transforms import Augment
+from ttl_lightning.data.transforms import Augment, Transform
 from ttl_lightning.data.verify import check_images, describe_leaks, find_leaks
+from ttl_lightning.data.views import (
+    EVAL_VIEW,
+    EVAL_VIEWS,
+    CropTransform,
+    EvalTransform,
+    evaluation,
+)
 from ttl_lightning.errors import ConfigError, DataError, check_choice, check_number
 
 ON_DUPLICATE = ("raise", "drop")
@@ -33,6 +40,7 @@ class SharedOptions(TypedDict, total=False):
     seed: int
     cache_dir: str | Path | None
     augment: Augment
+    eval_view: str
     mean: Sequence[float] | None
     std: Sequence[float] | None
     on_bad_image: str
@@ -55,6 +63,8 @@ class ClassificationDataModule(LightningDataModule, ABC):
         seed: of splits, order and augmentation.
         cache_dir: folder for cache="disk"; by default the user's own cache folder.
         augment: how training images vary, and the margin with which images are kept.
+        eval_view: how validation and test images are read: "train_scale", "whole" or
+            "center_crop", as `views.evaluation` says.
         mean: subtracted from pixels in [0, 1], one a channel; 0.5 by default.
         std: divided by, one a channel; 0.5 by default.
         on_bad_image: "raise", or "skip" images (or studies) that cannot be read.
@@ -83,6 +93,7 @@ class ClassificationDataModule(LightningDataModule, ABC):
         seed: int = 0,
         cache_dir: str | Path | None = None,
         augment: Augment = Augment(),  # noqa: B008 - frozen
+        eval_view: str = EVAL_VIEW,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         on_bad_image: str = "raise",
@@ -98,11 +109,13 @@ class ClassificationDataModule(LightningDataModule, ABC):
         check_choice("data.on_bad_image", on_bad_image, ON_BAD_IMAGE)
         check_number("data.max_bad", max_bad, 0, integer=True)
         check_choice("data.on_duplicate", on_duplicate, ON_DUPLICATE)
+        check_choice("data.eval_view", eval_view, EVAL_VIEWS)
         self.name, self.in_channels = name, in_channels
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.cache, self.cache_dir, self.augment = cache, cache_dir, augment
         self.mean = _per_channel("mean", mean, in_channels, -1e6)
         self.std = _per_channel("std", std, in_channels, 1e-6)
+        self.eval_view = eval_view
         self.on_bad_image, self.max_bad, self.on_duplicate = on_bad_image, max_bad, on_duplicate
         self.bad_images: list[dict[str, str]] = []
         self.notes: list[str] = []
@@ -112,6 +125,16 @@ class ClassificationDataModule(LightningDataModule, ABC):
     @abstractmethod
     def _prepare(self) -> Samples:
         """Find the samples, check them, and put the three splits into `self._datasets`."""
+
+    @property
+    @abstractmethod
+    def input_side(self) -> int:
+        """Height and width of the network's input."""
+
+    @property
+    def evaluation(self) -> EvalTransform | CropTransform:
+        """How validation and test samples are read."""
+        return evaluation(self.eval_view, self.augment, self.input_side, self.mean, self.std)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -153,6 +176,12 @@ class ClassificationDataModule(LightningDataModule, ABC):
         """
         if self._samples is None:
             self._samples = self._prepare()
+            area = self.evaluation.area(self.augment.stored_size(self.input_side))
+            if area < 1:
+                self.notes.append(
+                    f"Evaluation reads the middle {area:.1%} of each image's area "
+                    f"(data.eval_view={self.eval_view})."
+                )
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled and augmented."""
@@ -167,15 +196,20 @@ class ClassificationDataModule(LightningDataModule, ABC):
         """In order, each sample once."""
         return self.plain_dataloader("test")
 
-    def plain_dataloader(self, split: str) -> DataLoader[Any]:
+    def plain_dataloader(self, split: str, transform: Transform | None = None) -> DataLoader[Any]:
         """As evaluation sees them, the training samples too: in order, each once, not augmented.
+
+        Args:
+            split: "train", "val" or "test".
+            transform: reads them in another way than evaluation does.
 
         Raises:
             UnknownNameError: if there is no such split.
         """
         check_choice("split", split, SPLITS)
         self._ready()
-        return self._loader(self._datasets[split].plain(), training=False)
+        plain = self._datasets[split].plain(transform or self.evaluation)
+        return self._loader(plain, training=False)
 
     def _loader(self, dataset: ImageDataset | WindowDataset, *, training: bool) -> DataLoader[Any]:
         return DataLoader(

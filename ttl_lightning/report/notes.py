@@ -29,7 +29,7 @@ def notes(group: Group, rows: Sequence[Row]) -> list[str]:
         if seeds - {len(row.method.runs)}:
             found.append(f"{name}: compared over {count(min(seeds), 'seed')}, which both have.")
     shown = {(row.method.strategy, row.method.variant) for row in rows}
-    left = {m.name for m in group.methods if (m.strategy, m.variant) not in shown}
+    left = {m.label for m in group.methods if (m.strategy, m.variant) not in shown}
     found += [f"{name}: no run has a validation AUPRC to choose by." for name in sorted(left)]
     if group.repeated:
         found.append(

@@ -142,7 +142,7 @@ def full_table(group: Group, choices: Sequence[Choice]) -> Table:
     metrics = ("val/auroc", "val/auprc", "test/auroc", "test/auprc")
     lines = []
     for method in group.methods:
-        mark = " ✓" if id(method) in chosen and method.cutoff else ""
+        mark = " ✓" if id(method) in chosen and (method.cutoff or method.tuned) else ""
         cells = [method.name, one_line(method.cutoff or NONE) + mark, str(len(method.runs))]
         cells += [spread(method.values(metric)) for metric in metrics]
         cells += [form(method.cost(key)) for key, form in _COSTS.items()]

@@ -7,9 +7,10 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 from omegaconf import DictConfig
 
@@ -18,18 +19,40 @@ from ttl_lightning.errors import FAILED, INTERRUPTED, USAGE, ConfigError, DataEr
 from ttl_lightning.report import sweep as report
 from ttl_lightning.report.terminal import show
 from ttl_lightning.results import RunResult
-from ttl_lightning.search import Detected, Method
+from ttl_lightning.search import Compare, Detected, Method
 from ttl_lightning.sweep import rounds
 from ttl_lightning.sweep.job import Job
 from ttl_lightning.sweep.plan import Group, Overrides, Plan, cutoffs_of, without
 from ttl_lightning.sweep.prediction import Scores, predicted
 from ttl_lightning.sweep.reuse import Means, mean_of, measured, pointed_at
 from ttl_lightning.sweep.rounds import Search
+from ttl_lightning.sweep.tuning import Tuning, tuned
 
 log = logging.getLogger(__name__)
 
 Launch = Callable[[list[list[str]], int], object]
 MethodOf = Callable[[Group, Sequence[str]], Method]
+T = TypeVar("T")
+
+
+class Steps(Protocol[T]):
+    """What is driven to its choice in rounds: of cutoffs, or of settings."""
+
+    def begin(self) -> list[T]:
+        """The first round."""
+        ...
+
+    def overrides(self, trial: T, /) -> list[Overrides]:
+        """The jobs of a trial."""
+        ...
+
+    def take(self, results: Mapping[T, Sequence[tuple[str, RunResult]]], /) -> list[T]:
+        """Take a round's results, and give the next round; nothing at the end."""
+        ...
+
+    def described(self) -> dict[str, Any]:
+        """Its entry in `search.json`."""
+        ...
 
 
 class Session:
@@ -81,6 +104,33 @@ class Session:
             raise ConfigError("none of the strategies takes a cutoff: there is nothing to search.")
         uncut = [group for group in groups if not group.strategy.needs_cutoff]
         beside = [self._plan.job(job) for group in uncut for job in group.jobs()]
+        self._drive(searches, beside)
+
+    def compare(
+        self,
+        arguments: Sequence[str],
+        method: Compare,
+        factors: Sequence[float],
+        metric: str,
+    ) -> None:
+        """Choose each strategy's cutoff and what else is swept, and train it with all seeds.
+
+        Args:
+            arguments: the command line's overrides; cutoffs among them restrict the candidates.
+            method: how to choose, in so many trainings.
+            factors: rates to try, as multiples of the protocol's, where the command line has none.
+            metric: what is maximised on the validation split, with the first seed.
+
+        Raises:
+            ConfigError: if a job could not begin; then none of its round has begun.
+        """
+        rounds.check_metric(metric)
+        swept, others = tuned(arguments)
+        groups = self._plan.groups(others)
+        self._drive([Tuning.of(group, method, swept, factors, metric) for group in groups], [])
+
+    def _drive(self, searches: Sequence[Steps[T]], beside: list[tuple[Job, Overrides]]) -> None:
+        """Run searches side by side to their ends, and other jobs beside their first round."""
         trials = [(search, trial) for search in searches for trial in search.begin()]
         while trials:
             jobs = [
