@@ -269,6 +269,7 @@ def test_mean_and_std(files, channels: int) -> None:
         ({"on_bad_image": "skp"}, "unknown data.on_bad_image 'skp'; did you mean 'skip'"),
         ({"max_bad": -1}, "data.max_bad must be an integer of at least 0, got -1"),
         ({"eval_view": "centre_crop"}, "unknown data.eval_view .*; did you mean 'center_crop'"),
+        ({"fit": "padd"}, "unknown data.fit 'padd'; did you mean 'pad'"),
         ({"tta": 0}, "data.tta must be an integer from 1 to 64, got 0"),
         ({"tta": 65}, "data.tta must be an integer from 1 to 64, got 65"),
         ({"on_duplicate": "keep"}, "unknown data.on_duplicate 'keep'"),

@@ -14,6 +14,7 @@ from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from ttl_lightning.data.dataset import ImageDataset, WindowDataset, as_it_is, as_views
+from ttl_lightning.data.fit import FIT, FITS, fit_notes
 from ttl_lightning.data.sampler import EpochSampler
 from ttl_lightning.data.samples import SPLITS, Labels, Samples
 from ttl_lightning.data.store import CACHES, ON_BAD_IMAGE, Scan
@@ -44,6 +45,7 @@ class SharedOptions(TypedDict, total=False):
     augment: Augment
     eval_view: str
     tta: int
+    fit: str
     mean: Sequence[float] | None
     std: Sequence[float] | None
     on_bad_image: str
@@ -70,6 +72,7 @@ class ClassificationDataModule(LightningDataModule, ABC):
             "center_crop", as `views.evaluation` says.
         tta: views of each test sample, whose probabilities are averaged; 1 is the evaluation's
             view alone. Validation has one view.
+        fit: how images become squares: "squash", "pad" or "crop", as `fit.fit_square` says.
         mean: subtracted from pixels in [0, 1], one a channel; 0.5 by default.
         std: divided by, one a channel; 0.5 by default.
         on_bad_image: "raise", or "skip" images (or studies) that cannot be read.
@@ -100,6 +103,7 @@ class ClassificationDataModule(LightningDataModule, ABC):
         augment: Augment = Augment(),  # noqa: B008 - frozen
         eval_view: str = EVAL_VIEW,
         tta: int = 1,
+        fit: str = FIT,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         on_bad_image: str = "raise",
@@ -116,13 +120,14 @@ class ClassificationDataModule(LightningDataModule, ABC):
         check_number("data.max_bad", max_bad, 0, integer=True)
         check_choice("data.on_duplicate", on_duplicate, ON_DUPLICATE)
         check_choice("data.eval_view", eval_view, EVAL_VIEWS)
+        check_choice("data.fit", fit, FITS)
         check_number("data.tta", tta, 1, MOST_VIEWS, integer=True)
         self.name, self.in_channels = name, in_channels
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.cache, self.cache_dir, self.augment = cache, cache_dir, augment
         self.mean = _per_channel("mean", mean, in_channels, -1e6)
         self.std = _per_channel("std", std, in_channels, 1e-6)
-        self.eval_view, self.tta = eval_view, tta
+        self.eval_view, self.tta, self.fit = eval_view, tta, fit
         self.on_bad_image, self.max_bad, self.on_duplicate = on_bad_image, max_bad, on_duplicate
         self.bad_images: list[dict[str, str]] = []
         self.notes: list[str] = []
@@ -250,6 +255,8 @@ class ClassificationDataModule(LightningDataModule, ABC):
         keep[list(scan.bad)] = False
         rows = np.flatnonzero(keep)
         kept, hashes = samples.take(rows), [scan.hashes[row] for row in rows]
+        stored = self.augment.stored_size(self.input_side)
+        self.notes += fit_notes(scan.sides[rows], stored, self.fit, self.counted)
         if self.on_duplicate == "raise":
             check_images(hashes, kept)
             return rows
