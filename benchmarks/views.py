@@ -27,7 +27,7 @@ from ttl_lightning.analyze.runs import OpenRun, open_run
 from ttl_lightning.data.transforms import Transform
 from ttl_lightning.data.views import EVAL_VIEWS, EvalTransform, SeveralViews, evaluation, mean_scale
 from ttl_lightning.results import FILE_NAME
-from ttl_lightning.tasks.losses import class_probabilities
+from ttl_lightning.tasks.losses import class_probabilities, mean_over_views
 from ttl_lightning.tasks.metrics import score
 from ttl_lightning.tasks.studies import by_study
 
@@ -102,11 +102,11 @@ def scored(run: OpenRun, split: str, transform: Transform) -> Scores:
     task, names = run.data.task, run.data.class_names
     rows: dict[str, list[np.ndarray[Any, Any]]] = defaultdict(list)
     for batch in run.data.plain_dataloader(split, transform):
-        images = batch["image"]
-        several = isinstance(transform, SeveralViews)
-        views = images.unbind(1) if several else (images,)
-        each = [class_probabilities(run.after(view.to(run.device)), task) for view in views]
-        rows["probabilities"].append(torch.stack(each).mean(0).numpy())
+        views = batch["views"] if "views" in batch else batch["image"][:, None]
+        logits = run.after(views.flatten(0, 1)).reshape(*views.shape[:2], -1)
+        rows["probabilities"].append(
+            class_probabilities(mean_over_views(logits, task), task).numpy()
+        )
         for key in ("label", "study", "study_label"):
             if key in batch:
                 rows[key].append(batch[key].numpy())

@@ -43,10 +43,12 @@ def test_an_older_run_is_seen_as_it_was_evaluated(cut: Path, tmp_path: Path) -> 
     folder = tmp_path / "run"
     shutil.copytree(cut, folder)
     cfg = OmegaConf.load(folder / "config.yaml")
-    del cfg.data["eval_view"]
+    for key in ("fit", "eval_view", "tta"):
+        del cfg.data[key]
     OmegaConf.save(cfg, folder / "config.yaml")
     older, newer = open_run(folder, device="cpu"), open_run(cut, device="cpu")
     assert (older.data.eval_view, newer.data.eval_view) == ("center_crop", "train_scale")
+    assert (older.data.fit, newer.data.fit) == ("crop", "squash")
     assert open_run(folder, ["data.eval_view=whole"], device="cpu").data.eval_view == "whole"
 
 

@@ -75,6 +75,30 @@ def test_a_run_says_what_share_of_an_image_evaluation_reads(files, view, share) 
     assert said == ([f"Evaluation reads {expected}."] if share else [])
 
 
+def test_only_test_samples_have_several_views(files) -> None:
+    data = ListedFiles(files=files, batch_size=8, tta=3)
+    data.setup()
+    assert data.notes[-1] == "Test predictions are means of 3 views (data.tta)."
+    batches = list(data.test_dataloader())
+    # as many images at once as without views
+    assert [batch["views"].shape for batch in batches] == [(2, 3, 3, 16, 16)] * 2
+    assert torch.cat([batch["id"] for batch in batches]).tolist() == [0, 1, 2, 3]
+    assert all("image" not in batch for batch in batches)
+    others = (data.train_dataloader(), data.val_dataloader(), data.plain_dataloader("test"))
+    for loader in others:
+        batch = next(iter(loader))
+        assert batch["image"].shape == (4, 3, 16, 16)
+        assert "views" not in batch
+    first = torch.cat([batch["views"][:, 0] for batch in batches])
+    assert torch.equal(first, next(iter(others[2]))["image"])
+
+
+def test_more_views_than_a_batch_holds_come_one_sample_at_a_time(files) -> None:
+    data = ListedFiles(files=files, batch_size=2, tta=9)
+    data.setup()
+    assert [len(batch["views"]) for batch in data.test_dataloader()] == [1] * 4
+
+
 def test_nothing_is_asked_before_setup(files) -> None:
     with pytest.raises(DataError, match=r"data=listed: call setup\(\)"):
         ListedFiles(files=files).labels("train")
@@ -245,6 +269,9 @@ def test_mean_and_std(files, channels: int) -> None:
         ({"on_bad_image": "skp"}, "unknown data.on_bad_image 'skp'; did you mean 'skip'"),
         ({"max_bad": -1}, "data.max_bad must be an integer of at least 0, got -1"),
         ({"eval_view": "centre_crop"}, "unknown data.eval_view .*; did you mean 'center_crop'"),
+        ({"fit": "padd"}, "unknown data.fit 'padd'; did you mean 'pad'"),
+        ({"tta": 0}, "data.tta must be an integer from 1 to 64, got 0"),
+        ({"tta": 65}, "data.tta must be an integer from 1 to 64, got 65"),
         ({"on_duplicate": "keep"}, "unknown data.on_duplicate 'keep'"),
         ({"mean": [0.5]}, r"data.mean must have data.in_channels=3 numbers, got \[0.5\]"),
         ({"std": [0.5, 0.5, 0.0]}, "data.std must be a number from"),

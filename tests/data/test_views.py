@@ -3,15 +3,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.stats import qmc
 from torchvision.transforms.v2 import functional as tv
 
-from ttl_lightning.data.transforms import Augment, draw_warps, warp
+from ttl_lightning.data.transforms import AXES, FLIP, Augment, draw_warps, normalize, warp, warps_at
 from ttl_lightning.data.views import (
     EVAL_VIEWS,
     CropTransform,
     EvalTransform,
+    SeveralViews,
     evaluation,
     mean_scale,
+    spread_points,
 )
 from ttl_lightning.errors import UnknownNameError
 
@@ -78,3 +81,48 @@ def test_views_differ_in_what_they_show() -> None:
     assert isinstance(evaluation("center_crop", Augment(), 20, *PLAIN), CropTransform)
     for i, one in enumerate(shown):
         assert all((one - other).abs().max() > 0.01 for other in shown[i + 1 :])
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 9, 16, 64])
+def test_few_views_already_stand_for_training(count: int) -> None:
+    points = spread_points(count)
+    assert points.shape == (count - 1, AXES)
+    rest = np.delete(points, FLIP, axis=1)
+    middles = (np.arange(count - 1) + 0.5) / (count - 1)
+    np.testing.assert_allclose(np.sort(rest, axis=0), middles[:, None].repeat(AXES - 1, 1))
+    for probability in (0.0, 0.5, 1.0):
+        flipped = (points[:, FLIP] < probability).sum()
+        assert abs(flipped - probability * count) <= 1
+        assert flipped == 0 or probability > 0, "flipped where the protocol does not flip"
+
+
+@pytest.mark.parametrize("count", [9, 16, 64])
+def test_views_are_spread_more_evenly_than_drawn_ones(count: int) -> None:
+    rng = np.random.default_rng(0)
+    drawn = [qmc.discrepancy(rng.random((count - 1, AXES))) for _ in range(200)]
+    assert qmc.discrepancy(spread_points(count)) < np.quantile(drawn, 0.05)
+
+
+def test_several_views_are_the_evaluations_and_warps_of_training() -> None:
+    augment = Augment(horizontal_flip=0.5)
+    stats = ((0.1,) * 3, (0.5,) * 3)
+    first = evaluation("train_scale", augment, 20, *stats)
+    views = SeveralViews(first, augment, 5)(IMAGES, KEYS)
+    assert views.shape == (5, 5, 3, 20, 20)
+    assert torch.equal(views[:, 0], first(IMAGES, KEYS))
+    for view, warps in zip(
+        views[:, 1:].unbind(1), warps_at(augment, spread_points(5)), strict=True
+    ):
+        alone = torch.cat([warp(image[None], warps[None], 20) for image in IMAGES])
+        torch.testing.assert_close(view, normalize(alone, *stats))
+    again = SeveralViews(first, augment, 5)(IMAGES[2:3], [(9, 4)])
+    assert torch.equal(again[0], views[2]), "views depend on the sample's key or batch"
+
+
+def test_views_of_a_volume_are_views_of_its_slices() -> None:
+    first = evaluation("whole", Augment(), 20, (0.1, 0.2), (0.5, 0.6))
+    several = SeveralViews(first, Augment(), 3)
+    volumes = several(IMAGES[:, None, :3, :, :], KEYS)
+    assert volumes.shape == (5, 3, 2, 3, 20, 20)
+    for i in range(3):
+        torch.testing.assert_close(volumes[:, :, :, i], several(IMAGES[:, i : i + 1], KEYS))

@@ -24,7 +24,7 @@ CONFIG_FILE = "config.yaml"
 # Where the results of every kind lie, in the run's folder.
 FOLDER = "analysis"
 OWN = "ttl_lightning."
-BEFORE = {"eval_view": "center_crop"}
+BEFORE = {"fit": "crop", "eval_view": "center_crop", "tta": 1}
 """What a run did whose configuration is older than the key."""
 UNITS = ("all", "blocks")
 

@@ -63,7 +63,7 @@ class ImageDataModule(ClassificationDataModule):
         verify_samples(samples)
         size = self.augment.stored_size(self.image_size)
         folder = self._cache_folder("images")
-        store = ImageStore(reader, size, self.in_channels, self.cache, folder)
+        store = ImageStore(reader, size, self.in_channels, self.cache, folder, self.fit)
         rows = self._usable(samples, store.scan(self.on_bad_image, self.max_bad))
         samples = samples.take(rows)
         verify_samples(samples)

@@ -30,6 +30,19 @@ class Batch(TypedDict):
     id: Tensor
 
 
+class ViewsBatch(TypedDict):
+    """What the loaders yield that give several views of each sample.
+
+    views: float32 (N, V, C, *spatial), in place of "image". The others are of samples, as there.
+    """
+
+    views: Tensor
+    label: Tensor
+    id: Tensor
+    study: NotRequired[Tensor]
+    study_label: NotRequired[Tensor]
+
+
 class WindowBatch(Batch):
     """What the loaders of volumes yield; every sample is a window.
 
@@ -163,3 +176,8 @@ class WindowDataset(Dataset[WindowBatch]):
 def as_it_is(batch: Any) -> Any:
     """Collate function for batches that are ready."""
     return batch
+
+
+def as_views(batch: Any) -> Any:
+    """Collate function for batches of several views, which nothing shall take for images."""
+    return {"views" if key == "image" else key: value for key, value in batch.items()}

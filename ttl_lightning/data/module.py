@@ -13,7 +13,8 @@ import torch
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from ttl_lightning.data.dataset import ImageDataset, WindowDataset, as_it_is
+from ttl_lightning.data.dataset import ImageDataset, WindowDataset, as_it_is, as_views
+from ttl_lightning.data.fit import FIT, FITS, fit_notes
 from ttl_lightning.data.sampler import EpochSampler
 from ttl_lightning.data.samples import SPLITS, Labels, Samples
 from ttl_lightning.data.store import CACHES, ON_BAD_IMAGE, Scan
@@ -22,8 +23,10 @@ from ttl_lightning.data.verify import check_images, describe_leaks, find_leaks
 from ttl_lightning.data.views import (
     EVAL_VIEW,
     EVAL_VIEWS,
+    MOST_VIEWS,
     CropTransform,
     EvalTransform,
+    SeveralViews,
     evaluation,
 )
 from ttl_lightning.errors import ConfigError, DataError, check_choice, check_number
@@ -41,6 +44,8 @@ class SharedOptions(TypedDict, total=False):
     cache_dir: str | Path | None
     augment: Augment
     eval_view: str
+    tta: int
+    fit: str
     mean: Sequence[float] | None
     std: Sequence[float] | None
     on_bad_image: str
@@ -65,6 +70,9 @@ class ClassificationDataModule(LightningDataModule, ABC):
         augment: how training images vary, and the margin with which images are kept.
         eval_view: how validation and test images are read: "train_scale", "whole" or
             "center_crop", as `views.evaluation` says.
+        tta: views of each test sample, whose probabilities are averaged; 1 is the evaluation's
+            view alone. Validation has one view.
+        fit: how images become squares: "squash", "pad" or "crop", as `fit.fit_square` says.
         mean: subtracted from pixels in [0, 1], one a channel; 0.5 by default.
         std: divided by, one a channel; 0.5 by default.
         on_bad_image: "raise", or "skip" images (or studies) that cannot be read.
@@ -94,6 +102,8 @@ class ClassificationDataModule(LightningDataModule, ABC):
         cache_dir: str | Path | None = None,
         augment: Augment = Augment(),  # noqa: B008 - frozen
         eval_view: str = EVAL_VIEW,
+        tta: int = 1,
+        fit: str = FIT,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         on_bad_image: str = "raise",
@@ -110,12 +120,14 @@ class ClassificationDataModule(LightningDataModule, ABC):
         check_number("data.max_bad", max_bad, 0, integer=True)
         check_choice("data.on_duplicate", on_duplicate, ON_DUPLICATE)
         check_choice("data.eval_view", eval_view, EVAL_VIEWS)
+        check_choice("data.fit", fit, FITS)
+        check_number("data.tta", tta, 1, MOST_VIEWS, integer=True)
         self.name, self.in_channels = name, in_channels
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.cache, self.cache_dir, self.augment = cache, cache_dir, augment
         self.mean = _per_channel("mean", mean, in_channels, -1e6)
         self.std = _per_channel("std", std, in_channels, 1e-6)
-        self.eval_view = eval_view
+        self.eval_view, self.tta, self.fit = eval_view, tta, fit
         self.on_bad_image, self.max_bad, self.on_duplicate = on_bad_image, max_bad, on_duplicate
         self.bad_images: list[dict[str, str]] = []
         self.notes: list[str] = []
@@ -182,6 +194,8 @@ class ClassificationDataModule(LightningDataModule, ABC):
                     f"Evaluation reads the middle {area:.1%} of each image's area "
                     f"(data.eval_view={self.eval_view})."
                 )
+            if self.tta > 1:
+                self.notes.append(f"Test predictions are means of {self.tta} views (data.tta).")
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled and augmented."""
@@ -193,15 +207,19 @@ class ClassificationDataModule(LightningDataModule, ABC):
         return self.plain_dataloader("val")
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """In order, each sample once."""
-        return self.plain_dataloader("test")
+        """In order, each sample once; with `tta` above 1 its views, as "views" in the batch."""
+        if self.tta == 1:
+            return self.plain_dataloader("test")
+        views = SeveralViews(self.evaluation, self.augment, self.tta)
+        return self.plain_dataloader("test", views)
 
     def plain_dataloader(self, split: str, transform: Transform | None = None) -> DataLoader[Any]:
         """As evaluation sees them, the training samples too: in order, each once, not augmented.
 
         Args:
             split: "train", "val" or "test".
-            transform: reads them in another way than evaluation does.
+            transform: reads them in another way than evaluation does; batches of `SeveralViews`
+                hold so many fewer samples.
 
         Raises:
             UnknownNameError: if there is no such split.
@@ -209,17 +227,19 @@ class ClassificationDataModule(LightningDataModule, ABC):
         check_choice("split", split, SPLITS)
         self._ready()
         plain = self._datasets[split].plain(transform or self.evaluation)
-        return self._loader(plain, training=False)
+        views = transform.count if isinstance(transform, SeveralViews) else 1
+        return self._loader(plain, training=False, views=views)
 
-    def _loader(self, dataset: ImageDataset | WindowDataset, *, training: bool) -> DataLoader[Any]:
+    def _loader(
+        self, dataset: ImageDataset | WindowDataset, *, training: bool, views: int = 1
+    ) -> DataLoader[Any]:
+        size = max(1, self.batch_size // views)
         return DataLoader(
             dataset,
-            batch_size=self.batch_size,
-            sampler=EpochSampler(
-                dataset, batch_size=self.batch_size, training=training, seed=self.seed
-            ),
+            batch_size=size,
+            sampler=EpochSampler(dataset, batch_size=size, training=training, seed=self.seed),
             num_workers=self.num_workers,
-            collate_fn=as_it_is,
+            collate_fn=as_it_is if views == 1 else as_views,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
             # Without its own generator each epoch's loader would move torch's global one.
@@ -235,6 +255,8 @@ class ClassificationDataModule(LightningDataModule, ABC):
         keep[list(scan.bad)] = False
         rows = np.flatnonzero(keep)
         kept, hashes = samples.take(rows), [scan.hashes[row] for row in rows]
+        stored = self.augment.stored_size(self.input_side)
+        self.notes += fit_notes(scan.sides[rows], stored, self.fit, self.counted)
         if self.on_duplicate == "raise":
             check_images(hashes, kept)
             return rows

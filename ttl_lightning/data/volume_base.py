@@ -136,7 +136,7 @@ class VolumeDataModule(ClassificationDataModule):
         samples, reader = self.load()
         verify_samples(samples)
         size = self.augment.stored_size(self.image_size[1])
-        store = VolumeStore(reader, size, self.cache, self._cache_folder("volumes"))
+        store = VolumeStore(reader, size, self.cache, self._cache_folder("volumes"), self.fit)
         rows = self._usable(samples, store.scan(self.on_bad_image, self.max_bad))
         if self.cache == "disk":
             self.notes.append(
