@@ -55,12 +55,15 @@ def create_backbone(
     """
     import timm
 
+    from ttl_lightning.backbones.same_padding import fuse_same_padding
+
     check_number("data.in_channels", in_channels, 1, integer=True)
     _check_name(name)
     if name in VOLUMETRIC:
         net, dims = VOLUMETRIC[name].make(in_channels), 3
     else:
         net, dims = timm.create_model(name, pretrained=False, in_chans=in_channels), 2
+        fuse_same_padding(net)
     mean, std = pixel_statistics(name, in_channels)
     backbone = Backbone(name, net, units_of(net), in_channels, mean, std, dims)
     cutoff = backbone.resolve(needed)
