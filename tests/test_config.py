@@ -63,6 +63,18 @@ def test_a_mistake_is_named_with_what_comes_nearest(override, text) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_an_experiment_may_bring_its_sweeper_and_the_command_line_has_the_last_word() -> None:
+    def sweeper(*overrides) -> str:
+        with initialize_config_module(config.MODULE, version_base=config.VERSION_BASE):
+            cfg = compose(config.ROOT, list(overrides), return_hydra_config=True)
+        assert cfg.hydra.launcher._target_.startswith("hydra_plugins.ttl_lightning.")
+        return cfg.hydra.sweeper._target_.rpartition(".")[2]
+
+    assert sweeper() == "GridSweeper"
+    assert sweeper("experiment=compare") == "CompareSweeper"
+    assert sweeper("experiment=compare", "hydra/sweeper=halving") == "HalvingSweeper"
+
+
 def test_keys_are_looked_up_in_the_chosen_group() -> None:
     with pytest.raises(UnknownNameError, match=r"did you mean 'data\.label_columns'"):
         config.read(["data=csv", "data.label_column=x"])

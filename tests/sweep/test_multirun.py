@@ -1,6 +1,7 @@
 """Whole sweeps from the command line: what they run, what survives, what is run again."""
 
 import csv
+import html
 import json
 import os
 import signal
@@ -94,6 +95,9 @@ def test_a_mistake_is_told_before_anything_runs(sweep, workdir) -> None:
         (("strategy=tll", "seed=0,1"), "did you mean 'ttl'"),
         (("strategy=ttl", "hydra/sweeper=hierarchical", "hydra.sweeper.metric=test/auroc"), "val/"),
         (("strategy=ttl", "hydra/sweeper=incremental"), "strategy=lwft"),
+        (("experiment=compare", "hydra.sweeper.budget=0"), "hydra.sweeper.budget"),
+        (("experiment=compare", "hydra.sweeper.rates=[0]"), "hydra.sweeper.rates"),
+        (("experiment=compare", "hydra.sweeper.metric=test/auprc"), "val/"),
     ):
         status, output = finished(sweep(*options))
         assert status == 2, output
@@ -112,6 +116,32 @@ def test_a_search_chooses_by_validation_and_is_not_run_twice(sweep, workdir) -> 
     scores = {runs[f]["cutoff"]: runs[f]["metrics"]["val/auprc"] for f in runs if "/ttl/" in f}
     assert {"block1.1", "block2.1", "block3.1", "block4.1"} <= set(scores)
     assert scores[entry["choice"]] == max(scores.values())
+    before = written(workdir)
+    status, output = finished(sweep(*options))
+    assert status == 0, output
+    assert written(workdir) == before
+
+
+def test_a_comparison_needs_no_further_words_and_is_not_run_twice(sweep, workdir) -> None:
+    options = ("experiment=compare", "strategy=ftl,ttl", "seed=0,1", "hydra.sweeper.budget=3",
+               "hydra.launcher.n_jobs=2")  # fmt: skip
+    status, output = finished(sweep(*options))
+    assert status == 0, output
+    folder = workdir / "multirun" / "compare"
+    entries = json.loads((folder / "search.json").read_text())["searches"]
+    assert [entry["strategy"] for entry in entries] == ["ftl", "ttl"]
+    runs = {path.parent.relative_to(folder).as_posix(): json.loads(path.read_text())
+            for path in folder.rglob("result.json")}  # fmt: skip
+    assert len(runs) == 2 * (3 + 1)
+    table = (folder / "table.md").read_text().splitlines()
+    assert len([line for line in table if line.startswith("|")]) == 2 + 2  # a row a strategy
+    for entry in entries:
+        scores = {f: runs[f]["metrics"]["val/auprc"] for t in entry["trials"] for f in t["folders"]
+                  if runs[f]["seed"] == 0}  # fmt: skip
+        first, second = entry["chosen"]["folders"]
+        assert scores[first] == max(scores.values())
+        assert runs[second]["seed"] == 1
+        assert html.escape(entry["reason"]) in (folder / "report.html").read_text()
     before = written(workdir)
     status, output = finished(sweep(*options))
     assert status == 0, output

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import Counter
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -68,7 +67,7 @@ class Compare:
         listed = math.prod(len(axis.values) for axis in axes)
         number = listed if listed <= self.budget else -(-2 * self.budget // 3)
         outcomes: dict[Setting, Outcome] = {}
-        batch, stage = list(itertools.islice(spread(axes, number), number)), "spread"
+        batch, stage = spread(axes, number), "spread"
         while batch:
             sent = yield Round(stage, batch)
             outcomes |= {s: Outcome(sent[s].score, _size(axes, s, sizes)) for s in batch}
@@ -111,28 +110,38 @@ def described(axes: Sequence[Axis], setting: Setting) -> str:
 
 def best_first(outcomes: Mapping[Setting, Outcome]) -> list[Setting]:
     """The settings that were scored; of equals the smaller model, then the one tried first."""
-    scored = {s: (v, out.size) for s, out in outcomes.items() if (v := out.value) is not None}
-    return sorted(scored, key=lambda s: (-scored[s][0], scored[s][1] or math.inf))
+    scored = {
+        setting: (-value, math.inf if outcome.size is None else outcome.size)
+        for setting, outcome in outcomes.items()
+        if (value := outcome.value) is not None
+    }
+    return sorted(scored, key=lambda setting: scored[setting])
 
 
-def spread(axes: Sequence[Axis], number: int) -> Iterator[Setting]:
-    """The listed settings in an order in which every value comes about equally often at any time.
+def spread(axes: Sequence[Axis], number: int) -> list[Setting]:
+    """So many listed settings, in which the values of an axis come equally often or once more.
+
+    As in a Latin square, every axis goes round at its own pace, and is shifted by one where it
+    would meet the others' values again. Of a longer axis evenly spaced values come first.
 
     Args:
         axes: what settings differ in.
-        number: how many will be taken; of a longer axis, so many evenly spaced values come first.
+        number: how many; at most as many as there are.
     """
-    first = [spaced(axis.values, number) for axis in axes]
-    left = sorted(
-        itertools.product(*(axis.values for axis in axes)),
-        key=lambda s: any(value not in kept for value, kept in zip(s, first, strict=True)),
-    )
-    used: Counter[tuple[int, str]] = Counter()
-    while left:
-        setting = min(left, key=lambda s: sum(used[place] ** 2 for place in enumerate(s)))
-        left.remove(setting)
-        used.update(enumerate(setting))
-        yield setting
+    orders = []
+    for axis in axes:
+        first = spaced(axis.values, number)
+        orders.append([*first, *(value for value in axis.values if value not in first)])
+    return [tuple(_at(orders, index)) for index in range(number)]
+
+
+def _at(orders: Sequence[Sequence[str]], index: int) -> Iterator[str]:
+    period = 1  # after which the axes so far begin again
+    for order in orders:
+        round_trip = math.lcm(period, len(order))
+        period *= len(order)
+        step = index % period
+        yield order[(step + step // round_trip) % len(order)]
 
 
 def neighbours(axes: Sequence[Axis], center: Setting, tried: Collection[Setting]) -> list[Setting]:

@@ -127,7 +127,10 @@ class Session:
         rounds.check_metric(metric)
         swept, others = tuned(arguments)
         groups = self._plan.groups(others)
-        self._drive([Tuning.of(group, method, swept, factors, metric) for group in groups], [])
+        tunings = [Tuning.of(group, method, swept, factors, metric) for group in groups]
+        for tuning in tunings:
+            log.info(tuning.announced())
+        self._drive(tunings, [])
 
     def _drive(self, searches: Sequence[Steps[T]], beside: list[tuple[Job, Overrides]]) -> None:
         """Run searches side by side to their ends, and other jobs beside their first round."""

@@ -29,19 +29,21 @@ def tuned(arguments: Sequence[str]) -> tuple[dict[str, tuple[str, ...]], list[st
     """What the overrides sweep of how well a model is trained, and all other overrides.
 
     >>> tuned(["strategy=ftl,ttl", "protocol.learning_rate=1e-3,3e-3", "trainer.max_epochs=5"])
-    ({'protocol.learning_rate': ('1e-3', '3e-3')}, ['strategy=ftl,ttl', 'trainer.max_epochs=5'])
+    ({'protocol.learning_rate': ('0.001', '0.003')}, ['strategy=ftl,ttl', 'trainer.max_epochs=5'])
 
     Raises:
         ConfigError: if an override is malformed.
     """
-    last = {key_of(argument): argument for argument in arguments}
-    values = {
-        key: tuple(override[-1].partition("=")[2] for override in combinations([argument]))
-        for key, argument in last.items()
-        if is_tuned(key)
-    }
-    swept = {key: listed for key, listed in values.items() if len(listed) > 1}
-    return swept, [argument for key, argument in last.items() if key not in swept]
+    swept: dict[str, tuple[str, ...]] = {}
+    others = []
+    for argument in {key_of(argument): argument for argument in arguments}.values():
+        listed = [o for (o,) in combinations([argument])] if is_tuned(argument) else []
+        if len(listed) > 1:
+            name = listed[0].partition("=")[0]  # with its plus sign, if it has one
+            swept[name] = tuple(override.partition("=")[2] for override in listed)
+        else:
+            others.append(argument)
+    return swept, others
 
 
 def axes_of(
@@ -58,17 +60,17 @@ def axes_of(
     Raises:
         ConfigError: if a rate is no positive number.
     """
-    axes: dict[str, Axis] = {key: Listed(key, values) for key, values in swept.items()}
-    given = swept.get(RATE, ())
-    if not given and RATE not in map(key_of, group.overrides):
+    axes: list[Axis] = [
+        Rates(key, values) if key_of(key) == RATE else Listed(key, values)
+        for key, values in swept.items()
+    ]
+    if RATE not in map(key_of, (*swept, *group.overrides)):
         rate = float(group.cfg.protocol.learning_rate)
-        given = tuple(dict.fromkeys(written(rate * factor) for factor in factors))
-    if given:
-        axes[RATE] = Rates(RATE, given)
+        axes.append(Rates(RATE, tuple(written(rate * factor) for factor in factors)))
     if order:
         first = order if group.cutoffs else block_ends(order)
-        axes["cutoff"] = Listed("cutoff", tuple(first), tuple(order))
-    return tuple(axes.values())
+        axes.append(Listed("cutoff", tuple(first), tuple(order)))
+    return tuple(axes)
 
 
 def check_factors(factors: object) -> list[float]:
@@ -77,8 +79,9 @@ def check_factors(factors: object) -> list[float]:
     Raises:
         ConfigError: if it is no list of positive numbers.
     """
-    numbers = list(factors) if isinstance(factors, Sequence) and factors != "" else []
-    if isinstance(factors, str) or not numbers or not all(map(_positive, numbers)):
+    listed = isinstance(factors, Sequence) and not isinstance(factors, str)
+    numbers = list(cast(Sequence[float], factors)) if listed else []
+    if not numbers or not all(map(_positive, numbers)):
         raise ConfigError(
             f"hydra.sweeper.rates must list positive numbers, as in [0.3, 1, 3], got {factors!r}."
         )
@@ -117,8 +120,20 @@ class Tuning:
     ) -> Tuning:
         """Make the tuning of a group of jobs; see `axes_of`."""
         sizes = cutoffs_of(group) if group.strategy.needs_cutoff else {}
-        axes = axes_of(group, swept, factors, list(sizes))
+        # a cutoff given in vain is left for the check of the first job to refuse
+        given = [override.partition("=")[2] for cutoff in group.cutoffs for override in cutoff]
+        axes = axes_of(group, swept, factors, list(sizes) or given)
         return cls(group, method, axes, metric, sizes)
+
+    def announced(self) -> str:
+        """What it is about to do, in one line."""
+        listed = math.prod(len(axis.values) for axis in self.axes)
+        first, *others = self.group.seeds
+        return (
+            f"{self.group.strategy.name}: at most {self.method.budget} trainings "
+            f"({', '.join(first) or 'the seed given'}) to choose its setting, {listed} listed; "
+            f"the choice is trained with {len(others)} more seeds"
+        )
 
     def begin(self) -> list[Attempt]:
         """The first round."""
