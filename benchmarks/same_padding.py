@@ -40,7 +40,7 @@ def main() -> None:
         torch.set_num_threads(threads)
         facts = machine()
         for shape in SHAPES:
-            rows += [compare(shape, model, 5 if arguments.quick else 21) for model in MODELS]
+            rows += [compare(shape, model, 3 if arguments.quick else 9) for model in MODELS]
     facts.pop("threads")
     print(", ".join(f"{key}: {value}" for key, value in facts.items()))
     print(f"\n{table(rows)}")

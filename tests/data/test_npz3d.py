@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from ttl_lightning import config
+from ttl_lightning.data.module import SharedOptions
 from ttl_lightning.data.npz3d import Npz3dDataModule, fit_depth
 from ttl_lightning.data.transforms import Augment
 from ttl_lightning.errors import ConfigError, DataError
@@ -144,6 +146,13 @@ def test_the_disk_cache_knows_the_depth(tmp_path: Path) -> None:
         data = ready(path, image_size=[slices, 8, 8], cache="disk", cache_dir=tmp_path / "cache")
         assert next(iter(data.val_dataloader()))["image"].shape == (4, 1, slices, 8, 8)
     assert len(list((tmp_path / "cache").rglob("*.npy"))) == 24
+
+
+def test_every_option_can_be_given_on_the_command_line() -> None:
+    cfg, _ = config.read(["data=npz3d"])
+    made_from_others = {"seed", "augment", "mean", "std"}
+    options = {*SharedOptions.__annotations__, *Npz3dDataModule.__init__.__kwdefaults__}
+    assert {*cfg.data} - {"_target_"} == options - made_from_others
 
 
 @pytest.mark.parametrize(
