@@ -74,9 +74,3 @@ def test_a_hydra_that_is_open_stays_so() -> None:
         assert compose("config", ["seed=4"]).seed == 4
 
 
-def test_the_fingerprint_is_of_what_bears_on_the_result() -> None:
-    def of(*overrides):
-        return config.fingerprint(config.read(list(overrides))[0])
-
-    assert of() == of("name=other", "resume=never", "logger=tensorboard")
-    assert len({of(), of("seed=1"), of("data.image_size=96"), of("protocol.learning_rate=1")}) == 4

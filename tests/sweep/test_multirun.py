@@ -148,7 +148,7 @@ def test_two_sweeps_never_run_one_job_twice(sweep, workdir) -> None:
 def test_ctrl_c_leaves_jobs_that_go_on(sweep, workdir) -> None:
     options = ("strategy=ttl", "cutoff=block1", "trainer.max_epochs=400")
     process = sweep(*options, start_new_session=True)
-    history = workdir / "multirun/default/phantom/test_resnet/ttl/block1/seed0/metrics.csv"
+    history = workdir / "multirun/default/phantom/test_resnet/ttl/block1.1/seed0/metrics.csv"
     deadline = time.monotonic() + 60
     while not (history.is_file() and len(history.read_text().splitlines()) > 4):
         assert time.monotonic() < deadline
@@ -199,7 +199,7 @@ def test_ddp_in_a_sweep_equals_one_process(sweep, workdir) -> None:
     status, output = finished(sweep(*options, *ddp))
     assert status == 0, output
     folders = sorted(path.parent for path in (workdir / "multirun").rglob("result.json"))
-    assert [folder.parent.name for folder in folders] == ["block2", "block3"]
+    assert [folder.parent.name for folder in folders] == ["block2.1", "block3.1"]
     for folder in folders:
         result = RunResult.load(folder)
         with (folder / "predictions.csv").open() as file:

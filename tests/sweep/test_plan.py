@@ -49,7 +49,7 @@ def test_a_strategy_without_cutoff_runs_once_a_seed(plan, small) -> None:
     found = jobs(plan, small, "strategy=ftl,lwft,tf,ttl", "cutoff=block1,block2,block3", "seed=0,1")
     got = [(n["strategy"], n.get("cutoff"), n["seed"]) for n in map(named, found)]
     expected = {("ftl", None, seed) for seed in "01"} | {
-        (strategy, f"block{k}", seed)
+        (strategy, f"block{k}.1", seed)
         for strategy in ("lwft", "tf", "ttl")
         for k in (1, 2, 3)
         for seed in "01"
@@ -92,7 +92,7 @@ def test_a_folder_says_what_the_job_is(plan, small, workdir) -> None:
         return plan.job((*small, *overrides))[0].folder.relative_to(workdir).as_posix()
 
     base = "multirun/default/phantom/test_resnet"
-    assert folder("strategy=ttl", "cutoff=block2", "seed=3") == f"{base}/ttl/block2/seed3"
+    assert folder("strategy=ttl", "cutoff=block2", "seed=3") == f"{base}/ttl/block2.1/seed3"
     assert folder("strategy=ftl") == f"{base}/ftl/full/seed0"
 
 
