@@ -40,15 +40,14 @@ def wanted_devices(accelerator: str, devices: int | str | Sequence[int]) -> int 
     >>> wanted_devices("auto", "auto"), wanted_devices("gpu", -1), wanted_devices("cpu", "auto")
     (None, None, 1)
     """
-    if isinstance(devices, str):
-        if devices in ("auto", "-1"):
-            return 1 if accelerator == "cpu" else None
-        if devices.isdigit():
-            return int(devices)
-        return len([part for part in devices.split(",") if part.strip()])
+    if devices in ("auto", "-1", -1):
+        return 1 if accelerator == "cpu" else None
     if isinstance(devices, int):
-        return None if devices == -1 else devices
-    return len(devices)
+        return devices
+    if isinstance(devices, str) and devices.isdigit():
+        return int(devices)
+    parts = devices.split(",") if isinstance(devices, str) else devices
+    return len([part for part in parts if str(part).strip()])
 
 
 def slurm_tasks(devices: int | str | Sequence[int]) -> int:

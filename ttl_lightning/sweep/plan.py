@@ -96,7 +96,7 @@ class Plan:
         self._known: Known = {}
         self._checked: set[str] = set()
         self._claimed: dict[Path, str] = {}
-        self._homes: dict[str, Path] = {}
+        self._homes: dict[Path, dict[str, Path]] = {}
 
     def composed(self, overrides: Sequence[str]) -> DictConfig:
         """One job's configuration, with Hydra's node.
@@ -132,12 +132,9 @@ class Plan:
         mixed = any(needs.values())
         groups = []
         for shared, (cutoffs, seeds) in found.items():
-            cfg, given = (
-                composed[shared],
-                [c for c in cutoffs if c and (needs[shared] or not mixed)],
-            )
-            units = units_of(cfg, given) if needs[shared] else given
-            groups.append(Group(shared, cfg, tuple(units), tuple(seeds)))
+            given = [c for c in cutoffs if c and (needs[shared] or not mixed)]
+            units = units_of(composed[shared], given) if needs[shared] else given
+            groups.append(Group(shared, composed[shared], tuple(units), tuple(seeds)))
         return groups
 
     def settled(self, group: Group, choice: Settled) -> Group:
@@ -153,10 +150,10 @@ class Plan:
         Raises:
             ConfigError: as `job`.
         """
-        planned: dict[str, tuple[Job, Overrides]] = {}
+        planned: dict[Path, tuple[Job, Overrides]] = {}
         for overrides in many:
             job, made = self.job(overrides)
-            first = planned.setdefault(job.fingerprint, (job, made))
+            first = planned.setdefault(job.folder, (job, made))
             if first[0] is not job:
                 others = " ".join(o for o in made if o not in first[1])
                 ours = " ".join(o for o in first[1] if o not in made)
@@ -187,14 +184,14 @@ class Plan:
             subdir = home.relative_to(root)
             overrides = (*overrides, f"hydra.sweep.subdir={config.quoted(str(subdir))}")
             job = Job.from_hydra(self.composed(overrides), known=self._known)
-        self._claimed[home], self._homes[job.fingerprint] = job.fingerprint, home
+        self._claimed[home], self._homes[root][job.fingerprint] = job.fingerprint, home
         return job, overrides
 
     def _home(self, job: Job, root: Path) -> Path:
-        if not self._homes:
-            self._homes = homes(root, self._known)
-        if job.fingerprint in self._homes:
-            return self._homes[job.fingerprint]
+        if root not in self._homes:
+            self._homes[root] = homes(root, self._known)
+        if job.fingerprint in self._homes[root]:
+            return self._homes[root][job.fingerprint]
         owner = self._claimed.get(job.folder) or self._owner(job.folder)
         if owner in (None, job.fingerprint):
             return job.folder

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from ttl_lightning.config import wanted_devices
+from ttl_lightning import config
 from ttl_lightning.errors import check_number
 from ttl_lightning.results import RunResult
 from ttl_lightning.sweep.job import WAIT_S, Job
@@ -88,7 +88,7 @@ class Pool:
         return results
 
     def _attempt(self, job: Job, stop: threading.Event) -> RunResult | None:
-        count = wanted_devices(job.cfg.trainer.accelerator, job.cfg.trainer.devices)
+        count = config.wanted_devices(job.cfg.trainer.accelerator, job.cfg.trainer.devices)
         taken = self.devices.take(count)
         processes = count or len(self.devices.names) or 1
         threads = max(1, torch.get_num_threads() // (self.n_jobs * processes))
