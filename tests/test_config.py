@@ -86,9 +86,12 @@ def test_a_hydra_that_is_open_stays_so() -> None:
         assert compose("config", ["seed=4"]).seed == 4
 
 
-def test_the_fingerprint_is_of_what_bears_on_the_result() -> None:
-    def of(*overrides):
-        return config.fingerprint(config.read(list(overrides))[0])
-
-    assert of() == of("name=other", "resume=never", "logger=tensorboard")
-    assert len({of(), of("seed=1"), of("data.image_size=96"), of("protocol.learning_rate=1")}) == 4
+@pytest.mark.parametrize(
+    ("accelerator", "devices", "expected"),
+    [
+        ("gpu", 1, 1), ("gpu", 4, 4), ("gpu", "2", 2), ("gpu", "0,1,3", 3), ("gpu", [0, 1], 2),
+        ("gpu", "auto", None), ("auto", -1, None), ("cpu", "auto", 1),
+    ],
+)  # fmt: skip
+def test_what_a_trainer_asks_for(accelerator, devices, expected) -> None:
+    assert config.wanted_devices(accelerator, devices) == expected

@@ -177,6 +177,7 @@ def assemble(cfg: DictConfig, folder: Path, result: RunResult) -> Parts:
         )
     except (TypeError, ValueError, MisconfigurationException) as error:
         raise ConfigError(f"trainer: {error}") from error
+    _same_devices(cfg, trainer, result)
     _fit_batch(cfg, data, task, trainer, result)
     return Parts(data, task, trainer, rows, checkpoints / "best.ckpt", last)
 
@@ -236,7 +237,7 @@ def _precision(cfg: DictConfig, model: TransferModel, result: RunResult) -> Choi
     wanted, channels_last = cfg.trainer.precision, cfg.trainer.channels_last
     kept = result.train.get("precision"), result.train.get("channels_last")
     if wanted != "auto":
-        choice = Choice(wanted, channels_last=bool(channels_last))
+        choice = Choice(wanted, channels_last=bool(config.channels_last(cfg)))
     elif kept[0] is not None:
         choice = Choice(str(kept[0]), channels_last=bool(kept[1]))
     else:
@@ -247,6 +248,21 @@ def _precision(cfg: DictConfig, model: TransferModel, result: RunResult) -> Choi
         result.train["precision_timings_ms"] = choice.timings_ms
     log.info("precision: %s%s", choice.precision, ", channels last" if choice.channels_last else "")
     return choice
+
+
+def _same_devices(cfg: DictConfig, trainer: pl.Trainer, result: RunResult) -> None:
+    """Demand for a run that goes on the devices it began with, also where `auto` stands for them.
+
+    Raises:
+        ConfigError: if they are more or fewer, and so the batch of all of them is another.
+    """
+    began, here = result.train.get("devices"), trainer.world_size
+    if cfg.resume == "auto" and began not in (None, here):
+        raise ConfigError(
+            f"trainer.devices={cfg.trainer.devices} means {here} here, and the run began with "
+            f"{began}: give it on as many, or resume=never to start anew."
+        )
+    result.train["devices"] = here
 
 
 def _fit_batch(

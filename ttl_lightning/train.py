@@ -25,6 +25,7 @@ from ttl_lightning.callbacks.checkpoints import (
 from ttl_lightning.callbacks.memory import peak_memory_mb, reset_peak_memory
 from ttl_lightning.callbacks.progress import quiet
 from ttl_lightning.errors import ConfigError
+from ttl_lightning.fingerprint import CONFIG_FILE, identity
 from ttl_lightning.record import already_completed, described, is_main_process, recorded
 from ttl_lightning.report import run_folder
 from ttl_lightning.results import RunResult
@@ -64,11 +65,11 @@ def train(
     if run_dir is None:
         raise ConfigError("train(cfg) needs run_dir=FOLDER, where its results are to lie.")
     folder = Path(run_dir)
-    result = described(cfg, overrides)
+    check(cfg)
+    result = described(cfg, overrides, identity(cfg))
     if done := already_completed(cfg, folder, result):
         return done
     with recorded(result, folder), quiet():
-        check(cfg)
         parts = assemble(cfg, folder, result)
         _fit(cfg, folder, parts, result)
         if parts.last.finished:
@@ -97,7 +98,7 @@ def _fit(cfg: DictConfig, folder: Path, parts: Parts, result: RunResult) -> None
         if cfg.resume == "never":
             shutil.rmtree(parts.last.path.parent, ignore_errors=True)
         result.save(folder)
-        OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
+        OmegaConf.save(cfg, folder / CONFIG_FILE, resolve=True)
     state = cast(dict[str, Any], load_plain(parts.last.path)) if going_on else {}
     if is_finished(state):
         parts.history.load_state_dict(state["callbacks"]["History"])

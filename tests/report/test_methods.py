@@ -76,3 +76,28 @@ def test_methods_are_in_the_order_of_the_network(run) -> None:
         ("ftl", None), ("ffe", None), ("lwft", "block1"), ("ttl", "block2"), ("ttl", "block10"),
         ("own", "block1"),
     ]  # fmt: skip
+
+
+def same(seed: int, **values) -> dict:
+    return {"seed": seed, "unit": "block1.1", "content": {"file": "f"}, **values}
+
+
+def test_how_a_run_was_run_is_no_variant(run) -> None:
+    runs = [
+        run(seed=0, folder="a", identity=same(0), overrides=["data.path=p"]),
+        run(seed=1, folder="b", identity=same(1), overrides=["data.path=q", "data.num_workers=2"]),
+        run(seed=2, folder="c", identity=same(2), overrides=["data.path=p", "trainer=cpu"]),
+        run("ftl", None, folder="d", identity=same(0, unit=None), overrides=["data.path=p"]),
+    ]  # fmt: skip
+    (found,) = group(runs)
+    assert [(m.strategy, m.variant, len(m.runs)) for m in found.methods] == [
+        ("ftl", (), 1), ("ttl", (), 3),
+    ]  # fmt: skip
+
+
+def test_other_data_under_one_name_are_apart(run) -> None:
+    runs = [
+        run(folder=name, identity=same(0, content={"file": name}), overrides=[f"data.path={name}"])
+        for name in "pq"
+    ]
+    assert [found.data for found in group(runs)] == ["npz p", "npz q"]

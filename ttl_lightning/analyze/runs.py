@@ -16,11 +16,11 @@ from ttl_lightning.assembly import create_data, initial_model
 from ttl_lightning.callbacks.progress import watched
 from ttl_lightning.data.module import ClassificationDataModule
 from ttl_lightning.errors import ConfigError, DataError, check_choice, check_number
+from ttl_lightning.fingerprint import CONFIG_FILE
 from ttl_lightning.loading import load
 from ttl_lightning.results import RunResult
 from ttl_lightning.strategies.base import TransferModel
 
-CONFIG_FILE = "config.yaml"
 # Where the results of every kind lie, in the run's folder.
 FOLDER = "analysis"
 OWN = "ttl_lightning."

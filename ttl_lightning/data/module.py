@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, ClassVar, TypedDict
 
 import numpy as np
 import torch
@@ -82,12 +82,14 @@ class ClassificationDataModule(LightningDataModule, ABC):
         bad_images: the skipped ones, as {"id", "reason"}.
         notes: what a run must say once.
         counted: what one entry of the source is called, in notes.
+        places: options that say where the data lie; for a run's identity their `content` counts.
 
     Raises:
         ConfigError: naming the key that is out of range.
     """
 
     counted = "images"
+    places: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -133,6 +135,20 @@ class ClassificationDataModule(LightningDataModule, ABC):
         self.notes: list[str] = []
         self._samples: Samples | None = None
         self._datasets: dict[str, ImageDataset | WindowDataset] = {}
+
+    @classmethod
+    def content(cls, options: Mapping[str, Any]) -> dict[str, str]:
+        """What the data are, wherever they lie: hashes by name, found without decoding anything.
+
+        Args:
+            options: the source's, checked. Those that are not `places` count as they stand, so a
+                source that draws its data from them needs no hash.
+
+        Raises:
+            DataError: if the data's place cannot be read.
+        """
+        del options
+        return {}
 
     @abstractmethod
     def _prepare(self) -> Samples:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ttl_lightning.data.base import CommonOptions, ImageDataModule, existing_path
+from ttl_lightning.data.content import file_hash
 from ttl_lightning.data.samples import SPLITS, Labels, Samples, check_classes, task_of
 from ttl_lightning.data.store import ArrayImages
 from ttl_lightning.errors import DataError
@@ -38,6 +39,8 @@ class NpzDataModule(ImageDataModule):
         DataError: if there is no such file.
     """
 
+    places: ClassVar[tuple[str, ...]] = ("path",)
+
     def __init__(
         self,
         *,
@@ -49,6 +52,11 @@ class NpzDataModule(ImageDataModule):
     ) -> None:
         super().__init__(name=name, on_duplicate=on_duplicate, **common)
         self.path, self.classes = existing_path(path), classes
+
+    @classmethod
+    def content(cls, options: Mapping[str, Any]) -> dict[str, str]:
+        """Of the file's bytes."""
+        return {"file": file_hash(existing_path(options["path"]))}
 
     def load(self) -> tuple[Samples, ArrayImages]:
         """Read the file.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from ttl_lightning.data.base import existing_path
+from ttl_lightning.data.content import file_hash
 from ttl_lightning.data.module import SharedOptions
 from ttl_lightning.data.npz import NO_PATIENTS, load_arrays
 from ttl_lightning.data.reading import UNKNOWN_MM, Volume
@@ -39,6 +40,8 @@ class Npz3dDataModule(VolumeDataModule):
         ConfigError: if no path is given, or `window_stride` goes with `resample_depth`.
         DataError: if there is no such file.
     """
+
+    places: ClassVar[tuple[str, ...]] = ("path",)
 
     def __init__(
         self,
@@ -75,6 +78,11 @@ class Npz3dDataModule(VolumeDataModule):
             )
         self.path, self.classes = existing_path(path), classes
         self.resample_depth = resample_depth
+
+    @classmethod
+    def content(cls, options: Mapping[str, Any]) -> dict[str, str]:
+        """Of the file's bytes."""
+        return {"file": file_hash(existing_path(options["path"]))}
 
     def load(self) -> tuple[Samples, ArrayVolumes]:
         """Read the file.

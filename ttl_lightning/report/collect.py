@@ -18,7 +18,7 @@ STATUSES = ("completed", "failed", "interrupted", "running", "paused")
 _TYPES: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("name", "data", "backbone", "strategy"), str),
     **dict.fromkeys(("cutoff", "error"), (str, type(None))),
-    **dict.fromkeys(("metrics", "complexity", "train", "model"), dict),
+    **dict.fromkeys(("metrics", "complexity", "train", "model", "identity"), dict),
     **dict.fromkeys(("overrides", "log_tail"), list),
     "cutoff_index": (int, type(None)),
     "seed": int,

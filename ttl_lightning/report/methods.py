@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from ttl_lightning.identity import bears
 from ttl_lightning.report.collect import Run
 from ttl_lightning.report.text import number, one_line
 from ttl_lightning.results import RunResult
@@ -25,8 +27,8 @@ COSTS = ("params", "trainable_params", "macs", "latency_ms")
 
 # What a method's own fields say already, or what has no bearing on its result.
 _NOT_VARIANTS = frozenset(
-    ("strategy", "cutoff", "seed", "data", "data.path", "backbone", "backbone.name", "name")
-) | {"resume", "until_epoch", "logger"}
+    ("strategy", "cutoff", "seed", "data", "data.path", "backbone", "backbone.name")
+)
 
 # How well a model is trained, not what is compared: chosen on validation, as the cutoff is.
 TUNED = ("protocol.", "trainer.")
@@ -134,15 +136,18 @@ def run_cost(result: RunResult, key: str) -> float | None:
 def group(runs: Iterable[Run]) -> list[Group]:
     """Sort completed runs into groups, one for each data set and backbone.
 
-    Two files or folders under one kind of data source are two data sets.
+    Two files or folders under one kind of data source are two data sets, unless they hold the same.
     """
     runs = list(runs)
+    first: dict[str, str] = {}  # the path under which a content is named
+    for run in runs:
+        first.setdefault(_content(run.result), _path(run.result))
     paths = defaultdict(set)
     for run in runs:
-        paths[run.result.data].add(_path(run.result))
+        paths[run.result.data].add(first[_content(run.result)])
     members: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for run in runs:
-        kind, path = run.result.data, _path(run.result)
+        kind, path = run.result.data, first[_content(run.result)]
         data = f"{kind} {path}".strip() if len(paths[kind]) > 1 else kind
         members[data, run.result.backbone].append(run)
     return [_group(*key, members[key]) for key in sorted(members)]
@@ -153,8 +158,14 @@ def _path(result: RunResult) -> str:
     return next((value for key, _, value in given if key == "data.path"), "")
 
 
+def _content(result: RunResult) -> str:
+    """What its data are: their hashes, or in files of older versions the path."""
+    content = result.identity.get("content")
+    return json.dumps(content, sort_keys=True) if content else _path(result)
+
+
 def _group(data: str, backbone: str, runs: list[Run]) -> Group:
-    settings = [_settings(run.result) for run in runs]
+    settings = _alike(runs)
     shared = frozenset.intersection(*settings)
     seeds: dict[tuple[str, str | None, tuple[str, ...], tuple[str, ...]], dict[int, Run]]
     seeds = defaultdict(dict)
@@ -173,11 +184,29 @@ def _group(data: str, backbone: str, runs: list[Run]) -> Group:
     return Group(data, backbone, tuple(sorted(methods, key=_order)), tuple(repeated))
 
 
+def _alike(runs: list[Run]) -> list[frozenset[str]]:
+    """The settings of each run; of runs that are the same but for the seed, what all of them have.
+
+    One that was given as `trainer=cpu` is not set apart from one that was not.
+    """
+    own = [_settings(run.result) for run in runs]
+    same: dict[str, list[frozenset[str]]] = defaultdict(list)
+    keys = [_seedless(run.result) or str(number) for number, run in enumerate(runs)]
+    for key, settings in zip(keys, own, strict=True):
+        same[key].append(settings)
+    return [frozenset.intersection(*same[key]) for key in keys]
+
+
+def _seedless(result: RunResult) -> str | None:
+    values = {key: value for key, value in result.identity.items() if key != "seed"}
+    return json.dumps(values, sort_keys=True) if values else None
+
+
 def _settings(result: RunResult) -> frozenset[str]:
     kept = set()
     for item in map(str, result.overrides):
         key = key_of(item)
-        if key not in _NOT_VARIANTS and not key.startswith("hydra"):
+        if key not in _NOT_VARIANTS and bears(key) and not key.startswith("hydra"):
             kept.add(item)
     return frozenset(kept)
 
