@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ttl_lightning.errors import DataError
+from ttl_lightning.report import statistics
 from ttl_lightning.report.choice import Choice
 from ttl_lightning.report.methods import BASELINE, Method
 from ttl_lightning.report.predictions import read_test
-from ttl_lightning.report.statistics import (
-    Comparison,
-    Scored,
-    compare_auprc,
-    compare_auroc,
-    consistent,
-)
+from ttl_lightning.report.statistics import Comparison, Scored, aligned, holm
 from ttl_lightning.report.text import count
 
-METRICS = ("auroc", "auprc")
+METRICS = tuple(statistics.METRICS)
 Tables = dict[int, Scored]
 
 
@@ -29,7 +24,7 @@ class Row:
 
     Attributes:
         baseline: full finetuning; None if there is none, or for itself.
-        comparisons: by `METRICS`, those that could be made.
+        comparisons: by `METRICS`, those that could be made; corrected for the number of rows.
         problems: why the others could not, and which files could not be used.
         images: the test samples, in words; "" where they are unknown.
     """
@@ -70,7 +65,18 @@ def compare(root: Path, choices: Sequence[Choice]) -> list[Row]:
             problems = [*problems, found]
         baseline = found if isinstance(found, Method) else None
         rows.append(Row(choice, baseline, comparisons, tuple(problems), _images(own)))
-    return rows
+    return _corrected(rows)
+
+
+def _corrected(rows: list[Row]) -> list[Row]:
+    """Each metric is a question of its own, asked of as many methods as have an answer."""
+    found: list[dict[str, Comparison]] = [{} for _ in rows]
+    for metric in METRICS:
+        asked = [place for place, row in enumerate(rows) if metric in row.comparisons]
+        answers = holm([rows[place].comparisons[metric] for place in asked])
+        for place, answer in zip(asked, answers, strict=True):
+            found[place][metric] = answer
+    return [replace(row, comparisons=own) for row, own in zip(rows, found, strict=True)]
 
 
 def _predictions(root: Path, method: Method) -> tuple[Tables, list[str]]:
@@ -96,9 +102,9 @@ def _baseline(method: Method, baselines: list[Method]) -> Method | str:
 
 def _compare(ours: Tables, theirs: Tables) -> tuple[dict[str, Comparison], list[str]]:
     comparisons, problems = {}, []
-    for metric, test in zip(METRICS, (compare_auroc, compare_auprc), strict=True):
+    for metric in METRICS:
         try:
-            comparisons[metric] = test(ours, theirs)
+            comparisons[metric] = statistics.compare(metric, ours, theirs)
         except DataError as error:
             problems.append(f"test {metric.upper()}: {error}")
     return comparisons, problems
@@ -109,7 +115,7 @@ def _images(tables: Tables) -> str:
     if not found:
         return ""
     sizes = sorted({len(table.ids) for table in found})
-    same = len({frozenset(table.ids) for table in found}) == 1 and consistent(found)
+    same = bool(aligned(found))
     if len(found) == 1:
         return count(sizes[0], "test sample")
     if same:
