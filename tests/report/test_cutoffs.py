@@ -98,3 +98,9 @@ def test_variants_and_unknown_strategies_are_told_apart(run) -> None:
     drawn = [line for line in figure.axes[0].get_lines() if line.get_label()[0] != "_"]
     assert len({(line.get_color(), line.get_marker()) for line in drawn}) == 3
     assert [line.get_label() for line in drawn] == ["new", "own [x=1]", "own [x=2]"]
+
+
+def test_seeds_that_agree_to_the_last_digit_are_drawn(run) -> None:
+    """The mean of three times 0.8 is 0.8000000000000002, which no bar may start from."""
+    methods = group([run(seed=seed, test=0.8) for seed in range(3)])[0].methods
+    assert tradeoff_figure(methods, methods).axes
