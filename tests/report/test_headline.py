@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from ttl_lightning.report.choice import Choice
 from ttl_lightning.report.headline import headline, recommended
+from ttl_lightning.report.learnt import Learnt
 from ttl_lightning.report.methods import group
 from ttl_lightning.report.rows import Row
 from ttl_lightning.report.statistics import Comparison
@@ -102,3 +105,18 @@ def test_without_full_finetuning_there_is_no_comparison(run) -> None:
     (method,) = group([run()])[0].methods
     text = headline([Row(Choice(method, ""), None, {}, (), "")])
     assert text.endswith("1.00 k parameters. There is no full finetuning to compare it with.")
+
+
+def test_a_side_that_has_not_learnt_is_named_before_anything_is_recommended(rows) -> None:
+    ftl, ttl = rows(auroc=(0.318, 0.01), auprc=(0.3, 0.01))
+    stuck = Learnt({0: "predicts one class alone"}, 1)
+    assert headline([ftl, replace(ttl, baseline_learnt=stuck)]) == (
+        "No recommendation: full finetuning has not learnt (predicts one class alone). The best on "
+        "the validation split is TTL (truncated) at block1.1, with test AUROC 0.850 and test AUPRC "
+        "0.850 over 1 seed, 100 parameters."
+    )
+    assert headline([ftl, replace(ttl, learnt=stuck)]).startswith(
+        "No recommendation: TTL (truncated) at block1.1 has not learnt"
+    )
+    one_of_three = replace(stuck, seeds=3)
+    assert headline([ftl, replace(ttl, learnt=one_of_three)]).startswith("Take TTL")

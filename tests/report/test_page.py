@@ -149,3 +149,25 @@ def test_what_is_left_out_is_said(sweep_folder, result) -> None:
     assert re.search(r"1 file that could not be read search\.json : search\.json cannot", page.text)
     assert "There is no full finetuning to compare it with." in page.text
     assert "The number of test samples is unknown" in page.text
+
+
+def test_full_finetuning_that_predicts_one_class_alone_is_named(sweep_folder, result) -> None:
+    for seed in (0, 1):
+        sweep_folder.add(f"ftl{seed}", result("ftl", None, seed))
+        sweep_folder.predictions(f"ftl{seed}", 0.3 + 0.1 * sweep_folder.sick)
+        sweep_folder.add(f"ttl{seed}", result(seed=seed, val=0.95), signal=2.5)
+    page = read(sweep_folder)
+    assert "No recommendation: full finetuning has not learnt (seed 0, 1: predicts one" in page.text
+    assert "Take " not in page.text
+    assert "while another has 20 % of them or more" in page.text
+
+
+def test_a_training_that_was_cut_off_while_it_rose_is_named(sweep_folder, result) -> None:
+    for seed in (0, 1, 2):
+        sweep_folder.add(f"ftl{seed}", result("ftl", None, seed), signal=2.0)
+        sweep_folder.add(f"ttl{seed}", result(seed=seed, val=0.95), signal=2.5)
+    history = sweep_folder.root / "ftl1" / "metrics.csv"
+    history.write_text("epoch,val/auprc\n0,0.5\n1,0.9\n")
+    page = read(sweep_folder)
+    assert "full finetuning has learnt, but not in every seed: seed 1: was still impr" in page.text
+    assert "No recommendation" not in page.text

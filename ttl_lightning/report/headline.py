@@ -25,6 +25,11 @@ def headline(rows: Sequence[Row]) -> str:
         missing = "no run is completed" if not rows else f"no completed run has {CRITERION}"
         return f"There is no model to take: {missing}."
     name = title(row.method)
+    if faults := _faults(row):
+        return (
+            f"No recommendation: {faults}. The best on the validation split is {name}, with "
+            f"{_scores(row.method)}{_size(row.method)}."
+        )
     if row.method.strategy == BASELINE:
         return (
             f"Take {name}: it is the best on the validation split, with "
@@ -47,6 +52,15 @@ def headline(rows: Sequence[Row]) -> str:
 def title(method: Method) -> str:
     """`TTL (truncated) at block3.2`."""
     return f"{method.name} at {one_line(method.cutoff)}" if method.cutoff else method.name
+
+
+def _faults(row: Row) -> str:
+    """Which side has not learnt, and how one sees it."""
+    sides = [(title(row.method), row.learnt)]
+    if row.baseline is not None:
+        sides.append((title(row.baseline), row.baseline_learnt))
+    found = [f"{name} has not learnt ({side.text})" for name, side in sides if side.failed]
+    return " and ".join(found)
 
 
 def _untested(row: Row) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ttl_lightning.report.headline import title
+from ttl_lightning.report.learnt import RARE, STILL_RISING
 from ttl_lightning.report.methods import Group, run_cost
 from ttl_lightning.report.rows import Row
 from ttl_lightning.report.stem import stem_note
@@ -19,10 +20,14 @@ def notes(group: Group, rows: Sequence[Row]) -> list[str]:
         f"bold. {_latency(rows)}",
         _images(rows),
         *_tests(rows),
+        _learning(rows),
     ]
     for row in rows:
         name = title(row.method)
         found += [f"{name}: {problem}" for problem in row.problems]
+        if row.learnt.faults:
+            word = "has not learnt" if row.learnt.failed else "has learnt, but not in every seed"
+            found.append(f"{name} {word}: {row.learnt.text}.")
         dominated = {stem_note(run.result.complexity) for run in row.method.runs} - {""}
         found += [f"{name}: {note}" for note in sorted(dominated)]
         for ours, theirs in sorted({made.seeds for made in row.comparisons.values()}):
@@ -99,3 +104,16 @@ def _tests(rows: Sequence[Row]) -> list[str]:
             "data set, the intervals are too narrow (Nadeau and Bengio, Machine Learning 52, 2003)."
         )
     return said
+
+
+def _learning(rows: Sequence[Row]) -> str:
+    if not any(row.learnt.faults for row in rows):
+        return ""
+    return (
+        "A training has not learnt if the 95 % interval of its test AUROC reaches 0.5, if one "
+        "class is its likeliest for every test sample while another has "
+        f"{100 * RARE:.0f} % of them or more, or if its last epoch is the best one and the last "
+        f"fifth of the epochs gained more than {STILL_RISING} validation AUPRC. Nothing is "
+        "recommended where half of the seeds of "
+        "either side have not."
+    )

@@ -9,6 +9,7 @@ from pathlib import Path
 from ttl_lightning.errors import DataError
 from ttl_lightning.report import statistics
 from ttl_lightning.report.choice import Choice
+from ttl_lightning.report.learnt import NOTHING_AMISS, Learnt, fault, read_history
 from ttl_lightning.report.methods import BASELINE, Method
 from ttl_lightning.report.predictions import read_test
 from ttl_lightning.report.statistics import Comparison, Scored, aligned, holm
@@ -27,6 +28,8 @@ class Row:
         comparisons: by `METRICS`, those that could be made; corrected for the number of rows.
         problems: why the others could not, and which files could not be used.
         images: the test samples, in words; "" where they are unknown.
+        learnt: which of its trainings have not learnt.
+        baseline_learnt: likewise of full finetuning.
     """
 
     choice: Choice
@@ -34,6 +37,8 @@ class Row:
     comparisons: dict[str, Comparison]
     problems: tuple[str, ...]
     images: str
+    learnt: Learnt = NOTHING_AMISS
+    baseline_learnt: Learnt = NOTHING_AMISS
 
     @property
     def method(self) -> Method:
@@ -49,22 +54,22 @@ def compare(root: Path, choices: Sequence[Choice]) -> list[Row]:
         choices: of one group.
     """
     baselines = [choice.method for choice in choices if choice.method.strategy == BASELINE]
-    tables: dict[int, tuple[Tables, list[str]]] = {}
-    for method in (choice.method for choice in choices):
-        tables[id(method)] = _predictions(root, method)
+    read = {id(choice.method): _read(root, choice.method) for choice in choices}
     rows = []
     for choice in choices:
         method = choice.method
-        own, problems = tables[id(method)]
+        own, problems, learnt = read[id(method)]
         found = _baseline(method, baselines)
         comparisons: dict[str, Comparison] = {}
         if isinstance(found, Method):
-            comparisons, failed = _compare(own, tables[id(found)][0])
+            comparisons, failed = _compare(own, read[id(found)][0])
             problems = [*problems, *failed]
         elif found:
             problems = [*problems, found]
         baseline = found if isinstance(found, Method) else None
-        rows.append(Row(choice, baseline, comparisons, tuple(problems), _images(own)))
+        theirs = read[id(baseline)][2] if baseline else NOTHING_AMISS
+        words = _images(own)
+        rows.append(Row(choice, baseline, comparisons, tuple(problems), words, learnt, theirs))
     return _corrected(rows)
 
 
@@ -79,15 +84,24 @@ def _corrected(rows: list[Row]) -> list[Row]:
     return [replace(row, comparisons=own) for row, own in zip(rows, found, strict=True)]
 
 
-def _predictions(root: Path, method: Method) -> tuple[Tables, list[str]]:
-    tables, problems = {}, []
+def _read(root: Path, method: Method) -> tuple[Tables, list[str], Learnt]:
+    """The predictions of each seed, which files could not be used, and which seeds learnt."""
+    tables: Tables = {}
+    problems, faults = [], {}
     for run in method.runs:
+        seed, task = run.result.seed, run.result.model.get("task")
+        history: list[float] = []
         try:
-            task = run.result.model.get("task")
-            tables[run.result.seed] = read_test(root / run.folder, task)
+            history = read_history(root / run.folder)
         except DataError as error:
             problems.append(f"{run.folder}: {error}")
-    return tables, problems
+        try:
+            tables[seed] = read_test(root / run.folder, task)
+        except DataError as error:
+            problems.append(f"{run.folder}: {error}")
+        if found := fault(tables.get(seed), history, task):
+            faults[seed] = found
+    return tables, problems, Learnt(faults, len(method.runs))
 
 
 def _baseline(method: Method, baselines: list[Method]) -> Method | str:

@@ -248,7 +248,7 @@ def _one_meaning(tables: Sequence[Scored]) -> bool:
 
 def _arm(kernel: Metric, tables: Sequence[Scored]) -> Arm:
     """Trainings that were tested on the same images, in the same order."""
-    values, parts = zip(*(_mean(kernel, table) for table in tables), strict=True)
+    values, parts = zip(*(mean_over_classes(kernel, table) for table in tables), strict=True)
     return Arm(np.array(values), np.array(parts))
 
 
@@ -268,7 +268,10 @@ def _paired(kernel: Metric, ours: Mapping[int, Scored], theirs: Mapping[int, Sco
         order = [places[name] for name in mine.ids]
         if not np.array_equal(mine.targets, other.targets[order], equal_nan=True):
             raise DataError(f"of seed {seed}, the labels are not the same.")
-        (our_value, our_parts), (value, parts) = _mean(kernel, mine), _mean(kernel, other)
+        (our_value, our_parts), (value, parts) = (
+            mean_over_classes(kernel, mine),
+            mean_over_classes(kernel, other),
+        )
         keys = [(None if shared else seed, name) for name in mine.ids]
         where = [numbers.setdefault(key, len(numbers)) for key in keys]
         rows.append((where, our_parts - parts[order]))
@@ -279,7 +282,7 @@ def _paired(kernel: Metric, ours: Mapping[int, Scored], theirs: Mapping[int, Sco
     return Arm(np.array(values), table)
 
 
-def _mean(kernel: Metric, table: Scored) -> tuple[float, Floats]:
+def mean_over_classes(kernel: Metric, table: Scored) -> tuple[float, Floats]:
     """The metric's mean over the classes present, and its parts."""
     values, total = [], np.zeros(len(table.ids))
     for scores, targets in zip(table.scores.T, table.targets.T, strict=True):
