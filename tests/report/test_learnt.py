@@ -71,7 +71,8 @@ def test_half_of_the_seeds_fail_a_method() -> None:
     assert not Learnt({1: "x"}, 3).failed
     assert Learnt({1: "x"}, 2).failed
     assert Learnt({0: "x"}, 1).text == "x"
-    assert Learnt({2: "y", 1: "x", 0: "y"}, 3).text == "seed 0, 2: y; seed 1: x, of 3 seeds"
+    text = Learnt({2: "y", 1: "x", 0: "y"}, 3).text
+    assert text == "y, in 2 of 3 seeds: 0, 2; x, in 1 of 3 seeds: 1"
 
 
 def test_the_history_is_read_where_there_is_one(tmp_path) -> None:

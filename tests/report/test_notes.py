@@ -1,10 +1,10 @@
 import pytest
 
 from ttl_lightning.report.choice import Choice
+from ttl_lightning.report.comparison import Comparison
 from ttl_lightning.report.methods import group
 from ttl_lightning.report.notes import notes
 from ttl_lightning.report.rows import Row
-from ttl_lightning.report.statistics import Comparison
 
 
 @pytest.fixture

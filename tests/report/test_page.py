@@ -157,7 +157,10 @@ def test_full_finetuning_that_predicts_one_class_alone_is_named(sweep_folder, re
         sweep_folder.predictions(f"ftl{seed}", 0.3 + 0.1 * sweep_folder.sick)
         sweep_folder.add(f"ttl{seed}", result(seed=seed, val=0.95), signal=2.5)
     page = read(sweep_folder)
-    assert "No recommendation: full finetuning has not learnt (seed 0, 1: predicts one" in page.text
+    assert (
+        "No recommendation: full finetuning has not learnt (predicts one class alone, in 2 of 2"
+        in page.text
+    )
     assert "Take " not in page.text
     assert "while another has 20 % of them or more" in page.text
 
@@ -169,5 +172,5 @@ def test_a_training_that_was_cut_off_while_it_rose_is_named(sweep_folder, result
     history = sweep_folder.root / "ftl1" / "metrics.csv"
     history.write_text("epoch,val/auprc\n0,0.5\n1,0.9\n")
     page = read(sweep_folder)
-    assert "full finetuning has learnt, but not in every seed: seed 1: was still impr" in page.text
+    assert "full finetuning has learnt, but not in every seed: was still improving" in page.text
     assert "No recommendation" not in page.text

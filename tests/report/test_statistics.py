@@ -1,5 +1,4 @@
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,15 +7,14 @@ from sklearn import metrics as sk
 
 from tests.report.scored_cases import components, draw, scored
 from ttl_lightning.errors import DataError
+from ttl_lightning.report.comparison import Comparison
 from ttl_lightning.report.parts import auroc_parts
 from ttl_lightning.report.statistics import (
     METRICS,
     Arm,
-    Comparison,
     Scored,
     compare,
     contrast,
-    holm,
 )
 
 
@@ -52,7 +50,7 @@ def test_the_difference_is_that_of_the_means_over_all_seeds_of_each_side(metric)
 
 def test_without_the_chance_of_images_it_is_welchs_t_test() -> None:
     rng = np.random.default_rng(2)
-    ours, theirs = rng.normal(size=4) + 1, 3 * rng.normal(size=6)
+    ours, theirs = 0.02 * rng.normal(size=4) + 0.9, 0.05 * rng.normal(size=6) + 0.8
     arms = [Arm(v, np.zeros((len(v), 5))) for v in (ours, -theirs)]
     expected = stats.ttest_ind(ours, theirs, equal_var=False)
     found = Comparison(*contrast(arms), (4, 6), 5)
@@ -198,34 +196,6 @@ def test_an_image_listed_twice_is_named() -> None:
     twice = Scored(("0",) * 6, table.scores, table.targets)
     with pytest.raises(DataError, match="seed 3, an image is listed twice"):
         compare("auprc", {3: twice}, {3: twice})
-
-
-def having(p) -> Comparison:
-    """A comparison of that p, with much training variance to show in it."""
-    return Comparison(float(stats.t.isf(p / 2, 4)), 0.0, 1.0, 4.0, (3, 3), 50)
-
-
-def test_holm_by_hand() -> None:
-    """Of 0.01, 0.02, 0.03 and 0.005 only the least two fall below 0.05 / 4 and 0.05 / 3."""
-    alone = replace(having(0.5), freedom=None)
-    found = holm([having(0.01), having(0.02), alone, having(0.03), having(0.005)])
-    values = [one.p_value for one in found]
-    assert values[2] is None
-    assert [values[i] for i in (4, 0, 1, 3)] == pytest.approx([0.02, 0.03, 0.04, 0.04], rel=1e-6)
-    assert found[2] is alone
-
-
-def test_intervals_agree_with_corrected_p_values() -> None:
-    rng = np.random.default_rng(12)
-    for _ in range(50):
-        for one in holm([having(p) for p in 0.1 * rng.random(4)]):
-            assert (one.interval[0] > 0) == (one.p_value < 0.05)
-
-
-def test_a_row_that_stays_open_stops_the_next() -> None:
-    found = holm([having(0.03), having(0.04)])
-    assert [one.p_value for one in found] == pytest.approx([0.06, 0.08], rel=1e-6)
-    assert [one.rows for one in found] == [2, 2]
 
 
 def study(rng, deviation, *, n=200, seeds=3):

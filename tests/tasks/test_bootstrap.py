@@ -44,15 +44,22 @@ def test_log_odds_of_each_resamples_score_give_bias_and_spread(task: str) -> Non
     kinds = one_hot[:, 1:] if task == "binary" else one_hot
     sick, well = (np.array([(kinds == kind).sum(axis=0) for kind in (1, 0)])).astype(float)
     every = np.isfinite(kinds).any(axis=1).sum()
-    ranked = min(sick.sum(), well.sum(), every)
-    trials = {"accuracy": every, "specificity": min(well.sum(), every)}
-    trials |= dict.fromkeys(("auroc", "auprc", "auprc_trapezoid"), ranked)
-    for key in METRICS[:-1]:
-        m = trials.get(key, min(sick.sum(), every))
-        least = 0.5 / ((sick @ well if key.startswith("au") else m) + 1)
+    sicks, wells = (min(kind.sum(), every) for kind in (sick, well))
+    ranked, classes = min(sicks, wells), kinds.shape[1]
+    rests_on = {
+        **dict.fromkeys(
+            ("auroc", "auprc", "auprc_trapezoid"), (ranked, ranked / classes, sick @ well)
+        ),
+        "f1": (sicks, sicks / classes, 2 * sicks),
+        "sensitivity": (sicks, sicks / classes, sicks),
+        "accuracy": (every,) * 3,
+        "specificity": (wells,) * 3,
+    }
+    for key, (_, each, steps) in rests_on.items():
+        least = 0.5 / (steps + 1)
         odds = logit(np.clip([table[key] for table in tables], least, 1 - least))
         centre = logit(np.clip(estimates[key], least, 1 - least))
-        margin = stats.t.ppf(0.975, m - 1) * np.std(odds, ddof=1) * np.sqrt(m / (m - 1))
+        margin = stats.t.ppf(0.975, each - 1) * np.std(odds, ddof=1) * np.sqrt(each / (each - 1))
         expected = expit(2 * centre - odds.mean() + np.array([-margin, margin]))
         expected = min(expected[0], estimates[key]), max(expected[1], estimates[key])
         assert intervals[key] == pytest.approx(expected, abs=1e-9), key

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ttl_lightning.report.choice import CRITERION, best
+from ttl_lightning.report.comparison import Comparison
 from ttl_lightning.report.methods import BASELINE, Method
 from ttl_lightning.report.rows import METRICS, Row
-from ttl_lightning.report.statistics import Comparison
 from ttl_lightning.report.text import NONE, amount, count, one_line, p_value, share, signed
 from ttl_lightning.report.verdict import MARGIN, Verdict, verdict
 
@@ -82,7 +82,7 @@ def _verdict(row: Row, name: str) -> str:
         "worse": "worse than full finetuning in {}",
         "better": "better than full finetuning in {}",
         "no worse": f"no worse than full finetuning, by a margin of {MARGIN}, in {{}}",
-        "not decided": "not decided whether better or worse than full finetuning in {}",
+        "not decided": "not decided against full finetuning in {}",
     }
     findings = "; ".join(
         text.format(" and ".join(found[word])) for word, text in words.items() if word in found

@@ -43,14 +43,16 @@ class Learnt:
 
     @property
     def text(self) -> str:
-        """`seed 0 predicts one class alone; seed 2 …`; of a lone training without its seed."""
+        """`predicts one class alone, in 2 of 3 seeds: 0, 2`; of a lone training the fault only."""
         if self.seeds == 1:
             return next(iter(self.faults.values()), "")
         seeds: dict[str, list[str]] = {}
         for seed, fault in sorted(self.faults.items()):
             seeds.setdefault(fault, []).append(str(seed))
-        said = [f"seed {', '.join(of)}: {fault}" for fault, of in seeds.items()]
-        return f"{'; '.join(said)}, of {count(self.seeds, 'seed')}" if said else ""
+        total = count(self.seeds, "seed")
+        return "; ".join(
+            f"{fault}, in {len(of)} of {total}: {', '.join(of)}" for fault, of in seeds.items()
+        )
 
 
 NOTHING_AMISS = Learnt({}, 0)

@@ -43,10 +43,10 @@ def bootstrap_intervals(
     """Interval of every plain metric, its spread and bias found by resampling whole samples.
 
     On the scale of log odds, where no interval leaves [0, 1]: the estimate less its bias, plus and
-    minus a quantile of Student's t times the resamples' standard deviation. Percentiles of the
-    resamples would double a bias instead: a sample drawn twice makes two neighbours of one class,
-    which lifts average precision, with ten samples a class to above the estimate itself. The
-    interval is widened to its estimate where the bias moved it off.
+    minus a quantile of Student's t, with the samples a class, times the resamples' deviation.
+    Percentiles of the resamples would double a bias instead: a sample drawn twice makes two
+    neighbours of one class, which lifts average precision, with ten samples a class to above the
+    estimate itself. The interval is widened to its estimate where the bias moved it off.
 
     A mean over classes is taken over the classes present in a resample.
 
@@ -80,33 +80,39 @@ def bootstrap_intervals(
     if not len(labels) or not np.isfinite(probabilities).all():
         return found
     estimates, _ = weighted_scores(probabilities, labels, task, np.ones((1, len(labels))))
-    drawn: dict[str, list[Floats]] = {key: [] for key in METRICS}
+    bases = _rests_on(targets, task)
+    drawn: dict[str, list[Floats]] = {key: [] for key in bases}
     for indices in resample_indices(len(labels), resamples, seed):
         plain, _ = weighted_scores(probabilities, labels, task, _counts(indices))
-        for key in METRICS:
+        for key in bases:
             drawn[key].append(plain[key])
-    for key, (trials, steps) in _trials(targets, task).items():
+    for key, base in bases.items():
         values = np.concatenate(drawn[key])
-        found[key] = _interval(float(estimates[key][0]), values, trials, steps, confidence)
+        found[key] = _interval(float(estimates[key][0]), values, base, confidence)
     return found
 
 
-def _trials(targets: Floats, task: str) -> dict[str, tuple[int, int]]:
-    """How many samples each metric rests on (those of the rarer kind), and how fine its steps are.
+def _rests_on(targets: Floats, task: str) -> dict[str, tuple[float, float, float]]:
+    """What each metric's value is of: how many samples, how many a class, how many steps.
 
-    A ranking is of pairs, one of each kind.
+    Samples are those of the rarer kind where it takes two. A ranking's steps are pairs of two
+    kinds; those of f1, which counts hits twice, are two a sample.
     """
     columns = targets[:, 1:] if task == "binary" else targets
     positives = (columns == 1).sum(axis=0)
     negatives = (columns == 0).sum(axis=0)
-    every = int((~np.isnan(columns).all(axis=1)).sum())
-    sick, well = (min(int(kind.sum()), every) for kind in (positives, negatives))
-    ranked = min(sick, well), int(positives @ negatives)
+    every = float((~np.isnan(columns).all(axis=1)).sum())
+    sick, well = (min(float(kind.sum()), every) for kind in (positives, negatives))
+    rarer, classes = min(sick, well), max(int((positives > 0).sum()), 1)
     return {
-        **dict.fromkeys(("auroc", "auprc", "auprc_trapezoid"), ranked),
-        **dict.fromkeys(("f1", "sensitivity"), (sick, sick)),
-        "accuracy": (every, every),
-        "specificity": (well, well),
+        **dict.fromkeys(
+            ("auroc", "auprc", "auprc_trapezoid"),
+            (rarer, rarer / classes, float(positives @ negatives)),
+        ),
+        "f1": (sick, sick / classes, 2 * sick),
+        "sensitivity": (sick, sick / classes, sick),
+        "accuracy": (every, every, every),
+        "specificity": (well, well, well),
     }
 
 
@@ -118,18 +124,20 @@ def _counts(indices: npt.NDArray[np.int64]) -> Floats:
 
 
 def _interval(
-    estimate: float, values: Floats, trials: int, steps: int, confidence: float
+    estimate: float, values: Floats, base: tuple[float, float, float], confidence: float
 ) -> tuple[float, float] | None:
     defined = values[np.isfinite(values)]
     if not math.isfinite(estimate) or len(defined) < max(MIN_DEFINED * len(values), 2):
         return None
+    trials, each, steps = base  # see `_rests_on`
     # The log odds of 0 and 1 are taken for those of half a step from them.
     least = 0.5 / (steps + 1)
     centre = float(logit(np.clip(estimate, least, 1 - least)))
     odds = logit(np.clip(defined, least, 1 - least))
-    others = max(trials - 1, 1)
-    bias, spread = float(odds.mean()) - centre, float(odds.std(ddof=1))
-    spread *= math.sqrt(trials / others)
+    bias = float(odds.mean()) - centre
+    # A resample of m varies by (m - 1) / m of what m samples do.
+    others = max(each - 1, 1.0)
+    spread = float(odds.std(ddof=1)) * math.sqrt(each / others)
     if np.ptp(defined) == 0:
         # All right, or all wrong, in every resample: the log odds of so many trials (Gart 1966).
         hits = estimate * trials + 0.5
