@@ -31,7 +31,7 @@ from ttl_lightning.report import run_folder
 from ttl_lightning.results import RunResult
 from ttl_lightning.strategies.base import TransferModel
 from ttl_lightning.strategies.factory import create_model
-from ttl_lightning.tasks.bootstrap import bootstrap_intervals
+from ttl_lightning.tasks.bootstrap import WITHOUT, bootstrap_intervals
 
 log = logging.getLogger(__name__)
 
@@ -161,6 +161,7 @@ def _evaluate(parts: Parts, result: RunResult) -> None:
     table = parts.task.predictions["test"]
     intervals = bootstrap_intervals(table.probabilities, table.labels, parts.task.task)
     result.intervals = {f"test/{key}": interval for key, interval in intervals.items()}
+    result.notes |= {f"intervals/test/{key}": reason for key, reason in WITHOUT.items()}
 
 
 def _measure(cfg: DictConfig, parts: Parts, result: RunResult) -> None:

@@ -175,7 +175,8 @@ def _against_cost(axes: Axes, series: Series, cost: str, metric: str) -> None:
             axes.errorbar(
                 [size],
                 [mean],
-                [[mean - min(values)], [max(values) - mean]],
+                # a mean of equal values may be rounded to beside them
+                [[max(mean - min(values), 0.0)], [max(max(values) - mean, 0.0)]],
                 color=series.color,
                 marker=series.marker,
                 linestyle="none",
