@@ -14,6 +14,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from ttl_lightning.report.choice import choose
 from ttl_lightning.report.collect import collect
@@ -55,20 +56,19 @@ def chosen(folder: Path) -> list[list[Method]]:
 
 def draw(panels: Sequence[tuple[str, list[Method]]]) -> Figure:
     """Test AUROC against parameters: means, and ranges over seeds; a panel a data set."""
-    figure = Figure(figsize=(2.9 * len(panels), 3.1), layout="constrained")
+    figure = Figure(figsize=(3.6 * len(panels), 3.6), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for place, (panel, (title, methods)) in enumerate(zip(axes, panels, strict=True)):
         for method in methods:
             _point(panel, method)
         panel.set(title=title, xscale="log", xlabel="parameters")
+        panel.xaxis.set_minor_formatter(NullFormatter())
         panel.grid(visible=True, color="0.92", linewidth=0.8)
         panel.spines[["top", "right"]].set_visible(False)
         if not place:
             panel.set_ylabel("test AUROC")
     shown = dict(zip(*reversed(axes[0].get_legend_handles_labels()), strict=True))
-    figure.legend(
-        shown.values(), shown.keys(), loc="outside upper center", ncols=len(shown), frameon=False
-    )
+    figure.legend(shown.values(), shown.keys(), loc="outside upper center", ncols=3, frameon=False)
     return figure
 
 
