@@ -28,7 +28,7 @@ from ttl_lightning.errors import ConfigError, TTLError, UnknownNameError
 MODULE, ROOT = "ttl_lightning.conf", "config"
 VERSION_BASE = "1.3"
 # What a run does besides its result: another value leaves an already computed result valid.
-BESIDE_THE_RESULT = ("resume", "until_epoch", "name", "logger")
+BESIDE_THE_RESULT = ("resume", "until_epoch", "name", "logger", "latency")
 
 # A run's place in a sweep's folder: the default of oc.select is for a missing key, not for null.
 OmegaConf.register_new_resolver(
