@@ -44,8 +44,8 @@ Row = dict[str, Any]
 
 LOOPS = (
     (
-        "efficientnet_lite0 ttl block3",
-        ("strategy=ttl", "cutoff=block3", "backbone=efficientnet_lite0"),
+        "tf_efficientnet_lite0 ttl block3",
+        ("strategy=ttl", "cutoff=block3", "backbone=tf_efficientnet_lite0"),
     ),
     ("resnet18 ftl", ("strategy=ftl", "backbone=resnet18")),
 )
@@ -60,7 +60,7 @@ LOOP_SETTINGS = (
     "trainer.accelerator=cpu",
     "trainer.precision=32-true",
 )
-NETWORKS = ("resnet50", "resnet18", "efficientnet_lite0")
+NETWORKS = ("resnet50", "resnet18", "tf_efficientnet_lite0")
 SHAPES = ((16, 3, 224, 224), (64, 3, 64, 64))
 MEMORY_SETTINGS = (
     *(setting for setting in LOOP_SETTINGS if "train_size" not in setting),

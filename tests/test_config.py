@@ -63,6 +63,18 @@ def test_a_mistake_is_named_with_what_comes_nearest(override, text) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_an_experiment_may_bring_its_sweeper_and_the_command_line_has_the_last_word() -> None:
+    def sweeper(*overrides) -> str:
+        with initialize_config_module(config.MODULE, version_base=config.VERSION_BASE):
+            cfg = compose(config.ROOT, list(overrides), return_hydra_config=True)
+        assert cfg.hydra.launcher._target_.startswith("hydra_plugins.ttl_lightning.")
+        return cfg.hydra.sweeper._target_.rpartition(".")[2]
+
+    assert sweeper() == "GridSweeper"
+    assert sweeper("experiment=compare") == "CompareSweeper"
+    assert sweeper("experiment=compare", "hydra/sweeper=halving") == "HalvingSweeper"
+
+
 def test_keys_are_looked_up_in_the_chosen_group() -> None:
     with pytest.raises(UnknownNameError, match=r"did you mean 'data\.label_columns'"):
         config.read(["data=csv", "data.label_column=x"])
@@ -74,9 +86,12 @@ def test_a_hydra_that_is_open_stays_so() -> None:
         assert compose("config", ["seed=4"]).seed == 4
 
 
-def test_the_fingerprint_is_of_what_bears_on_the_result() -> None:
-    def of(*overrides):
-        return config.fingerprint(config.read(list(overrides))[0])
-
-    assert of() == of("name=other", "resume=never", "logger=tensorboard")
-    assert len({of(), of("seed=1"), of("data.image_size=96"), of("protocol.learning_rate=1")}) == 4
+@pytest.mark.parametrize(
+    ("accelerator", "devices", "expected"),
+    [
+        ("gpu", 1, 1), ("gpu", 4, 4), ("gpu", "2", 2), ("gpu", "0,1,3", 3), ("gpu", [0, 1], 2),
+        ("gpu", "auto", None), ("auto", -1, None), ("cpu", "auto", 1),
+    ],
+)  # fmt: skip
+def test_what_a_trainer_asks_for(accelerator, devices, expected) -> None:
+    assert config.wanted_devices(accelerator, devices) == expected

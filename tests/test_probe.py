@@ -39,7 +39,7 @@ def overrides(images, tmp_path, monkeypatch) -> list[str]:
     return [
         "data=npz", "data.path=noise.npz", "data.image_size=32", "backbone=test_resnet",
         "backbone.weights=null", "trainer.accelerator=cpu", "seed=7",
-        "protocol.augment.resize_factor=1",
+        "protocol.augment.resize_factor=1", "data.eval_view=whole",
     ]  # fmt: skip
 
 

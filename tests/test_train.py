@@ -120,6 +120,29 @@ def test_a_loaded_run_predicts_as_it_did(finished) -> None:
     np.testing.assert_allclose(got, told[: len(got)], atol=1e-6)
 
 
+def test_test_time_augmentation_is_the_mean_of_views_at_test_alone(finished, tmp_path) -> None:
+    from ttl_lightning.data.transforms import warp, warps_at
+    from ttl_lightning.data.views import spread_points
+
+    _, plain = finished
+    result = run(tmp_path / "tta", "data.tta=3")
+    assert "means of 3 views" in result.notes["data"]
+    kept = [key for key in plain.metrics if key.startswith("val/")]
+    assert {key: result.metrics[key] for key in kept} == {key: plain.metrics[key] for key in kept}
+    data, model = phantoms(), ttl.load(tmp_path / "tta").model
+    dataset, rows = data._datasets["test"], data._samples.rows("test")
+    stored, first = dataset._store.batch(rows), data.evaluation
+    others = warps_at(data.augment, spread_points(3))
+    views = [first.read(stored), *(warp(stored, w[None].repeat(15, axis=0), 32) for w in others)]
+    with torch.inference_mode():
+        mean, std = (torch.tensor(x)[:, None, None] for x in (data.mean, data.std))
+        each = [model((view - mean) / std).double().softmax(1)[:, 1] for view in views]
+    told = [row for row in predictions(tmp_path / "tta") if row["split"] == "test"]
+    got = [float(row["probability/ground_glass"]) for row in told]
+    np.testing.assert_allclose(got, np.mean([p.numpy() for p in each], axis=0), atol=1e-6)
+    assert max(np.abs(got - each[0].numpy())) > 1e-4
+
+
 def phantoms():
     from ttl_lightning.backbones.factory import pixel_statistics
     from ttl_lightning.data.phantom import PhantomDataModule
@@ -128,7 +151,7 @@ def phantoms():
     mean, std = pixel_statistics("test_resnet", 3)
     data = PhantomDataModule(
         train_size=24, val_size=16, test_size=15, image_size=32, batch_size=8, mean=mean, std=std,
-        augment=Augment(resize_factor=1.142857),
+        augment=Augment(resize_factor=1.142857, horizontal_flip=0.0),  # as protocol=fast
     )  # fmt: skip
     data.setup()
     return data

@@ -46,6 +46,25 @@ def test_a_run_on_volumes(finished) -> None:
     assert sum(cost["macs_by_unit"].values()) == cost["macs"] < cost["untruncated"]["macs"]
 
 
+def test_views_are_averaged_for_each_window_before_its_study(finished, tmp_path) -> None:
+    _, plain = finished
+    result = ttl.train(
+        overrides=[*SMALL, "strategy=ttl", "cutoff=block2", "data.tta=3"], run_dir=tmp_path
+    )
+    assert result.metrics["val/auroc"] == plain.metrics["val/auroc"]
+    task, cfg = ttl.load(tmp_path), OmegaConf.load(tmp_path / "config.yaml")
+    data = assemble(cfg, tmp_path, described(cfg, [])).data
+    highest: dict[int, float] = {}
+    for batch in data.test_dataloader():
+        for views, study in zip(batch["views"], batch["study"].tolist(), strict=True):
+            scores = task(views).detach().double().softmax(1)[:, 1]
+            highest[study] = max(highest.get(study, 0), float(scores.mean()))
+    with (tmp_path / "predictions.csv").open() as file:
+        told = [row for row in csv.DictReader(file) if row["split"] == "test"]
+    got = [float(row[f"{PROBABILITY}embolism"]) for row in told]
+    np.testing.assert_allclose(got, [highest[i] for i in range(6)], atol=1e-6)
+
+
 def test_a_study_has_the_highest_score_of_its_windows(finished) -> None:
     folder, result = finished
     task = ttl.load(folder)
@@ -70,7 +89,10 @@ def test_a_study_has_the_highest_score_of_its_windows(finished) -> None:
     ("overrides", "text"),
     [
         (["data=phantom3d", "backbone=resnet18"], r"takes images, .* choose a 3D backbone such as"),
-        (["backbone=resnet3d_10"], r"takes volumes, .*: choose data=volumes or data=phantom3d"),
+        (
+            ["backbone=resnet3d_10"],
+            r"takes volumes, .*: choose data=volumes, data=npz3d or data=phantom3d",
+        ),
         (
             [*SMALL[:2], "strategy=ftl", "trainer.precision=bf16-mixed", "trainer.accelerator=cpu"],
             r"gives wrong gradients for backbone\.net\.conv1 on a CPU: use 32-true or auto",

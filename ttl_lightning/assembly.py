@@ -16,8 +16,10 @@ from pytorch_lightning.loggers import Logger
 
 from ttl_lightning import config
 from ttl_lightning.analysis.bfloat16 import wrong_in_bfloat16
+from ttl_lightning.analysis.head_start import HEAD_INITS
 from ttl_lightning.analysis.precision import Choice, choose, to_channels_last
-from ttl_lightning.backbones.factory import find_weights, pixel_statistics
+from ttl_lightning.backbones.factory import pixel_statistics
+from ttl_lightning.backbones.pretrained import find, record_of
 from ttl_lightning.callbacks import history
 from ttl_lightning.callbacks.agreement import SameBuffers, SameConfig
 from ttl_lightning.callbacks.batch_size import FINDERS, fitted_batch_size
@@ -67,6 +69,7 @@ def check(cfg: DictConfig) -> None:
     check_number("seed", cfg.seed, 0, 2**32 - 1, integer=True)
     protocol = cfg.protocol
     check_number("protocol.learning_rate", protocol.learning_rate, 1e-12, 1e30)
+    check_choice("protocol.head_init", protocol.head_init, HEAD_INITS)
     gamma_of(protocol.loss, protocol.focal_gamma)
     if cfg.trainer.batch_size_finder is not None:
         check_choice("trainer.batch_size_finder", cfg.trainer.batch_size_finder, FINDERS)
@@ -78,7 +81,7 @@ def check(cfg: DictConfig) -> None:
     model.param_groups(protocol.learning_rate, protocol.pretrained_lr_factor)
     _check_precision(cfg, model)
     if cfg.backbone.weights is not None:
-        find_weights(cfg.backbone.name, str(cfg.backbone.weights))
+        find(cfg.backbone.name, str(cfg.backbone.weights))
     # What others wrote may do anything; it runs in the job's own process, not in the sweep's.
     targets = (OmegaConf.select(cfg, f"{key}._target_") for key in ("data", "protocol.augment"))
     if all(str(target).startswith("ttl_lightning.") for target in targets):
@@ -176,6 +179,7 @@ def assemble(cfg: DictConfig, folder: Path, result: RunResult) -> Parts:
         )
     except (TypeError, ValueError, MisconfigurationException) as error:
         raise ConfigError(f"trainer: {error}") from error
+    _same_devices(cfg, trainer, result)
     _fit_batch(cfg, data, task, trainer, result)
     return Parts(data, task, trainer, rows, checkpoints / "best.ckpt", last)
 
@@ -216,6 +220,9 @@ def _describe(
     result.weights = report.to_dict() if report else None
     if report is None:
         log.info("weights: random")
+    elif note := record_of(cfg.backbone.name, str(cfg.backbone.weights)).note:
+        log.warning("note: %s", note)
+        result.notes["weights"] = note
     result.model = {
         "task": data.task,
         "class_names": list(data.class_names),
@@ -232,7 +239,7 @@ def _precision(cfg: DictConfig, model: TransferModel, result: RunResult) -> Choi
     wanted, channels_last = cfg.trainer.precision, cfg.trainer.channels_last
     kept = result.train.get("precision"), result.train.get("channels_last")
     if wanted != "auto":
-        choice = Choice(wanted, channels_last=bool(channels_last))
+        choice = Choice(wanted, channels_last=bool(config.channels_last(cfg)))
     elif kept[0] is not None:
         choice = Choice(str(kept[0]), channels_last=bool(kept[1]))
     else:
@@ -243,6 +250,21 @@ def _precision(cfg: DictConfig, model: TransferModel, result: RunResult) -> Choi
         result.train["precision_timings_ms"] = choice.timings_ms
     log.info("precision: %s%s", choice.precision, ", channels last" if choice.channels_last else "")
     return choice
+
+
+def _same_devices(cfg: DictConfig, trainer: pl.Trainer, result: RunResult) -> None:
+    """Demand for a run that goes on the devices it began with, also where `auto` stands for them.
+
+    Raises:
+        ConfigError: if they are more or fewer, and so the batch of all of them is another.
+    """
+    began, here = result.train.get("devices"), trainer.world_size
+    if cfg.resume == "auto" and began not in (None, here):
+        raise ConfigError(
+            f"trainer.devices={cfg.trainer.devices} means {here} here, and the run began with "
+            f"{began}: give it on as many, or resume=never to start anew."
+        )
+    result.train["devices"] = here
 
 
 def _fit_batch(

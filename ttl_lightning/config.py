@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,13 +25,29 @@ from ttl_lightning.errors import ConfigError, TTLError, UnknownNameError
 
 MODULE, ROOT = "ttl_lightning.conf", "config"
 VERSION_BASE = "1.3"
-# What a run does besides its result: another value leaves an already computed result valid.
-BESIDE_THE_RESULT = ("resume", "until_epoch", "name", "logger", "latency")
 
 # A run's place in a sweep's folder: the default of oc.select is for a missing key, not for null.
 OmegaConf.register_new_resolver(
     "ttl.place", lambda cutoff: "full" if cutoff is None else cutoff, replace=True
 )
+
+
+def wanted_devices(accelerator: str, devices: int | str | Sequence[int]) -> int | None:
+    """How many devices a run's `trainer` asks for; None: all there are.
+
+    >>> wanted_devices("gpu", "2"), wanted_devices("gpu", [0, 1]), wanted_devices("gpu", "0,1")
+    (2, 2, 2)
+    >>> wanted_devices("auto", "auto"), wanted_devices("gpu", -1), wanted_devices("cpu", "auto")
+    (None, None, 1)
+    """
+    if devices in ("auto", "-1", -1):
+        return 1 if accelerator == "cpu" else None
+    if isinstance(devices, int):
+        return devices
+    if isinstance(devices, str) and devices.isdigit():
+        return int(devices)
+    parts = devices.split(",") if isinstance(devices, str) else devices
+    return len([part for part in parts if str(part).strip()])
 
 
 def slurm_tasks(devices: int | str | Sequence[int]) -> int:
@@ -42,9 +56,7 @@ def slurm_tasks(devices: int | str | Sequence[int]) -> int:
     >>> slurm_tasks(4), slurm_tasks("2"), slurm_tasks([0, 1]), slurm_tasks("auto"), slurm_tasks(-1)
     (4, 2, 2, 1, 1)
     """
-    if isinstance(devices, int | str):
-        return max(1, int(devices)) if str(devices).lstrip("-").isdigit() else 1
-    return len(devices)
+    return wanted_devices("gpu", devices) or 1
 
 
 OmegaConf.register_new_resolver("ttl.tasks", slurm_tasks, replace=True)
@@ -125,10 +137,16 @@ def spatial(cfg: DictConfig) -> list[int]:
     return list(size) if isinstance(size, list) else [size, size]
 
 
-def fingerprint(cfg: DictConfig) -> str:
-    """SHA-256 of all settings that bear on a run's result."""
-    kept = {key: value for key, value in plain(cfg).items() if key not in BESIDE_THE_RESULT}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
+def channels_last(cfg: DictConfig) -> bool | None:
+    """Whether convolutions lay their channels last; None where `trainer.precision=auto` measures.
+
+    Where `trainer.channels_last` does not say it, those on images do, which are faster so, and
+    those on volumes do not: a rule, since what is measured differs from machine to machine.
+    """
+    said = cfg.trainer.channels_last
+    if said is None and cfg.trainer.precision != "auto":
+        return len(spatial(cfg)) == 2
+    return None if said is None else bool(said)
 
 
 def _choices(group: str) -> list[str]:

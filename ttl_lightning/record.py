@@ -7,9 +7,10 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric.utilities.rank_zero import rank_zero_only
@@ -18,6 +19,8 @@ from omegaconf import DictConfig
 import ttl_lightning
 from ttl_lightning import config
 from ttl_lightning.errors import ConfigError, TTLError
+from ttl_lightning.fingerprint import left_in
+from ttl_lightning.identity import differences, digest
 from ttl_lightning.results import FILE_NAME, RunResult
 
 log = logging.getLogger(__name__)
@@ -31,7 +34,7 @@ def is_main_process() -> bool:
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
-def described(cfg: DictConfig, overrides: Sequence[str]) -> RunResult:
+def described(cfg: DictConfig, overrides: Sequence[str], identity: Mapping[str, Any]) -> RunResult:
     """The result of a run that is about to begin."""
     return RunResult(
         name=str(cfg.name),
@@ -42,7 +45,8 @@ def described(cfg: DictConfig, overrides: Sequence[str]) -> RunResult:
         cutoff_index=None,
         seed=cfg.seed,
         overrides=list(overrides),
-        config_sha256=config.fingerprint(cfg),
+        identity=dict(identity),
+        config_sha256=digest(identity),
         versions={
             "ttl_lightning": ttl_lightning.__version__,
             "torch": torch.__version__,
@@ -53,7 +57,7 @@ def described(cfg: DictConfig, overrides: Sequence[str]) -> RunResult:
 
 
 def already_completed(cfg: DictConfig, folder: Path, result: RunResult) -> RunResult | None:
-    """The result in the folder, if it is of this very configuration and whole.
+    """The result in the folder, if it is of this very run and whole.
 
     Raises:
         ConfigError: if the folder holds a run of another configuration.
@@ -63,9 +67,12 @@ def already_completed(cfg: DictConfig, folder: Path, result: RunResult) -> RunRe
     if anew or not (folder / FILE_NAME).is_file():
         return None
     earlier = RunResult.load(folder)
-    if earlier.config_sha256 != result.config_sha256:
+    auto = cfg.trainer.precision == "auto"
+    if left_in(folder, earlier, auto=auto) != result.config_sha256:
+        names = differences(earlier.identity, result.identity) if earlier.identity else []
+        which = f" ({', '.join(names)})" if names else ""
         raise ConfigError(
-            f"{folder} holds a run of another configuration: give another hydra.run.dir, or "
+            f"{folder} holds a run of another configuration{which}: give another hydra.run.dir, or "
             "resume=never to replace it."
         )
     result.train = earlier.train

@@ -35,7 +35,8 @@ class RunResult:
         model: what, beside the fields above, is needed to build the model again and to feed it.
         weights: what was loaded into the backbone, if anything was.
         log_tail: of a job that failed, the last lines that it printed.
-        config_sha256: fingerprint of all settings that bear on the result.
+        identity: the values that bear on the result, by name; empty in files of older versions.
+        config_sha256: fingerprint of these.
     """
 
     name: str
@@ -58,6 +59,7 @@ class RunResult:
     overrides: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     log_tail: list[str] = field(default_factory=list)
+    identity: dict[str, Any] = field(default_factory=dict)
     config_sha256: str | None = None
     schema: int = SCHEMA
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ttl_lightning import config
 from ttl_lightning.analysis.complexity import complexity
+from ttl_lightning.analysis.head_start import probed_head, zero_head
 from ttl_lightning.assembly import Parts, assemble, check
 from ttl_lightning.backbones.weights import load_plain
 from ttl_lightning.callbacks.checkpoints import (
@@ -23,13 +25,14 @@ from ttl_lightning.callbacks.checkpoints import (
 from ttl_lightning.callbacks.memory import peak_memory_mb, reset_peak_memory
 from ttl_lightning.callbacks.progress import quiet
 from ttl_lightning.errors import ConfigError
+from ttl_lightning.fingerprint import CONFIG_FILE, identity
 from ttl_lightning.latency import Timer, Times, timer
 from ttl_lightning.record import already_completed, described, is_main_process, recorded
 from ttl_lightning.report import run_folder
 from ttl_lightning.results import RunResult
 from ttl_lightning.strategies.base import TransferModel
 from ttl_lightning.strategies.factory import create_model
-from ttl_lightning.tasks.bootstrap import bootstrap_intervals
+from ttl_lightning.tasks.bootstrap import WITHOUT, bootstrap_intervals
 
 log = logging.getLogger(__name__)
 
@@ -63,11 +66,11 @@ def train(
     if run_dir is None:
         raise ConfigError("train(cfg) needs run_dir=FOLDER, where its results are to lie.")
     folder = Path(run_dir)
-    result = described(cfg, overrides)
+    check(cfg)
+    result = described(cfg, overrides, identity(cfg))
     if done := already_completed(cfg, folder, result):
         return done
     with recorded(result, folder), quiet():
-        check(cfg)
         parts = assemble(cfg, folder, result)
         _fit(cfg, folder, parts, result)
         if parts.last.finished:
@@ -98,7 +101,7 @@ def _fit(cfg: DictConfig, folder: Path, parts: Parts, result: RunResult) -> None
         if cfg.resume == "never":
             shutil.rmtree(parts.last.path.parent, ignore_errors=True)
         result.save(folder)
-        OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
+        OmegaConf.save(cfg, folder / CONFIG_FILE, resolve=True)
     state = cast(dict[str, Any], load_plain(parts.last.path)) if going_on else {}
     if is_finished(state):
         parts.history.load_state_dict(state["callbacks"]["History"])
@@ -106,6 +109,8 @@ def _fit(cfg: DictConfig, folder: Path, parts: Parts, result: RunResult) -> None
     else:
         if going_on:
             log.info("going on from %s, epoch %d", parts.last.path, state["epoch"] + 1)
+        else:
+            result.train["head_init"] = _start_head(cfg, parts)
         ckpt = str(parts.last.path) if going_on else None
         reset_peak_memory(parts.trainer.strategy.root_device)
         parts.trainer.fit(parts.task, datamodule=parts.data, ckpt_path=ckpt, weights_only=True)
@@ -120,6 +125,26 @@ def _fit(cfg: DictConfig, folder: Path, parts: Parts, result: RunResult) -> None
         "images_per_s": parts.history.images_per_s(),
         "peak_memory_mb": peak_memory_mb(parts.trainer.strategy.root_device),
     }
+
+
+def _start_head(cfg: DictConfig, parts: Parts) -> dict[str, Any]:
+    """Begin the head as the protocol says; what that was, and the seconds that it took."""
+    kind, model = cfg.protocol.head_init, cast(TransferModel, parts.task.model)
+    started, told = time.perf_counter(), {"kind": kind}
+    if kind == "zero":
+        zero_head(model)
+    elif kind == "probe":
+        device = parts.trainer.strategy.root_device
+        model.to(device)
+        splits = {split: parts.data.plain_dataloader(split) for split in ("train", "val")}
+        found = probed_head(model, splits, parts.task.task)
+        told |= {"penalty": found.penalty, **found.metrics, "notes": found.notes}
+        score = found.metrics["val/auprc"]
+        log.info(
+            "head: from a linear probe, validation AUPRC %s",
+            "undefined" if score is None else f"{score:.3f}",
+        )
+    return {**told, "seconds": time.perf_counter() - started}
 
 
 def _evaluate(parts: Parts, result: RunResult) -> None:
@@ -139,6 +164,7 @@ def _evaluate(parts: Parts, result: RunResult) -> None:
     table = parts.task.predictions["test"]
     intervals = bootstrap_intervals(table.probabilities, table.labels, parts.task.task)
     result.intervals = {f"test/{key}": interval for key, interval in intervals.items()}
+    result.notes |= {f"intervals/test/{key}": reason for key, reason in WITHOUT.items()}
 
 
 @contextmanager

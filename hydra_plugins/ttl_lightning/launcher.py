@@ -11,6 +11,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 if TYPE_CHECKING:
+    from ttl_lightning.fingerprint import Known
     from ttl_lightning.results import RunResult
     from ttl_lightning.sweep.job import Job
 
@@ -58,7 +59,8 @@ class ProcessLauncher(Launcher):
             self._loader.load_sweep_config(self._config, list(overrides))
             for overrides in job_overrides
         ]
-        jobs = [Job.from_hydra(cfg) for cfg in composed]
+        known: Known = {}
+        jobs = [Job.from_hydra(cfg, known=known) for cfg in composed]
         results = self._pool.run(jobs)
         return [_returned(job, result) for job, result in zip(jobs, results, strict=True)]
 

@@ -286,3 +286,32 @@ class PredictSweeper(_SessionSweeper):
 
         epochs = int(group.cfg.trainer.max_epochs)
         return Predicted(predicted, epochs, self._keep, self._eta, self._min_epochs)
+
+
+class CompareSweeper(_SessionSweeper):
+    """Each strategy at its best cutoff and rate, all found in the same number of trainings.
+
+    Args:
+        budget: trainings that each strategy may take to choose.
+        rates: learning rates to try, as multiples of the protocol's own.
+        metric: what is maximised, of the first seed; the choice is trained with all.
+        params: as in `GridSweeper`.
+    """
+
+    def __init__(
+        self,
+        budget: int = 9,
+        rates: Sequence[float] = (0.3, 1.0, 3.0),
+        metric: str = "val/auprc",
+        params: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(params)
+        self._budget, self._rates, self._metric = budget, rates, metric
+
+    def act(self, session: Session, arguments: list[str]) -> None:
+        """Run what it takes."""
+        from ttl_lightning.search import Compare
+        from ttl_lightning.sweep.tuning import check_factors
+
+        factors = check_factors(self._rates)
+        session.compare(arguments, Compare(self._budget), factors, self._metric)

@@ -39,6 +39,19 @@ def test_samples_in_order_and_no_more_than_asked_for(
     assert ids.tolist() == list(range(sum(sizes)))
 
 
+def test_an_older_run_is_seen_as_it_was_evaluated(cut: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(cut, folder)
+    cfg = OmegaConf.load(folder / "config.yaml")
+    for key in ("fit", "eval_view", "tta"):
+        del cfg.data[key]
+    OmegaConf.save(cfg, folder / "config.yaml")
+    older, newer = open_run(folder, device="cpu"), open_run(cut, device="cpu")
+    assert (older.data.eval_view, newer.data.eval_view) == ("center_crop", "train_scale")
+    assert (older.data.fit, newer.data.fit) == ("crop", "squash")
+    assert open_run(folder, ["data.eval_view=whole"], device="cpu").data.eval_view == "whole"
+
+
 def test_units(open_full: OpenRun) -> None:
     assert open_full.units("all") == open_full.after.backbone.cutoffs
     assert open_full.units("blocks") == ("stem", "block1.1", "block2.1", "block3.1", "block4.1")

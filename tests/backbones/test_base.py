@@ -24,7 +24,7 @@ FAMILIES = [
     pytest.param("wide_resnet50_2", marks=pytest.mark.slow),
     "densenet121",
     "efficientnet_b0",
-    "efficientnet_lite0",
+    "tf_efficientnet_lite0",
     "mobilenetv2_050",
     "mobilenetv3_small_050",
     "vgg11",
@@ -412,7 +412,7 @@ def test_a_size_of_other_dimensions_names_what_to_choose(source: Source, wrap: W
         wrap(source("resnet3d_10")).input_shape([64, 64])
     assert str(caught.value) == (
         "backbone=net takes volumes, so data.image_size must be [slices, height, width], got "
-        "[64, 64]: choose data=volumes or data=phantom3d."
+        "[64, 64]: choose data=volumes, data=npz3d or data=phantom3d."
     )
     with pytest.raises(ConfigError) as caught:
         wrap(source("test_resnet")).input_shape((16, 64, 64))

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import huggingface_hub
@@ -133,13 +133,14 @@ def test_imagenet_finds_the_2d_networks_weights(
     path = saved(source("resnet18"), tmp_path)
     asked: list[str] = []
 
-    def find(given: str, name: str) -> Path:
-        asked.append(f"{given} {name}")
+    def from_hub(name: str, ways_out: Sequence[str]) -> Path:
+        assert ways_out == ("tf_efficientnet_lite0",)
+        asked.append(name)
         return path
 
-    monkeypatch.setattr(weights, "find", find)
+    monkeypatch.setattr(weights, "from_hub", from_hub)
     backbone = create_backbone("resnet3d_18", "imagenet")
-    assert asked == ["imagenet resnet18"]
+    assert asked == ["resnet18"]
     assert backbone.weights_report is not None
     assert backbone.weights_report.inflated
 

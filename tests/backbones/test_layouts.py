@@ -20,7 +20,7 @@ COUNTS = {
     "resnext50_32x4d": ("stem", (3, 4, 6, 3), None),
     "densenet121": ("stem", (6 + 1, 12 + 1, 24 + 1, 16), "tail"),
     "efficientnet_b0": ("stem", (1, 2, 2, 3, 3, 4, 1), "tail"),
-    "efficientnet_lite0": ("stem", (1, 2, 2, 3, 3, 4, 1), "tail"),
+    "tf_efficientnet_lite0": ("stem", (1, 2, 2, 3, 3, 4, 1), "tail"),
     "mobilenetv2_050": ("stem", (1, 2, 3, 4, 3, 3, 1), "tail"),
     "mobilenetv3_small_050": ("stem", (1, 2, 3, 2, 3, 1), None),
     "vgg11": (None, (1, 1, 2, 2, 2), None),

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from monai.networks.nets import DenseNet121, resnet
 from torch import Tensor, nn
 
 from ttl_lightning.backbones import weights
 from ttl_lightning.backbones.factory import create_backbone, list_backbones, pixel_statistics
+from ttl_lightning.backbones.pretrained import record_of
 from ttl_lightning.backbones.volumetric import VOLUMETRIC, PaddedShortcut
 from ttl_lightning.errors import UnknownNameError, WeightsError
 from ttl_lightning.results import RunResult
@@ -226,11 +229,16 @@ def test_a_truncated_file(tmp_path: Path) -> None:
 # --- a run's folder and the statistics of the voxels ----------------------------------------------
 
 
-def run_folder(folder: Path, tensors: dict[str, Tensor], mean: list[float] | None) -> Path:
+def run_folder(
+    folder: Path,
+    tensors: dict[str, Tensor],
+    mean: list[float] | None,
+    backbone: str = "resnet3d_10",
+) -> Path:
     (folder / "checkpoints").mkdir(parents=True)
     state = {f"model.backbone.{key}": value for key, value in tensors.items()}
     torch.save({"state_dict": state}, folder / "checkpoints" / "best.ckpt")
-    result = RunResult("run", "phantom3d", "resnet3d_10", "ttl", "block1.1", 2, 0)
+    result = RunResult("run", "phantom3d", backbone, "ttl", "block1.1", 2, 0)
     result.model = {"mean": mean, "std": [0.25]} if mean else {}
     result.save(folder)
     return folder
@@ -280,9 +288,48 @@ def test_statistics_of_weights_that_are_not_there(tmp_path: Path) -> None:
         pixel_statistics("penett", 3)
 
 
-def test_statistics_of_2d_networks_do_not_depend_on_the_weights(tmp_path: Path) -> None:
-    absent = tmp_path / "absent.pth"
-    assert pixel_statistics("efficientnet_b0", 3, absent) == pixel_statistics("efficientnet_b0", 3)
+def saved(folder: Path, sidecar: object = None) -> Path:
+    """A file of weights, with what timm's hub puts beside it."""
+    folder.mkdir()
+    torch.save({"conv1.weight": torch.ones(1, 3, 1, 1)}, folder / "weights.pth")
+    if sidecar is not None:
+        (folder / "config.json").write_text(json.dumps(sidecar))
+    return folder / "weights.pth"
+
+
+def test_a_file_that_says_nothing_of_its_pixels_is_noted(tmp_path: Path) -> None:
+    record = record_of("test_resnet", str(saved(tmp_path / "a")))
+    cfg = timm.get_pretrained_cfg("test_resnet")
+    assert (record.mean, record.std) == (cfg.mean, cfg.std)
+    assert record.note == (
+        f"The weights of {tmp_path / 'a' / 'weights.pth'} do not say what pixels they expect: "
+        "those of test_resnet are taken, mean (0.5, 0.5, 0.5), std (0.5, 0.5, 0.5). A config.json "
+        "in timm's layout beside the file states others."
+    )
+
+
+def test_a_file_with_timms_config_beside_it_says_its_own(tmp_path: Path) -> None:
+    said = {"architecture": "resnet18", "pretrained_cfg": {"mean": [0.1] * 3, "std": [0.2] * 3}}
+    path = saved(tmp_path / "a", said)
+    assert pixel_statistics("resnet18", 3, path) == ((0.1,) * 3, (0.2,) * 3)
+    assert record_of("resnet18", str(path)).note is None
+    with pytest.raises(WeightsError, match=r"are those of resnet18, not of resnet34: give backb"):
+        create_backbone("resnet34", path)
+
+
+@pytest.mark.parametrize("said", [[], {}, {"architecture": "resnet18"}, {"mean": 1, "std": "x"}])
+def test_a_config_that_is_not_timms(said: object, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"config\.json must be timm's, with architecture"):
+        record_of("resnet18", str(saved(tmp_path / "a", said)))
+
+
+def test_a_run_s_weights_are_for_its_own_network(tmp_path: Path) -> None:
+    """The tensors of the two have the same names and shapes: no match tells them apart."""
+    tensors = create_backbone("efficientnet_lite0").state_dict()
+    folder = run_folder(tmp_path / "run", tensors, mean=[0.3], backbone="efficientnet_lite0")
+    create_backbone("efficientnet_lite0", folder)
+    with pytest.raises(WeightsError, match=r"those of efficientnet_lite0, not of tf_efficientnet"):
+        create_backbone("tf_efficientnet_lite0", folder)
 
 
 # --- which units hold loaded weights --------------------------------------------------------------

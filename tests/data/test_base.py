@@ -13,6 +13,7 @@ from pytorch_lightning import LightningModule, Trainer
 from ttl_lightning.data.base import ImageDataModule, existing_path
 from ttl_lightning.data.samples import Samples
 from ttl_lightning.data.store import FileImages
+from ttl_lightning.data.transforms import Augment
 from ttl_lightning.errors import ConfigError, DataError
 
 
@@ -43,7 +44,7 @@ def files(write_images) -> tuple[Path, ...]:
 
 
 def test_what_a_run_asks_for(files) -> None:
-    data = ListedFiles(files=files, batch_size=3)
+    data = ListedFiles(files=files, batch_size=3, eval_view="whole")
     data.prepare_data()
     data.setup("fit")
     assert (data.class_names, data.task, data.num_classes) == (("a", "b"), "binary", 2)
@@ -57,6 +58,45 @@ def test_what_a_run_asks_for(files) -> None:
     assert torch.cat([batch["id"] for batch in batches]).tolist() == [0, 1, 2, 3]
     data.setup("test")
     assert len(list(data.test_dataloader())) == 2
+
+
+@pytest.mark.parametrize(
+    ("view", "share"), [("train_scale", 0.8100), ("center_crop", (16 / 18) ** 2), ("whole", None)]
+)
+def test_a_run_says_what_share_of_an_image_evaluation_reads(files, view, share) -> None:
+    augment = Augment(crop_scale=(0.81, 0.81), crop_ratio=(1.0, 1.0))
+    data = ListedFiles(files=files, augment=augment, eval_view=view)
+    data.setup()
+    data.setup("test")
+    said = [note for note in data.notes if note.startswith("Evaluation reads")]
+    expected = (
+        f"the middle {share:.1%} of each image's area (data.eval_view={view})" if share else ""
+    )
+    assert said == ([f"Evaluation reads {expected}."] if share else [])
+
+
+def test_only_test_samples_have_several_views(files) -> None:
+    data = ListedFiles(files=files, batch_size=8, tta=3)
+    data.setup()
+    assert data.notes[-1] == "Test predictions are means of 3 views (data.tta)."
+    batches = list(data.test_dataloader())
+    # as many images at once as without views
+    assert [batch["views"].shape for batch in batches] == [(2, 3, 3, 16, 16)] * 2
+    assert torch.cat([batch["id"] for batch in batches]).tolist() == [0, 1, 2, 3]
+    assert all("image" not in batch for batch in batches)
+    others = (data.train_dataloader(), data.val_dataloader(), data.plain_dataloader("test"))
+    for loader in others:
+        batch = next(iter(loader))
+        assert batch["image"].shape == (4, 3, 16, 16)
+        assert "views" not in batch
+    first = torch.cat([batch["views"][:, 0] for batch in batches])
+    assert torch.equal(first, next(iter(others[2]))["image"])
+
+
+def test_more_views_than_a_batch_holds_come_one_sample_at_a_time(files) -> None:
+    data = ListedFiles(files=files, batch_size=2, tta=9)
+    data.setup()
+    assert [len(batch["views"]) for batch in data.test_dataloader()] == [1] * 4
 
 
 def test_nothing_is_asked_before_setup(files) -> None:
@@ -73,7 +113,7 @@ def test_a_bad_image_is_raised_or_skipped(files) -> None:
     data.setup()
     assert [bad["id"] for bad in data.bad_images] == ["1.png", "4.png"]
     assert "no such file" in data.bad_images[1]["reason"]
-    assert data.notes == ["2 images that cannot be read were skipped."]
+    assert data.notes[0] == "2 images that cannot be read were skipped."
     assert data.sample_ids("train") == ["0.png", "2.png", "3.png"]
     assert data.labels("train").tolist() == [0, 0, 1]
     with pytest.raises(DataError, match=r"2 images cannot be read, data.max_bad allows 1"):
@@ -228,6 +268,10 @@ def test_mean_and_std(files, channels: int) -> None:
         ({"cache": "ram"}, "unknown data.cache 'ram'.* Allowed: memory, disk, none"),
         ({"on_bad_image": "skp"}, "unknown data.on_bad_image 'skp'; did you mean 'skip'"),
         ({"max_bad": -1}, "data.max_bad must be an integer of at least 0, got -1"),
+        ({"eval_view": "centre_crop"}, "unknown data.eval_view .*; did you mean 'center_crop'"),
+        ({"fit": "padd"}, "unknown data.fit 'padd'; did you mean 'pad'"),
+        ({"tta": 0}, "data.tta must be an integer from 1 to 64, got 0"),
+        ({"tta": 65}, "data.tta must be an integer from 1 to 64, got 65"),
         ({"on_duplicate": "keep"}, "unknown data.on_duplicate 'keep'"),
         ({"mean": [0.5]}, r"data.mean must have data.in_channels=3 numbers, got \[0.5\]"),
         ({"std": [0.5, 0.5, 0.0]}, "data.std must be a number from"),

@@ -10,7 +10,8 @@ from torch.utils.data import DataLoader
 from ttl_lightning.data.dataset import ImageDataset, WindowDataset, as_it_is
 from ttl_lightning.data.sampler import EpochSampler
 from ttl_lightning.data.store import ImageStore
-from ttl_lightning.data.transforms import Augment, EvalTransform, TrainTransform
+from ttl_lightning.data.transforms import Augment, TrainTransform
+from ttl_lightning.data.views import EvalTransform
 from ttl_lightning.data.volume_store import VolumeStore
 from ttl_lightning.data.windows import WindowDraws, Windows
 
@@ -66,7 +67,7 @@ def window_datasets(array_studies, tmp_path: Path) -> tuple[WindowDataset, Windo
     windows = Windows(np.array([7, 12, 3]), np.array([1, 0, 1]), None, 5, 5)
     draws = WindowDraws(jitter=0.5)
     train = TrainTransform(Augment(), 14, (0.5,), (0.5,), seed=1)
-    still = EvalTransform(14, (0.0,), (1.0,))
+    still = EvalTransform(14, (0.0,), (1.0,), 0.9)
     return (
         WindowDataset(store, rows, windows, draws, (-100, 900), train),
         WindowDataset(store, rows, windows, None, (-100, 900), still),

@@ -33,7 +33,7 @@ def test_class_folders_are_split_by_class(write_images, tmp_path: Path) -> None:
 
 def test_split_folders_are_taken_as_given(write_images, tmp_path: Path) -> None:
     write_images(names("train/a", "train/b", "Validation/a", "Validation/b", "test/a", "test/b"))
-    data = FolderDataModule(path=tmp_path, image_size=16)
+    data = FolderDataModule(path=tmp_path, image_size=16, eval_view="whole")
     data.setup()
     assert data.sample_ids("val")[0] == "Validation/a/0.png"
     assert [len(data.labels(split)) for split in ("train", "val", "test")] == [8, 8, 8]

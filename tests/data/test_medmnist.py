@@ -30,7 +30,7 @@ def downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_names_and_splits_come_from_the_package(downloaded: Path) -> None:
-    data = MedMNISTDataModule(path=downloaded, image_size=28)
+    data = MedMNISTDataModule(path=downloaded, image_size=28, eval_view="whole")
     data.prepare_data()
     data.setup()
     assert (data.class_names, data.task) == (("normal", "pneumonia"), "binary")
@@ -61,7 +61,10 @@ def test_a_failed_download_says_where_the_file_belongs(
             {"dataset": "pneumonia"},
             "unknown data.dataset 'pneumonia'; did you mean 'pneumoniamnist'",
         ),
-        ({"dataset": "organmnist3d"}, "unknown data.dataset 'organmnist3d'"),
+        (
+            {"dataset": "organmnist3d"},
+            "data.dataset=organmnist3d holds volumes, .* data=npz3d with data.path=organmnist3d_64",
+        ),
         ({"source_size": 32}, "data.source_size must be one of 28, 64, 128, 224, got 32"),
     ],
 )

@@ -73,7 +73,9 @@ def test_a_config_makes_the_module_as_a_run_does(name: str, kind: type) -> None:
 
 
 def test_training_images_can_be_had_as_evaluation_sees_them() -> None:
-    data = PhantomDataModule(train_size=7, val_size=4, test_size=4, image_size=16, batch_size=4)
+    data = PhantomDataModule(
+        train_size=7, val_size=4, test_size=4, image_size=16, batch_size=4, eval_view="center_crop"
+    )
     data.setup()
     batches = list(data.plain_dataloader("train"))
     assert torch.cat([batch["id"] for batch in batches]).tolist() == list(range(7))

@@ -31,13 +31,14 @@ def test_splits_have_the_sizes_asked_for_and_no_volume_twice() -> None:
     assert data.sample_ids("val") == ["val/0", "val/1", "val/2"]
     assert data.sample_ids("train")[:3] == ["train/0/0", "train/0/2", "train/0/4"]
     assert (data.class_names, data.task) == (("normal", "embolism"), "binary")
-    assert data.notes == []
+    assert len(data.notes) == 1
+    assert data.notes[0].startswith("Evaluation reads")
     images = [batch["image"] for batch in (*data.val_dataloader(), *data.test_dataloader())]
     assert len({image.numpy().tobytes() for image in torch.cat(images)}) == 15
 
 
 def test_voxels_are_the_generators() -> None:
-    data = ready(augment=Augment(1.0), mean=[0.0] * 3, std=[1.0] * 3)
+    data = ready(augment=Augment(1.0), eval_view="whole", mean=[0.0] * 3, std=[1.0] * 3)
     drawn = draw_volume(10_000_000 + 1, (12, 32, 32), 0.3, 0, balance=0.5)
     batch = next(iter(data.val_dataloader()))
     image = batch["image"][(batch["study"] == 1).nonzero()[1, 0], 0]  # from slice 2 on
@@ -52,7 +53,7 @@ def test_a_split_does_not_depend_on_the_size_of_another() -> None:
 
 
 def test_lesion_masks_are_what_evaluation_sees() -> None:
-    data = ready()
+    data = ready(eval_view="center_crop")
     masks = data.lesion_masks("train")
     assert masks.shape == (4, 12, 32, 32)
     size = data.augment.stored_size(32)

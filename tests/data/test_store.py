@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ttl_lightning.data.store import ArrayImages, FileImages, ImageStore, fit_square, pixel_hash
+from ttl_lightning.data.store import ArrayImages, FileImages, ImageStore, pixel_hash
 from ttl_lightning.errors import DataError
 
 ROWS = np.arange(7)
@@ -115,31 +115,18 @@ def test_bad_images_are_raised_or_counted(write_images, tmp_path: Path) -> None:
         ImageStore(reader, 16, 1, "memory", tmp_path).scan("skip", 1)
 
 
-def test_fitting_agrees_with_pillow() -> None:
-    y, x = np.mgrid[:40, :60]
-    image = (127 + 60 * np.sin(x / 7) + 60 * np.cos(y / 5)).astype(np.uint8)
-    ours = fit_square(image[None], 20, 3)[0]
-    theirs = np.asarray(Image.fromarray(image).resize((30, 20), Image.Resampling.BILINEAR))[:, 5:25]
-    assert ours.dtype == np.uint8
-    assert np.abs(ours.astype(int) - theirs).max() <= 1
-
-
-def test_fitting_keeps_signs_and_fractions() -> None:
-    values = np.linspace(-2.5, 1.5, 30, dtype=np.float32)
-    image = np.broadcast_to(values, (1, 30, 30))
-    fitted = fit_square(image, 15, 1)
-    assert fitted.dtype == np.float32
-    np.testing.assert_allclose(fitted[0, 0, 1:-1], values.reshape(15, 2).mean(1)[1:-1], atol=1e-5)
-    whole = fit_square((image * 1000).astype(np.int16), 15, 1)
-    assert whole.dtype == np.int16
-    assert np.abs(whole - fitted * 1000).max() < 2
-
-
-@pytest.mark.parametrize("shape", [(1, 9, 30), (3, 31, 10), (1, 1, 1), (3, 1000, 2)])
-def test_fitting_gives_squares(shape: tuple[int, int, int]) -> None:
-    fitted = fit_square(np.full(shape, 65535, np.uint16), 12, 1)
-    assert fitted.shape == (1, 12, 12)
-    assert (fitted == 65535).all()
+@pytest.mark.parametrize("cache", ["memory", "disk", "none"])
+def test_a_scan_knows_the_sides_of_what_became_squares(cache: str, tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, 12, 20), dtype=np.uint8)
+    seen = []
+    for fit in ("squash", "crop"):
+        for _ in range(2):  # the second time from the cache, where there is one
+            store = ImageStore(ArrayImages(images), 12, 1, cache, tmp_path, fit)
+            assert store.scan("raise", 0).sides.tolist() == [[12, 20]] * 3
+            seen.append(store.batch(np.arange(3)))
+    assert torch.equal(seen[0], seen[1])
+    assert not torch.equal(seen[1], seen[2]), "from the cache of the other fit"
+    np.testing.assert_allclose(seen[3][:, 0], images[:, :, 4:16] / 255, atol=1e-6)
 
 
 def test_hash_sees_values_shape_and_type() -> None:

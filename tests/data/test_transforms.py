@@ -7,14 +7,13 @@ from torchvision.transforms.v2 import functional as tv
 
 from ttl_lightning.data.transforms import (
     Augment,
-    EvalTransform,
     TrainTransform,
-    center_crop,
     draw_warps,
     normalize,
     uniforms,
     warp,
 )
+from ttl_lightning.data.views import EVAL_VIEWS, evaluation
 from ttl_lightning.errors import ConfigError
 
 STILL = Augment(1.0, (1.0, 1.0), (1.0, 1.0), 0.0, 0.0)
@@ -109,19 +108,14 @@ def test_normalization_repeats_grey_for_each_channel() -> None:
 def test_volumes_are_transformed_slice_by_slice() -> None:
     slices = IMAGES[:, :3]
     stats = ((0.1, 0.2), (0.5, 0.6))
-    train, evaluate = TrainTransform(Augment(), 20, *stats, seed=1), EvalTransform(20, *stats)
-    for transform in (train, evaluate):
+    train = TrainTransform(Augment(), 20, *stats, seed=1)
+    views = [evaluation(view, Augment(), 20, *stats) for view in EVAL_VIEWS]
+    for transform in (train, *views):
         volumes = transform(slices[:, None], KEYS)
         assert volumes.shape == (len(slices), 2, 3, 20, 20)
         for i in range(3):
             alone = transform(slices[:, i : i + 1], KEYS)
             torch.testing.assert_close(volumes[:, :, i], alone)
-
-
-def test_evaluation_takes_the_centre() -> None:
-    out = EvalTransform(20, (0.0,) * 3, (1.0,) * 3)(IMAGES, KEYS)
-    assert torch.equal(out, tv.center_crop(IMAGES, [20, 20]))
-    assert torch.equal(center_crop(IMAGES, 24), IMAGES)
 
 
 def test_stored_size() -> None:

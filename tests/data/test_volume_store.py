@@ -14,8 +14,8 @@ from ttl_lightning.errors import DataError
 CACHES = ("memory", "disk", "none")
 
 
-def scanned(reader, cache: str, folder: Path, size: int = 20) -> VolumeStore:
-    store = VolumeStore(reader, size, cache, folder)
+def scanned(reader, cache: str, folder: Path, size: int = 20, fit: str = "crop") -> VolumeStore:
+    store = VolumeStore(reader, size, cache, folder, fit)
     store.scan("raise", 0)
     return store
 
@@ -35,12 +35,12 @@ def test_a_window_is_the_sources_slices(array_studies, cache: str, tmp_path: Pat
 def test_slices_are_resized_as_torch_does() -> None:
     rng = np.random.default_rng(0)
     voxels = rng.normal(0, 300, (3, 30, 44)).astype(np.float32)
-    fitted = fit_slices(voxels, 15)
+    fitted = fit_slices(voxels, 15, "crop", 0)
     resized = torch.nn.functional.interpolate(
         torch.from_numpy(voxels)[:, None], size=(15, 22), mode="bilinear", antialias=True
     )
     np.testing.assert_allclose(fitted, resized[:, 0, :, 3:18].numpy(), atol=1e-3)
-    whole = fit_slices(np.rint(voxels).astype(np.int16), 15)
+    whole = fit_slices(np.rint(voxels).astype(np.int16), 15, "crop", 0)
     assert whole.dtype == np.int16
     assert np.abs(whole - fitted).max() < 1.5
 
@@ -51,8 +51,8 @@ def test_slices_are_resized_as_torch_does() -> None:
 )
 def test_what_fits_sixteen_bits_is_kept_so(kind: type, kept: type) -> None:
     voxels = np.full((2, 9, 9), 100, kind)
-    assert fit_slices(voxels, 9).dtype == kept
-    assert (fit_slices(voxels, 5) == 100).all()
+    assert fit_slices(voxels, 9, "crop", 0).dtype == kept
+    assert (fit_slices(voxels, 5, "crop", 0) == 100).all()
 
 
 @pytest.mark.parametrize("cache", CACHES)
@@ -125,6 +125,27 @@ def test_a_study_that_changes_during_a_run_is_an_error(array_studies, tmp_path: 
         store.window(0, 2, 4)
 
 
+@pytest.mark.parametrize("cache", CACHES)
+def test_bars_are_as_black_as_the_study_gets(array_studies, cache: str, tmp_path: Path) -> None:
+    array_studies.volumes[2][7, 3, 4] = -2000  # in a slice that the window does not have
+    for _ in range(2):  # the second time from the cache, where there is one
+        store = scanned(array_studies, cache, tmp_path, 26, "pad")
+        window = store.window(2, 0, 4)
+        assert (window[:, [0, 1, 2, -3, -2, -1]] == -2000).all()
+        np.testing.assert_array_equal(window[:, 3:23], array_studies.volumes[2][:4])
+        assert store.facts(2).sides == (20, 26)
+
+
+@pytest.mark.parametrize("cache", CACHES)
+def test_a_scan_knows_the_slices_sides(array_studies, cache: str, tmp_path: Path) -> None:
+    for fit in ("squash", "pad"):
+        for _ in range(2):
+            scan = VolumeStore(array_studies, 12, cache, tmp_path, fit).scan("raise", 0)
+            assert scan.sides.tolist() == [[20, 26]] * 4
+    if cache == "disk":
+        assert array_studies.reads == 8, "the other way to make squares is not in the cache"
+
+
 def test_mixed_types_share_one_tensor(array_studies, tmp_path: Path) -> None:
     array_studies.volumes[1] = np.full((3, 20, 20), 0.25, np.float32)
     store = scanned(array_studies, "memory", tmp_path)
@@ -137,8 +158,8 @@ def test_bad_studies_are_raised_or_counted(array_studies, tmp_path: Path) -> Non
     array_studies.volumes[1] = array_studies.volumes[2] = None
     for cache in CACHES:
         with pytest.raises(DataError, match=r"cannot read study 1\."):
-            VolumeStore(array_studies, 20, cache, tmp_path).scan("raise", 5)
-        store = VolumeStore(array_studies, 20, cache, tmp_path)
+            VolumeStore(array_studies, 20, cache, tmp_path, "crop").scan("raise", 5)
+        store = VolumeStore(array_studies, 20, cache, tmp_path, "crop")
         scan = store.scan("skip", 2)
         assert scan.bad == {1: "cannot read study 1.", 2: "cannot read study 2."}
         assert [bool(key) for key in scan.hashes] == [True, False, False, True]
@@ -146,7 +167,7 @@ def test_bad_studies_are_raised_or_counted(array_studies, tmp_path: Path) -> Non
         with pytest.raises(
             DataError, match=r"2 studies cannot be read, data.max_bad allows 1: can"
         ):
-            VolumeStore(array_studies, 20, cache, tmp_path).scan("skip", 1)
+            VolumeStore(array_studies, 20, cache, tmp_path, "crop").scan("skip", 1)
     assert store.megabytes() == 0
 
 

@@ -17,7 +17,7 @@ from ttl_lightning.data.volumes import VolumesDataModule
 from ttl_lightning.errors import ConfigError, DataError, UnknownNameError
 
 SMALL = {"image_size": [4, 16, 16], "min_abnormal_slices": 2, "cache": "memory"}
-PLAIN = {"augment": Augment(1.0), "mean": [0.0] * 3, "std": [1.0] * 3}
+PLAIN = {"augment": Augment(1.0), "eval_view": "whole", "mean": [0.0] * 3, "std": [1.0] * 3}
 SPLITS = ["train"] * 6 + ["val"] * 3 + ["test"] * 3
 GIVEN = [f"ct/{i},{i % 2},{split}" for i, split in enumerate(SPLITS)]
 

@@ -1,4 +1,4 @@
-from ttl_lightning.report.choice import best, choose
+from ttl_lightning.report.choice import best, best_at_cutoffs, choose
 from ttl_lightning.report.collect import Search
 from ttl_lightning.report.methods import group
 
@@ -45,7 +45,7 @@ def test_a_search_whose_choice_is_missing_says_so(run) -> None:
     runs = [run(cutoff="a", val=0.9), run(cutoff="b", val=0.8)]
     (choice,) = chosen(runs, [search("c", "ttl/a/seed0")])
     assert choice.method.cutoff == "a"
-    assert choice.reason.startswith("The search chose c, which has no completed run. It has")
+    assert choice.reason.startswith("The search chose c, which has no completed run. a has")
 
 
 def test_a_method_alone_needs_no_score_but_several_do(run) -> None:
@@ -55,3 +55,79 @@ def test_a_method_alone_needs_no_score_but_several_do(run) -> None:
     assert choice.reason == "It is the only cutoff that was completed."
     assert chosen([run(cutoff="a", val=None), run(cutoff="b", val=None)]) == []
     assert best([]) is None
+
+
+def tuned(run, rate, seed=0, **fields):
+    cutoff = fields.pop("cutoff", "a")
+    overrides = [f"protocol.learning_rate={rate}", *fields.pop("overrides", ())]
+    folder = f"{fields.get('strategy', 'ttl')}/{cutoff}/{rate}/{''.join(overrides[1:])}seed{seed}"
+    return run(cutoff=cutoff, seed=seed, folder=folder, overrides=overrides, **fields)
+
+
+def test_one_row_a_strategy_whatever_was_tuned(run) -> None:
+    runs = [tuned(run, rate, cutoff=cutoff, val=val, test=1 - val)
+            for rate, cutoff, val in (("1e-3", "a", 0.8), ("1e-3", "b", 0.7), ("3e-3", "a", 0.6),
+                                      ("3e-3", "b", 0.9))]  # fmt: skip
+    runs += [tuned(run, r, strategy="ftl", cutoff=None, val=v)
+             for r, v in (("1e-3", 0.5), ("3e-3", 0.4))]  # fmt: skip
+    ftl, ttl = chosen(runs)
+    assert ftl.method.tuned == ("protocol.learning_rate=1e-3",)
+    assert (ttl.method.cutoff, ttl.method.tuned) == ("b", ("protocol.learning_rate=3e-3",))
+    assert ttl.reason == (
+        "b with protocol.learning_rate=3e-3 has the best mean validation AUPRC (0.9000 over 1 "
+        "seed) of 4 settings."
+    )
+
+
+def test_what_changes_the_comparison_keeps_rows_of_its_own(run) -> None:
+    runs = [tuned(run, rate, val=val, overrides=[f"data.image_size={size}"])
+            for size in (32, 64) for rate, val in (("1e-3", 0.8), ("3e-3", 0.9))]  # fmt: skip
+    found = {choice.method.variant: choice.method.tuned for choice in chosen(runs)}
+    assert found == {
+        (f"data.image_size={size}",): ("protocol.learning_rate=3e-3",) for size in (32, 64)
+    }
+
+
+def test_one_lucky_seed_does_not_beat_three(run) -> None:
+    steady = [tuned(run, "1e-3", seed, val=val) for seed, val in enumerate((0.95, 0.7, 0.7))]
+    (choice,) = chosen([*steady, tuned(run, "3e-3", 0, val=0.9)])
+    assert choice.method.tuned == ("protocol.learning_rate=1e-3",)
+    assert "(0.9500 over 1 seed) of 2 settings. Not all have the same seeds" in choice.reason
+    (choice,) = chosen([*steady[1:], tuned(run, "3e-3", 0, val=0.9)])
+    assert choice.method.tuned == ("protocol.learning_rate=3e-3",)
+    assert choice.reason.endswith("no seed in common: each is judged by its own.")
+
+
+def test_a_comparison_says_which_setting_it_took(run) -> None:
+    runs = [tuned(run, "1e-3", 0, val=0.7), *(tuned(run, "3e-3", s, val=0.6) for s in (0, 1))]
+    folders = frozenset(r.folder for r in runs)
+    setting = ("protocol.learning_rate=3e-3",)
+    taken = frozenset(r.folder for r in runs[1:])
+    (choice,) = chosen(runs, [Search("a", "It said so.", folders, setting, taken)])
+    assert (choice.method.tuned, choice.reason) == (setting, "It said so.")
+    (choice,) = chosen(runs[:1], [Search("a", "", folders, setting, taken)])
+    assert choice.reason.startswith("The search chose a with protocol.learning_rate=3e-3, which")
+
+
+def test_of_searches_of_one_strategy_the_better_choice_is_taken(run) -> None:
+    runs = [tuned(run, rate, cutoff=cutoff, val=val)
+            for rate, cutoff, val in (("1e-3", "a", 0.8), ("1e-3", "b", 0.7), ("3e-3", "a", 0.6),
+                                      ("3e-3", "b", 0.9))]  # fmt: skip
+    searches = [search("a", runs[0].folder, runs[1].folder),
+                search("b", runs[2].folder, runs[3].folder)]  # fmt: skip
+    (choice,) = chosen(runs, searches)
+    assert (choice.method.cutoff, choice.method.tuned) == ("b", ("protocol.learning_rate=3e-3",))
+    assert choice.reason.startswith("2 searches ended here. b with")
+
+
+def test_figures_have_one_setting_a_cutoff(run) -> None:
+    runs = [tuned(run, rate, cutoff=cutoff, val=val)
+            for rate, cutoff, val in (("1e-3", "a", 0.8), ("1e-3", "b", 0.7), ("3e-3", "a", 0.6),
+                                      ("3e-3", "b", 0.9))]  # fmt: skip
+    (found,) = group(runs)
+    drawn = {m.cutoff: m.tuned[0][-4:] for m in best_at_cutoffs(found.methods, ())}
+    assert drawn == {"a": "1e-3", "b": "3e-3"}
+    other = next(m for m in found.methods if m.cutoff == "a" and m.tuned[0].endswith("3e-3"))
+    assert other in best_at_cutoffs(found.methods, [other])
+    (unscored,) = group([tuned(run, rate, val=None) for rate in ("1e-3", "3e-3")])
+    assert best_at_cutoffs(unscored.methods, ()) == list(unscored.methods)

@@ -61,6 +61,16 @@ def test_a_search_is_read(sweep_folder, result) -> None:
     assert found.choice is None
     assert found.reason == "nothing could be scored"
     assert found.folders == {"ttl/block1.1/seed0"}
+    assert (found.setting, found.taken) == ((), frozenset())
+
+
+def test_a_comparison_is_read(sweep_folder, result) -> None:
+    sweep_folder.add("ftl/full/seed0", result("ftl", None))
+    chosen = {"cutoff": None, "overrides": ["trainer.max_epochs=3"], "folders": ["ftl/full/seed0"]}
+    sweep_folder.search(choice=None, chosen=chosen)
+    (found,) = collect(sweep_folder.root).searches
+    assert found.setting == ("trainer.max_epochs=3",)
+    assert found.taken == {"ftl/full/seed0"}
 
 
 @pytest.mark.parametrize(
@@ -70,6 +80,8 @@ def test_a_search_is_read(sweep_folder, result) -> None:
         ({"trials": 3}, "lacks a field"),
         ({"trials": [{}]}, "lacks a field"),
         ({"choice": 3}, "lacks a field"),
+        ({"chosen": {"folders": []}}, "lacks a field"),
+        ({"chosen": 3}, "lacks a field"),
         ({"metric": "test/auroc"}, "chose by test/auroc"),
     ],
 )

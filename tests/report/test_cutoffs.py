@@ -115,3 +115,21 @@ def test_variants_and_unknown_strategies_are_told_apart(run) -> None:
     drawn = [line for line in figure.axes[0].get_lines() if line.get_label()[0] != "_"]
     assert len({(line.get_color(), line.get_marker()) for line in drawn}) == 3
     assert [line.get_label() for line in drawn] == ["new", "own [x=1]", "own [x=2]"]
+
+
+def test_a_swept_rate_makes_no_line_of_its_own() -> None:
+    runs = []
+    for rate, val, test in (("1e-3", 0.9, 0.6), ("3e-3", 0.8, 0.95)):
+        for cutoff, index in (("block1.3", 4), ("block2.4", 8)):
+            runs.append(trained("ttl", cutoff, index, 0, test))
+            runs[-1].metrics["val/auprc"] = val
+            runs[-1].overrides = [f"protocol.learning_rate={rate}"]
+    (line,) = cutoff_figure(runs).axes[0].get_lines()
+    assert line.get_label() == "TTL (truncated)"
+    np.testing.assert_allclose(line.get_ydata(), [0.6, 0.6])  # chosen on validation, not on test
+
+
+def test_seeds_that_agree_to_the_last_digit_are_drawn(run) -> None:
+    """The mean of three times 0.8 is 0.8000000000000002, which no bar may start from."""
+    methods = group([run(seed=seed, test=0.8) for seed in range(3)])[0].methods
+    assert tradeoff_figure(methods, methods).axes

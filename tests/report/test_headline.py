@@ -1,21 +1,27 @@
+from dataclasses import replace
+
 import pytest
 
 from ttl_lightning.report.choice import Choice
+from ttl_lightning.report.comparison import Comparison
 from ttl_lightning.report.headline import headline, recommended
+from ttl_lightning.report.learnt import Learnt
 from ttl_lightning.report.methods import group
 from ttl_lightning.report.rows import Row
-from ttl_lightning.report.statistics import Comparison
 
 
 @pytest.fixture
 def rows(run):
-    """Full finetuning and a truncated network, compared as told: by metric (difference, p)."""
+    """Full finetuning and a truncated network, compared as told: by metric (difference, margin)."""
 
-    def build(*, val=0.95, params=100, **tested) -> list[Row]:
+    def build(*, val=0.95, params=100, seeds=3, **tested) -> list[Row]:
         runs = [run("ftl", None, params=10_000), run(val=val, test=0.85, params=params)]
         ftl, ttl = group(runs)[0].methods
         comparisons = {
-            metric: Comparison(d, d - 0.01, d + 0.01, p, 1, 50) for metric, (d, p) in tested.items()
+            metric: Comparison(
+                d, (margin / 1.96) ** 2, 0.0, 4.0 if seeds > 1 else None, (seeds, seeds), 50
+            )
+            for metric, (d, margin) in tested.items()
         }
         return [
             Row(Choice(ftl, ""), None, {}, (), ""),
@@ -26,34 +32,44 @@ def rows(run):
 
 
 def test_a_measured_gain_is_claimed_with_its_evidence(rows) -> None:
-    text = headline(rows(auroc=(0.05, 0.001), auprc=(0.06, 0.0001)))
+    text = headline(rows(auroc=(0.05, 0.04), auprc=(0.06, 0.01)))
     assert text == (
         "Take TTL (truncated) at block1.1: better than full finetuning in test AUROC (+0.050, 95 % "
-        "interval +0.040 to +0.060, p = 0.001) and test AUPRC (+0.060, 95 % interval +0.050 to "
+        "interval +0.010 to +0.090, p = 0.014) and test AUPRC (+0.060, 95 % interval +0.050 to "
         "+0.070, p < 0.001), with 1.0 % of its parameters and 1.0 % of its MACs."
     )
 
 
-def test_no_gain_is_claimed_where_none_was_measured(rows) -> None:
-    text = headline(rows(auroc=(0.05, 0.06), auprc=(-0.02, 0.5)))
-    assert text.startswith("Take TTL")
-    assert "no measurable difference from full finetuning in test AUROC (+0.050" in text
-    assert ") or test AUPRC (−0.020" in text
-    assert "better" not in text
-    assert "p = 0.060" in text
+def test_no_gain_is_claimed_where_the_interval_holds_zero(rows) -> None:
+    text = headline(rows(auroc=(0.05, 0.06), auprc=(-0.02, 0.05)))
+    assert "no worse than full finetuning, by a margin of 0.02, in test AUROC (+0.050, 95" in text
+    assert (
+        "; not decided against full finetuning in test AUPRC (−0.020, 95 % interval −0.070" in text
+    )
+    assert "better than full" not in text
+    assert "p = 0.102" in text
     assert "1.0 % of its parameters" in text
 
 
 def test_mixed_findings_are_all_said(rows) -> None:
-    text = headline(rows(auroc=(0.05, 0.01), auprc=(0.01, 0.5)))
+    text = headline(rows(auroc=(0.05, 0.01), auprc=(0.0, 0.01)))
     assert "better than full finetuning in test AUROC" in text
-    assert "; no measurable difference from full finetuning in test AUPRC" in text
+    assert "; no worse than full finetuning, by a margin of 0.02, in test AUPRC" in text
 
 
 def test_a_loss_is_said_first_and_nothing_is_recommended(rows) -> None:
-    text = headline(rows(auroc=(-0.05, 0.01), auprc=(0.01, 0.5)))
+    text = headline(rows(auroc=(-0.05, 0.01), auprc=(0.01, 0.05)))
     assert "Take" not in text
     assert "but on the test samples it is worse than full finetuning in test AUROC (−0.050" in text
+
+
+def test_one_seed_gives_no_verdict_and_no_p(rows) -> None:
+    text = headline(rows(auroc=(0.318, 0.01), auprc=(0.3, 0.01), seeds=1))
+    assert "better than" not in text
+    assert "p =" not in text
+    assert "p <" not in text
+    assert "test AUROC 0.850 and test AUPRC 0.850 over 1 seed, against" in text
+    assert text.endswith("one seed does not tell what another training would come to.")
 
 
 def test_one_test_alone_names_the_other(rows) -> None:
@@ -91,3 +107,18 @@ def test_without_full_finetuning_there_is_no_comparison(run) -> None:
     (method,) = group([run()])[0].methods
     text = headline([Row(Choice(method, ""), None, {}, (), "")])
     assert text.endswith("1.00 k parameters. There is no full finetuning to compare it with.")
+
+
+def test_a_side_that_has_not_learnt_is_named_before_anything_is_recommended(rows) -> None:
+    ftl, ttl = rows(auroc=(0.318, 0.01), auprc=(0.3, 0.01))
+    stuck = Learnt({0: "predicts one class alone"}, 1)
+    assert headline([ftl, replace(ttl, baseline_learnt=stuck)]) == (
+        "No recommendation: full finetuning has not learnt (predicts one class alone). The best on "
+        "the validation split is TTL (truncated) at block1.1, with test AUROC 0.850 and test AUPRC "
+        "0.850 over 1 seed, 100 parameters."
+    )
+    assert headline([ftl, replace(ttl, learnt=stuck)]).startswith(
+        "No recommendation: TTL (truncated) at block1.1 has not learnt"
+    )
+    one_of_three = replace(stuck, seeds=3)
+    assert headline([ftl, replace(ttl, learnt=one_of_three)]).startswith("Take TTL")

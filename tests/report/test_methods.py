@@ -31,19 +31,24 @@ def test_data_sets_and_backbones_are_apart(run) -> None:
     }  # fmt: skip
 
 
-def test_settings_that_differ_are_variants(run) -> None:
+def test_settings_that_differ_are_methods_of_their_own(run) -> None:
     shared = ["trainer.max_epochs=5", "hydra.run.dir=x"]
     runs = [
-        run(seed=seed, folder=f"{rate}{seed}",
-            overrides=[*shared, f"+protocol.learning_rate={rate}", f"hydra.job.num={seed}"])
-        for rate in ("1e-3", "1e-4") for seed in (0, 1)
+        run(seed=seed, folder=f"{rate}{size}{seed}",
+            overrides=[*shared, f"+protocol.learning_rate={rate}", f"data.image_size={size}",
+                       f"hydra.job.num={seed}"])
+        for size in (32, 64) for rate in ("1e-3", "1e-4") for seed in (0, 1)
     ]  # fmt: skip
     (found,) = group(runs)
-    assert [m.variant for m in found.methods] == [
-        ("+protocol.learning_rate=1e-3",), ("+protocol.learning_rate=1e-4",),
+    assert [(m.variant, m.tuned) for m in found.methods] == [
+        ((f"data.image_size={size}",), (f"+protocol.learning_rate={rate}",))
+        for size in (32, 64) for rate in ("1e-3", "1e-4")
     ]  # fmt: skip
-    assert [len(m.runs) for m in found.methods] == [2, 2]
-    assert found.methods[0].name == "TTL (truncated) [+protocol.learning_rate=1e-3]"
+    assert [len(m.runs) for m in found.methods] == [2] * 4
+    first = found.methods[0]
+    assert first.label == "TTL (truncated) [data.image_size=32]"
+    assert first.name == "TTL (truncated) [data.image_size=32, learning_rate=1e-3]"
+    assert first.setting == "block1.1 with protocol.learning_rate=1e-3"
 
 
 def test_a_seed_counts_once(run) -> None:
@@ -98,3 +103,28 @@ def test_methods_are_in_the_order_of_the_network(run) -> None:
         ("ftl", None), ("ffe", None), ("lwft", "block1"), ("ttl", "block2"), ("ttl", "block10"),
         ("own", "block1"),
     ]  # fmt: skip
+
+
+def same(seed: int, **values) -> dict:
+    return {"seed": seed, "unit": "block1.1", "content": {"file": "f"}, **values}
+
+
+def test_how_a_run_was_run_is_no_variant(run) -> None:
+    runs = [
+        run(seed=0, folder="a", identity=same(0), overrides=["data.path=p"]),
+        run(seed=1, folder="b", identity=same(1), overrides=["data.path=q", "data.num_workers=2"]),
+        run(seed=2, folder="c", identity=same(2), overrides=["data.path=p", "trainer=cpu"]),
+        run("ftl", None, folder="d", identity=same(0, unit=None), overrides=["data.path=p"]),
+    ]  # fmt: skip
+    (found,) = group(runs)
+    assert [(m.strategy, m.variant, len(m.runs)) for m in found.methods] == [
+        ("ftl", (), 1), ("ttl", (), 3),
+    ]  # fmt: skip
+
+
+def test_other_data_under_one_name_are_apart(run) -> None:
+    runs = [
+        run(folder=name, identity=same(0, content={"file": name}), overrides=[f"data.path={name}"])
+        for name in "pq"
+    ]
+    assert [found.data for found in group(runs)] == ["npz p", "npz q"]

@@ -1,6 +1,7 @@
 import pytest
 
 from ttl_lightning.report.choice import Choice
+from ttl_lightning.report.comparison import Comparison
 from ttl_lightning.report.methods import group
 from ttl_lightning.report.notes import notes
 from ttl_lightning.report.rows import Row
@@ -39,3 +40,17 @@ def test_a_sweep_without_full_finetuning_says_why_there_are_no_differences(said)
         "7 test samples.",
         "No differences: there is no completed full finetuning (strategy=ftl) beside others.",
     ]
+
+
+def test_test_samples_that_change_with_the_seed_are_said_to(run) -> None:
+    (found,) = group([run("ftl", None, s) for s in (0, 1)] + [run(seed=s) for s in (0, 1)])
+    ftl, ttl = found.methods
+    made = Comparison(0.1, 0.0, 0.01, 1.0, (2, 2), 50, paired=True)
+    rows = [
+        Row(Choice(ftl, ""), None, {}, (), ""),
+        Row(Choice(ttl, ""), ftl, {"auroc": made}, (), ""),
+    ]
+    said = " ".join(notes(found, rows))
+    assert "Test samples change with the seed" in said
+    assert "One seed" not in said
+    assert "compared over" not in said

@@ -36,8 +36,11 @@ def read(sweep_folder) -> Page:
 def page(sweep_folder, result, monkeypatch):
     """A sweep with a search, a failure and paused runs."""
     monkeypatch.chdir(sweep_folder.root.parent)
-    sweep_folder.add("ftl", result("ftl", None, val=0.7, params=9000), signal=0.5)
-    for seed, val in enumerate((0.8, 0.95)):
+    for seed in (0, 1, 2):
+        run = result("ftl", None, seed, val=0.75, params=9000)
+        sweep_folder.add(f"ftl/{seed}", run, signal=0.5)
+    sweep_folder.add("ftl/3", result("ftl", None, 3, val=0.75, params=9000))
+    for seed, val in enumerate((0.8, 0.95, 0.85)):
         run = result("ttl", "block1.1", seed, val=val, params=90)
         sweep_folder.add(f"ttl/block1.1/seed{seed}", run, signal=2.5)
     sweep_folder.add("broken", result(status="failed", error="OSError: disk is full"))
@@ -58,8 +61,20 @@ def test_it_says_what_to_take_and_why(page) -> None:
     assert "Nothing was chosen on the test split" in page.text
     assert "TTL (truncated) at block1.1 : It was asked for." in page.text
     assert "120 test samples" in page.text
-    assert "DeLong" in page.text
-    assert "compared over 1 seed, which both have" in page.text
+    assert "by DeLong for AUROC" in page.text
+    assert "by Holm's procedure" in page.text
+    assert "compared over 3 seeds of its own and 3 of full finetuning" in page.text
+
+
+def test_one_seed_is_said_to_tell_nothing_of_training(sweep_folder, result) -> None:
+    sweep_folder.add("ftl", result("ftl", None), signal=0.5)
+    sweep_folder.add("ttl", result(val=0.95), signal=2.5)
+    page = read(sweep_folder)
+    assert "better than" not in page.text
+    assert "One seed does not tell what training anew would come to" in page.text
+    assert "test samples alone: +0." in page.text
+    assert "p = " not in page.text
+    assert "p < " not in page.text
 
 
 def test_it_loads_the_best_seed(page) -> None:
@@ -70,7 +85,7 @@ def test_it_loads_the_best_seed(page) -> None:
 def test_it_lists_what_failed_with_its_log_and_counts_the_rest(page) -> None:
     assert "broken OSError: disk is full" in page.text
     assert "epoch 1 epoch 2" in page.text
-    assert "6 runs: 3 completed, 1 failed, 2 stopped early by the search." in page.text
+    assert "10 runs: 7 completed, 1 failed, 2 stopped early by the search." in page.text
 
 
 def test_it_needs_no_network_and_runs_nothing(page) -> None:
@@ -134,3 +149,28 @@ def test_what_is_left_out_is_said(sweep_folder, result) -> None:
     assert re.search(r"1 file that could not be read search\.json : search\.json cannot", page.text)
     assert "There is no full finetuning to compare it with." in page.text
     assert "The number of test samples is unknown" in page.text
+
+
+def test_full_finetuning_that_predicts_one_class_alone_is_named(sweep_folder, result) -> None:
+    for seed in (0, 1):
+        sweep_folder.add(f"ftl{seed}", result("ftl", None, seed))
+        sweep_folder.predictions(f"ftl{seed}", 0.3 + 0.1 * sweep_folder.sick)
+        sweep_folder.add(f"ttl{seed}", result(seed=seed, val=0.95), signal=2.5)
+    page = read(sweep_folder)
+    assert (
+        "No recommendation: full finetuning has not learnt (predicts one class alone, in 2 of 2"
+        in page.text
+    )
+    assert "Take " not in page.text
+    assert "while another has 20 % of them or more" in page.text
+
+
+def test_a_training_that_was_cut_off_while_it_rose_is_named(sweep_folder, result) -> None:
+    for seed in (0, 1, 2):
+        sweep_folder.add(f"ftl{seed}", result("ftl", None, seed), signal=2.0)
+        sweep_folder.add(f"ttl{seed}", result(seed=seed, val=0.95), signal=2.5)
+    history = sweep_folder.root / "ftl1" / "metrics.csv"
+    history.write_text("epoch,val/auprc\n0,0.5\n1,0.9\n")
+    page = read(sweep_folder)
+    assert "full finetuning has learnt, but not in every seed: was still improving" in page.text
+    assert "No recommendation" not in page.text

@@ -15,14 +15,14 @@ def rows_of(sweep_folder):
 
 
 def test_every_method_is_compared_with_full_finetuning(sweep_folder, result) -> None:
-    for seed in (0, 1):
+    for seed in (0, 1, 2):
         sweep_folder.add(f"ftl{seed}", result("ftl", None, seed), signal=0.5)
         sweep_folder.add(f"ttl{seed}", result(seed=seed), signal=2.0)
     ftl, ttl = rows_of(sweep_folder)
     assert (ftl.baseline, ftl.comparisons) == (None, {})
     assert ttl.baseline is ftl.method
     areas = []
-    for seed in (0, 1):
+    for seed in (0, 1, 2):
         own = sweep_folder.noise + 0.3 * np.random.default_rng(seed).normal(size=120)
         areas.append(
             [roc_auc_score(sweep_folder.sick, s * sweep_folder.sick + own) for s in (2, 0.5)]
@@ -39,7 +39,8 @@ def test_a_missing_table_costs_its_seed_alone(sweep_folder, result) -> None:
         sweep_folder.add(f"ftl{seed}", result("ftl", None, seed), signal=0.5)
         sweep_folder.add(f"ttl{seed}", result(seed=seed), signal=1.0 if seed else None)
     _, ttl = rows_of(sweep_folder)
-    assert ttl.comparisons["auroc"].seeds == 1
+    assert ttl.comparisons["auroc"].seeds == (1, 2)
+    assert ttl.comparisons["auroc"].p_value is None
     assert ttl.problems[0].startswith("ttl0: predictions.csv cannot be read")
     assert ttl.images == "120 test samples"
 
@@ -48,13 +49,26 @@ def test_nothing_to_compare_with_is_said_or_plain(sweep_folder, result) -> None:
     sweep_folder.add("ttl", result(), signal=1.0)
     (row,) = rows_of(sweep_folder)
     assert (row.baseline, row.comparisons, row.problems) == (None, {}, ())
-    sweep_folder.add("ftl", result("ftl", None, 5), signal=1.0)
+    sweep_folder.add("ftl", result("ftl", None, 5))
     _, row = rows_of(sweep_folder)
     assert row.comparisons == {}
     assert row.problems == (
-        "test AUROC: there is no seed of which both have predictions.",
-        "test AUPRC: there is no seed of which both have predictions.",
+        "test AUROC: one side has no predictions.",
+        "test AUPRC: one side has no predictions.",
     )
+
+
+def test_p_values_are_corrected_for_the_rows_of_their_metric(sweep_folder, result) -> None:
+    for seed in (0, 1, 2):
+        sweep_folder.add(f"ftl{seed}", result("ftl", None, seed), signal=1.0)
+        for strategy in ("tf", "ttl"):
+            sweep_folder.add(f"{strategy}{seed}", result(strategy, seed=seed), signal=1.1)
+    _, tf, ttl = rows_of(sweep_folder)
+    for metric in ("auroc", "auprc"):
+        assert tf.comparisons[metric].p_value == pytest.approx(
+            min(1, 2 * tf.comparisons[metric].plain_p)
+        )
+        assert ttl.comparisons[metric].p_value >= tf.comparisons[metric].p_value
 
 
 def test_variants_are_compared_with_their_own(sweep_folder, result) -> None:

@@ -4,9 +4,9 @@ import re
 import pytest
 
 from ttl_lightning.report.choice import Choice
+from ttl_lightning.report.comparison import Comparison
 from ttl_lightning.report.methods import group
 from ttl_lightning.report.rows import Row
-from ttl_lightning.report.statistics import Comparison
 from ttl_lightning.report.tables import Cell, Table, full_table, latex, main_table
 
 ODD = "a_b & 5% <script>|"
@@ -17,10 +17,11 @@ def rows(run):
     runs = [run("ftl", None, seed, test=0.8, params=9000) for seed in (0, 1)]
     runs += [run("ttl", "block2.1", 0, test=0.9, params=100)]
     ftl, ttl = group(runs)[0].methods
-    found = Comparison(0.1, 0.05, 0.15, 0.0301, 1, 50)
+    found = Comparison(0.1, (0.09 / 1.96) ** 2, 0.0, 4.0, (3, 3), 50)
+    alone = Comparison(0.2, (0.09 / 1.96) ** 2, 0.0, None, (1, 3), 50)
     return [
         Row(Choice(ftl, ""), None, {}, (), ""),
-        Row(Choice(ttl, ""), ftl, {"auroc": found}, (), ""),
+        Row(Choice(ttl, ""), ftl, {"auroc": found, "auprc": alone}, (), ""),
     ]
 
 
@@ -31,7 +32,8 @@ def test_the_table_has_each_strategy_its_costs_and_its_difference(rows) -> None:
         ["full finetuning", "–", "2", "0.800 ± 0.000", "0.800 ± 0.000", "9.00 k", "90.0 k", "90 %",
          "–", "–", "–", "–"],
         ["TTL (truncated)", "block2.1", "1", "0.900 ± –", "0.900 ± –", "100", "1.00 k", "1.0 %",
-         "+0.100 (+0.050 to +0.150)", "0.030", "–", "–"],
+         "+0.100 (+0.010 to +0.190)", "0.029 (better)",
+         "+0.200 (test samples alone: +0.110 to +0.290)", "– (one seed)"],
     ]  # fmt: skip
     assert len(table.columns) == 12
     assert [cell.bold for cell in table.rows[1]] == [False] * 3 + [True] * 5 + [False] * 4

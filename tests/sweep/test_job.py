@@ -158,3 +158,16 @@ def test_the_command_leaves_out_what_is_the_sweeps(composed, small) -> None:
     assert own == ["hydra.verbose=true", "hydra.mode=RUN", f"hydra.run.dir='{job.folder}'"]
     assert set(small) < set(job.command)
     assert job.folder.is_relative_to(job.cwd / "elsewhere")
+
+
+def test_data_that_change_meanwhile_are_the_cause(job, process) -> None:
+    def other() -> None:
+        write(job, "completed", fingerprint="0" * 64)
+        result = RunResult.load(job.folder)
+        result.identity = {**job.identity, "content": {"file": "another"}}
+        result.save(job.folder)
+
+    process(End(0), other)
+    result = attempt(job)
+    assert result.status == "failed"
+    assert result.error == "content.file changed while the sweep ran: give it again"

@@ -1,6 +1,7 @@
 """Whole sweeps from the command line: what they run, what survives, what is run again."""
 
 import csv
+import html
 import json
 import os
 import signal
@@ -15,6 +16,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 import ttl_lightning as ttl
 from ttl_lightning.data.phantom import PhantomDataModule
+from ttl_lightning.report.collect import collect
+from ttl_lightning.report.methods import group
 from ttl_lightning.results import RunResult
 
 pytestmark = pytest.mark.slow
@@ -94,6 +97,9 @@ def test_a_mistake_is_told_before_anything_runs(sweep, workdir) -> None:
         (("strategy=tll", "seed=0,1"), "did you mean 'ttl'"),
         (("strategy=ttl", "hydra/sweeper=hierarchical", "hydra.sweeper.metric=test/auroc"), "val/"),
         (("strategy=ttl", "hydra/sweeper=incremental"), "strategy=lwft"),
+        (("experiment=compare", "hydra.sweeper.budget=0"), "hydra.sweeper.budget"),
+        (("experiment=compare", "hydra.sweeper.rates=[0]"), "hydra.sweeper.rates"),
+        (("experiment=compare", "hydra.sweeper.metric=test/auprc"), "val/"),
     ):
         status, output = finished(sweep(*options))
         assert status == 2, output
@@ -112,6 +118,32 @@ def test_a_search_chooses_by_validation_and_is_not_run_twice(sweep, workdir) -> 
     scores = {runs[f]["cutoff"]: runs[f]["metrics"]["val/auprc"] for f in runs if "/ttl/" in f}
     assert {"block1.1", "block2.1", "block3.1", "block4.1"} <= set(scores)
     assert scores[entry["choice"]] == max(scores.values())
+    before = written(workdir)
+    status, output = finished(sweep(*options))
+    assert status == 0, output
+    assert written(workdir) == before
+
+
+def test_a_comparison_needs_no_further_words_and_is_not_run_twice(sweep, workdir) -> None:
+    options = ("experiment=compare", "strategy=ftl,ttl", "seed=0,1", "hydra.sweeper.budget=3",
+               "hydra.launcher.n_jobs=2")  # fmt: skip
+    status, output = finished(sweep(*options))
+    assert status == 0, output
+    folder = workdir / "multirun" / "compare"
+    entries = json.loads((folder / "search.json").read_text())["searches"]
+    assert [entry["strategy"] for entry in entries] == ["ftl", "ttl"]
+    runs = {path.parent.relative_to(folder).as_posix(): json.loads(path.read_text())
+            for path in folder.rglob("result.json")}  # fmt: skip
+    assert len(runs) == 2 * (3 + 1)
+    table = (folder / "table.md").read_text().splitlines()
+    assert len([line for line in table if line.startswith("|")]) == 2 + 2  # a row a strategy
+    for entry in entries:
+        scores = {f: runs[f]["metrics"]["val/auprc"] for t in entry["trials"] for f in t["folders"]
+                  if runs[f]["seed"] == 0}  # fmt: skip
+        first, second = entry["chosen"]["folders"]
+        assert scores[first] == max(scores.values())
+        assert runs[second]["seed"] == 1
+        assert html.escape(entry["reason"]) in (folder / "report.html").read_text()
     before = written(workdir)
     status, output = finished(sweep(*options))
     assert status == 0, output
@@ -148,7 +180,7 @@ def test_two_sweeps_never_run_one_job_twice(sweep, workdir) -> None:
 def test_ctrl_c_leaves_jobs_that_go_on(sweep, workdir) -> None:
     options = ("strategy=ttl", "cutoff=block1", "trainer.max_epochs=400")
     process = sweep(*options, start_new_session=True)
-    history = workdir / "multirun/default/phantom/test_resnet/ttl/block1/seed0/metrics.csv"
+    history = workdir / "multirun/default/phantom/test_resnet/ttl/block1.1/seed0/metrics.csv"
     deadline = time.monotonic() + 60
     while not (history.is_file() and len(history.read_text().splitlines()) > 4):
         assert time.monotonic() < deadline
@@ -199,7 +231,7 @@ def test_ddp_in_a_sweep_equals_one_process(sweep, workdir) -> None:
     status, output = finished(sweep(*options, *ddp))
     assert status == 0, output
     folders = sorted(path.parent for path in (workdir / "multirun").rglob("result.json"))
-    assert [folder.parent.name for folder in folders] == ["block2", "block3"]
+    assert [folder.parent.name for folder in folders] == ["block2.1", "block3.1"]
     for folder in folders:
         result = RunResult.load(folder)
         with (folder / "predictions.csv").open() as file:
@@ -286,3 +318,32 @@ def test_the_cutoffs_that_probes_rank_highest_race(sweep, workdir) -> None:
     status, output = finished(sweep(*options))
     assert status == 0, output
     assert written(workdir) == before, "trained again"
+
+
+def test_half_a_sweep_is_taken_up_with_other_words(sweep, workdir) -> None:
+    options = ("strategy=ttl", "trainer.max_epochs=3")
+    status, output = finished(sweep(*options, "cutoff=block2", "seed=0"))
+    assert status == 0, output
+    status, output = finished(sweep(*options, "cutoff=block2", "seed=1", "until_epoch=1"))
+    assert status == 0, output
+    kept = {path: (path.stat().st_ino, path.stat().st_mtime_ns)
+            for path in workdir.rglob("seed0/**/*") if path.is_file()}  # fmt: skip
+    assert any(path.name == "last.ckpt" for path in kept)
+    # the later override of a key is the one that counts
+    words = ("data.num_workers=1", "data.cache=disk", "data.cache_dir=elsewhere", "trainer=cpu",
+             "trainer.accelerator=auto", "trainer.devices='1'")  # fmt: skip
+    status, output = finished(sweep(*options, "cutoff=block2.1,3", "seed=0,1", *words))
+    assert status == 0, output
+    assert "cutoff=block2.1 and cutoff=3 are one unit" in output
+    assert "1 of 2 jobs are done already" in output
+    assert {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in kept} == kept
+    runs = results(workdir)
+    folder = "multirun/default/phantom/test_resnet/ttl/block2.1"
+    assert sorted(runs) == [f"{folder}/seed{seed}" for seed in (0, 1)]
+    assert {run["status"] for run in runs.values()} == {"completed"}
+    log = (workdir / folder / "seed1" / "job.log").read_text()
+    assert "going on from" in log
+    assert (workdir / "elsewhere").is_dir()
+    # and the report compares both seeds as one method
+    (found,) = group(collect(workdir / "multirun" / "default").runs)
+    assert [(m.cutoff, m.variant, len(m.runs)) for m in found.methods] == [("block2.1", (), 2)]

@@ -49,7 +49,7 @@ def test_a_strategy_without_cutoff_runs_once_a_seed(plan, small) -> None:
     found = jobs(plan, small, "strategy=ftl,lwft,tf,ttl", "cutoff=block1,block2,block3", "seed=0,1")
     got = [(n["strategy"], n.get("cutoff"), n["seed"]) for n in map(named, found)]
     expected = {("ftl", None, seed) for seed in "01"} | {
-        (strategy, f"block{k}", seed)
+        (strategy, f"block{k}.1", seed)
         for strategy in ("lwft", "tf", "ttl")
         for k in (1, 2, 3)
         for seed in "01"
@@ -92,7 +92,7 @@ def test_a_folder_says_what_the_job_is(plan, small, workdir) -> None:
         return plan.job((*small, *overrides))[0].folder.relative_to(workdir).as_posix()
 
     base = "multirun/default/phantom/test_resnet"
-    assert folder("strategy=ttl", "cutoff=block2", "seed=3") == f"{base}/ttl/block2/seed3"
+    assert folder("strategy=ttl", "cutoff=block2", "seed=3") == f"{base}/ttl/block2.1/seed3"
     assert folder("strategy=ftl") == f"{base}/ftl/full/seed0"
 
 
@@ -143,3 +143,37 @@ def test_the_command_of_a_job_survives_odd_folders(plan, small) -> None:
     job, _ = plan.job((*small, "strategy=ftl", "name='it, is=odd'"))
     _, folder = config.read([a for a in job.command[3:] if not a.startswith("hydra.mode")])
     assert folder == job.folder
+
+
+def test_two_names_of_one_unit_are_one_job(plan, small, caplog) -> None:
+    caplog.set_level("INFO")
+    (group,) = plan.groups([*small, "strategy=ttl", "cutoff=block2,block3,block2.1,3,full"])
+    planned_once = plan.jobs(group.jobs())
+    assert [job.cfg.cutoff for job, _ in planned_once] == ["block2.1", "block3.1", "block4.1"]
+    assert "cutoff=block2 and cutoff=block2.1 are one unit" in caplog.text
+    assert "cutoff=block2 and cutoff=3 are one unit" in caplog.text
+
+
+def test_how_a_job_is_run_makes_no_other_job(plan, small, caplog) -> None:
+    caplog.set_level("INFO")
+    groups = plan.groups([*small, "strategy=ftl", "data.num_workers=0,2", "data.cache=none,memory"])
+    assert len(plan.jobs(job for group in groups for job in group.jobs())) == 1
+    assert "data.num_workers=2 is the same run as data.num_workers=0: it is run once" in caplog.text
+
+
+def test_a_run_is_found_under_the_name_it_was_given(plan, small, composed) -> None:
+    job, _ = plan.job((*small, "strategy=ttl", "cutoff=block2"))
+    old = job.folder.parent.with_name("block2") / "seed0"
+    run = RunResult("n", "d", "b", "ttl", "block2.1", 3, 0, status="completed")
+    run.config_sha256 = job.fingerprint
+    run.save(_made(old))
+    found, overrides = Plan(composed).job((*small, "strategy=ttl", "cutoff=3"))
+    assert found.folder == old
+    assert found.settled(since=0)
+    again = Plan(composed).composed(overrides)  # what a launcher is given
+    assert again.hydra.sweep.subdir == "phantom/test_resnet/ttl/block2/seed0"
+
+
+def test_a_cutoff_of_a_file_is_named_in_full_too(plan, small) -> None:
+    job, _ = plan.job(("experiment=table1_ttl1", "backbone.weights=null", *small[2:]))
+    assert job.folder.parent.name == job.cfg.cutoff == "block3.6"

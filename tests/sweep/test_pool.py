@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from ttl_lightning.errors import ConfigError
 from ttl_lightning.results import RunResult
-from ttl_lightning.sweep.pool import VISIBLE, Devices, Pool, wanted_devices
+from ttl_lightning.sweep.pool import VISIBLE, Devices, Pool
 
 
 class FakeJob:
@@ -82,17 +82,6 @@ def test_devices_are_dealt_out_evenly() -> None:
     alone.give_back(taken)
     alone.take(1)
     assert alone.take(1) == ["b"]
-
-
-@pytest.mark.parametrize(
-    ("accelerator", "devices", "expected"),
-    [
-        ("gpu", 1, 1), ("gpu", 4, 4), ("gpu", "2", 2), ("gpu", "0,1,3", 3), ("gpu", [0, 1], 2),
-        ("gpu", "auto", None), ("auto", -1, None), ("cpu", "auto", 1),
-    ],
-)  # fmt: skip
-def test_what_a_trainer_asks_for(accelerator, devices, expected) -> None:
-    assert wanted_devices(accelerator, devices) == expected
 
 
 def test_cores_are_shared_out(monkeypatch) -> None:

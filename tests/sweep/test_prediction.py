@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
 import pytest
 
-from ttl_lightning.analysis.probes import ProbeResult
+from ttl_lightning.analysis.probes import Linear, ProbeResult
 from ttl_lightning.errors import DataError
 from ttl_lightning.sweep import prediction
 from ttl_lightning.sweep.prediction import predicted, scores
+
+NONE = Linear(np.zeros((1, 1)), np.zeros(1))
 
 
 class Deadly:
@@ -17,8 +20,8 @@ class Deadly:
 
 def test_the_score_is_the_probes_average_precision_on_validation(monkeypatch, composed) -> None:
     found = {
-        "stem": ProbeResult({"val/auroc": 0.9, "val/auprc": 0.7}, 1.0, {}),
-        "block1": ProbeResult({"val/auroc": None, "val/auprc": None}, 1.0, {}),
+        "stem": ProbeResult({"val/auroc": 0.9, "val/auprc": 0.7}, 1.0, {}, NONE),
+        "block1": ProbeResult({"val/auroc": None, "val/auprc": None}, 1.0, {}, NONE),
     }
     monkeypatch.setattr(prediction, "probe", lambda cfg: found if cfg.seed == 4 else {})
     assert scores(composed(["seed=4"])) == {"stem": 0.7, "block1": None}

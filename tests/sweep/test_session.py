@@ -10,6 +10,7 @@ import ttl_lightning as ttl
 from ttl_lightning.errors import ConfigError, UnknownNameError
 from ttl_lightning.results import RunResult
 from ttl_lightning.search import Exhaustive, Halving, Hierarchical, Predicted
+from ttl_lightning.sweep import rounds
 from ttl_lightning.sweep.job import Job
 from ttl_lightning.sweep.session import Session, run_session
 
@@ -224,3 +225,15 @@ def test_the_exit_status_tells_of_failures(composed, small) -> None:
         raise KeyboardInterrupt
 
     assert run(lambda *_: [0.5], interrupted) == 130
+
+
+def test_a_search_taken_up_with_other_workers_is_one_entry(tmp_path) -> None:
+    def entry(*overrides) -> dict:
+        return {"data": "d", "backbone": "b", "strategy": "ttl", "overrides": list(overrides)}
+
+    rounds.write(tmp_path, [entry("trainer.max_epochs=3", "data.cache=none")])
+    rounds.write(tmp_path, [entry("trainer.max_epochs=3", "data.num_workers=2")])
+    rounds.write(tmp_path, [entry("trainer.max_epochs=4")])
+    assert [e["overrides"] for e in rounds.read(tmp_path)] == [
+        ["trainer.max_epochs=4"], ["trainer.max_epochs=3", "data.num_workers=2"],
+    ]  # fmt: skip

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchvision.ops import sigmoid_focal_loss
 
-from ttl_lightning.tasks.losses import class_probabilities, classification_loss
+from ttl_lightning.tasks.losses import class_probabilities, classification_loss, mean_over_views
 
 
 @pytest.fixture(autouse=True)
@@ -80,3 +80,15 @@ def test_the_focal_loss_of_a_sure_and_right_prediction_has_a_gradient() -> None:
     assert logits.grad is not None
     assert torch.isfinite(logits.grad).all()
     assert loss.item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
+def test_the_mean_over_views_is_that_of_probabilities(task: str) -> None:
+    logits = 3 * torch.randn(6, 4, 2 if task == "binary" else 5)
+    each = np.stack([class_probabilities(logits[:, view], task) for view in range(4)])
+    mean = class_probabilities(mean_over_views(logits, task), task)
+    np.testing.assert_allclose(mean, each.mean(0), rtol=1e-12)
+    # where every view is sure beyond what a probability can hold, order and loss remain
+    sure = mean_over_views(torch.tensor([[[0.0, 2000.0]] * 3, [[0.0, 3000.0]] * 3]), task)
+    assert sure.isfinite().all()
+    assert sure[0, 1] - sure[0, 0] < sure[1, 1] - sure[1, 0]

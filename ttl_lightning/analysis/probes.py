@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.special import expit, softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.preprocessing import StandardScaler
@@ -46,6 +47,33 @@ class Labelled(NamedTuple):
     labels: Labels
 
 
+class Linear(NamedTuple):
+    """A linear classifier.
+
+    Attributes:
+        weight: (columns, C); one column for class 1 (binary), else one a class or label. Rows of
+            classes that train does not tell apart are NaN.
+        bias: (columns,), likewise.
+    """
+
+    weight: Floats
+    bias: Floats
+
+    def of_unscaled(self, scaler: StandardScaler) -> Linear:
+        """The same of the features as they were before they were standardised."""
+        weight = self.weight / scaler.scale_
+        return Linear(weight, self.bias - weight @ scaler.mean_)
+
+    def probabilities(self, features: Floats, task: str) -> Floats:
+        """(n, columns); NaN where a class cannot be learned."""
+        logits = features @ self.weight.T + self.bias
+        if task != "multiclass":
+            return np.asarray(expit(logits), np.float64)
+        known = np.isfinite(self.bias)
+        logits[:, known] = softmax(logits[:, known], axis=1)
+        return np.asarray(logits, np.float64)
+
+
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
     """What a linear classifier reaches.
@@ -55,11 +83,13 @@ class ProbeResult:
         penalty: the one of `PENALTIES` that was chosen.
         notes: by metric, which classes it leaves out (all of them, for a None); by `penalty`, what
             the solver complained of.
+        classifier: that of the chosen penalty, of the features as they came.
     """
 
     metrics: dict[str, float | None]
     penalty: float
     notes: dict[str, str]
+    classifier: Linear = field(compare=False, repr=False)
 
 
 def pooled_features(backbone: Backbone, batches: Iterable[Tensor]) -> dict[str, Floats]:
@@ -128,13 +158,15 @@ def probe(splits: Mapping[str, Labelled], task: str) -> ProbeResult:
     features = {name: scaler.transform(split.features) for name, split in splits.items()}
     results: list[ProbeResult] = []
     for penalty in PENALTIES:
-        probabilities, warned = _fit_predict(features, targets["train"], task, penalty)
+        fitted, warned = _fit(features["train"], targets["train"], task, penalty)
+        probabilities = {name: fitted.probabilities(features[name], task) for name in scored}
         metrics = {
             f"{name}/{metric}": _mean(of_class, targets[name], probabilities[name], missing[name])
             for name in scored
             for metric, of_class in METRICS.items()
         }
-        results.append(ProbeResult(metrics, penalty, {"penalty": warned} if warned else {}))
+        notes = {"penalty": warned} if warned else {}
+        results.append(ProbeResult(metrics, penalty, notes, fitted.of_unscaled(scaler)))
     # the first of those that tie, which has the strongest penalty
     best = max(results, key=lambda result: result.metrics["val/auprc"] or 0.0)
     for name in scored:
@@ -229,25 +261,18 @@ def _missing(targets: Mapping[str, Floats], name: str, task: str) -> dict[int, s
     return reasons
 
 
-def _fit_predict(
-    features: Mapping[str, Floats], targets: Floats, task: str, penalty: float
-) -> tuple[dict[str, Floats], str]:
-    """Fit on train, and give the probabilities, (n, classes), for the other splits.
-
-    Classes that cannot be learned stay NaN.
+def _fit(features: Floats, targets: Floats, task: str, penalty: float) -> tuple[Linear, str]:
+    """Fit to standardised features (n, C) and targets (n, columns).
 
     Returns:
-        the probabilities by split, and what the solver complained of.
+        the classifier, and what the solver complained of.
     """
     if task == "multiclass":
         problems = [(targets.argmax(axis=1), np.full(len(targets), fill_value=True))]
     else:
         problems = [(column, ~np.isnan(column)) for column in targets.T]
-    probabilities = {
-        name: np.full((len(given), targets.shape[1]), np.nan)
-        for name, given in features.items()
-        if name != "train"
-    }
+    columns = targets.shape[1]
+    found = Linear(np.full((columns, features.shape[1]), np.nan), np.full(columns, np.nan))
     complaints: list[str] = []
     for index, (labels, known) in enumerate(problems):
         if len(np.unique(labels[known])) < 2:
@@ -255,15 +280,17 @@ def _fit_predict(
         model = LogisticRegression(C=1 / (penalty * known.sum()), max_iter=MAX_ITERATIONS)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            model.fit(features["train"][known], labels[known])
+            model.fit(features[known], labels[known])
         complaints += [str(warning.message).partition("\n")[0] for warning in caught]
-        for name, given in probabilities.items():
-            predicted = model.predict_proba(features[name])
-            if task == "multiclass":
-                given[:, model.classes_] = predicted
-            else:
-                given[:, index] = predicted[:, 1]
-    return probabilities, "; ".join(dict.fromkeys(complaints))
+        if task != "multiclass":
+            rows: Any = [index]
+        elif len(model.classes_) == 2:  # scikit-learn fits one row for the second of the two
+            rows = model.classes_[1:]
+            found.weight[model.classes_[0]], found.bias[model.classes_[0]] = 0.0, 0.0
+        else:
+            rows = model.classes_
+        found.weight[rows], found.bias[rows] = model.coef_, model.intercept_
+    return found, "; ".join(dict.fromkeys(complaints))
 
 
 def _mean(

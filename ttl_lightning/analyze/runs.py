@@ -16,14 +16,16 @@ from ttl_lightning.assembly import create_data, initial_model
 from ttl_lightning.callbacks.progress import watched
 from ttl_lightning.data.module import ClassificationDataModule
 from ttl_lightning.errors import ConfigError, DataError, check_choice, check_number
+from ttl_lightning.fingerprint import CONFIG_FILE
 from ttl_lightning.loading import load
 from ttl_lightning.results import RunResult
 from ttl_lightning.strategies.base import TransferModel
 
-CONFIG_FILE = "config.yaml"
 # Where the results of every kind lie, in the run's folder.
 FOLDER = "analysis"
 OWN = "ttl_lightning."
+BEFORE = {"fit": "crop", "eval_view": "center_crop", "tta": 1}
+"""What a run did whose configuration is older than the key."""
 UNITS = ("all", "blocks")
 
 
@@ -125,7 +127,7 @@ def open_run(run: str | Path, overrides: Sequence[str] = (), device: str = "auto
 
 def _configuration(folder: Path, overrides: Sequence[str]) -> DictConfig:
     try:
-        cfg = OmegaConf.load(folder / CONFIG_FILE)
+        cfg = OmegaConf.merge({"data": BEFORE}, OmegaConf.load(folder / CONFIG_FILE))
         assert isinstance(cfg, DictConfig)
         OmegaConf.set_struct(cfg, True)  # noqa: FBT003 - OmegaConf's own signature
         cfg.merge_with_dotlist(list(overrides))

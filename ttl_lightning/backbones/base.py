@@ -24,7 +24,7 @@ TAKES = {
     ),
     3: (
         "volumes, so data.image_size must be [slices, height, width]",
-        "data=volumes or data=phantom3d",
+        "data=volumes, data=npz3d or data=phantom3d",
     ),
 }
 

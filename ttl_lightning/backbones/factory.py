@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,9 +12,16 @@ from ttl_lightning.backbones import weights as _weights
 from ttl_lightning.backbones.base import Backbone
 from ttl_lightning.backbones.inflation import inflated, is_planar
 from ttl_lightning.backbones.layouts import LAYOUTS, layout_of, units_of
-from ttl_lightning.backbones.volumetric import IMAGENET, VOLUMETRIC, Statistics, Volumetric
+from ttl_lightning.backbones.pretrained import (
+    WeightsRecord,
+    demand_fit,
+    find,
+    in_network_s_names,
+    nothing_to_inflate,
+    record_of,
+)
+from ttl_lightning.backbones.volumetric import VOLUMETRIC
 from ttl_lightning.errors import UnknownNameError, WeightsError, check_choice, check_number
-from ttl_lightning.results import FILE_NAME, RunResult
 
 
 def list_backbones() -> list[str]:
@@ -47,18 +55,25 @@ def create_backbone(
     """
     import timm
 
+    from ttl_lightning.backbones.same_padding import fuse_same_padding
+
     check_number("data.in_channels", in_channels, 1, integer=True)
-    mean, std = pixel_statistics(name, in_channels)
+    _check_name(name)
     if name in VOLUMETRIC:
         net, dims = VOLUMETRIC[name].make(in_channels), 3
     else:
         net, dims = timm.create_model(name, pretrained=False, in_chans=in_channels), 2
+        fuse_same_padding(net)
+    mean, std = pixel_statistics(name, in_channels)
     backbone = Backbone(name, net, units_of(net), in_channels, mean, std, dims)
     cutoff = backbone.resolve(needed)
     if weights is not None:
-        backbone.weights_report = _load(backbone, net, str(weights), cutoff)
+        record = record_of(name, str(weights))
+        demand_fit(record, name, net)
+        backbone.weights_report = _load(backbone, net, str(weights), cutoff, record)
         backbone.pretrained_units = backbone.units[: backbone.index(cutoff)]
-        backbone.mean, backbone.std = pixel_statistics(name, in_channels, weights)
+        backbone.mean = _channels(record.mean, in_channels)
+        backbone.std = _channels(record.std, in_channels)
         _weights.log.info("%s", backbone.weights_report)
     return backbone
 
@@ -68,42 +83,17 @@ def pixel_statistics(
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation a channel, on a scale of 0 to 1, that a network's weights expect.
 
-    A 3D network's depend on its weights: a run's are those that the run was trained with, those of
-    3D weights from elsewhere are in `volumetric.py`, and all others are ImageNet's.
+    They are those of the weights' record (`pretrained.WeightsRecord`); without weights, those of
+    the weights that are published for the network.
 
     Raises:
         UnknownNameError: if there is no such network.
-        WeightsError: if a 3D network's weights cannot be found or read.
+        WeightsError: if the weights cannot be found or read.
         DataError: if a run's result cannot be read.
     """
     _check_name(name)
-    if name in VOLUMETRIC:
-        mean, std = _volumes_statistics(VOLUMETRIC[name], None if weights is None else str(weights))
-    else:
-        mean, std = _planar_statistics(name)
-    return _channels(mean, in_channels), _channels(std, in_channels)
-
-
-def _planar_statistics(name: str) -> Statistics:
-    import timm
-
-    cfg = timm.get_pretrained_cfg(name)
-    return (tuple(cfg.mean), tuple(cfg.std)) if cfg else IMAGENET
-
-
-def _volumes_statistics(network: Volumetric, weights: str | None) -> Statistics:
-    if weights is None:
-        return IMAGENET
-    if weights != "imagenet":
-        path = _weights.find(weights, "")
-        run = path.parent.parent
-        if path.parent.name == "checkpoints" and (run / FILE_NAME).is_file():
-            model = RunResult.load(run).model
-            if "mean" in model and "std" in model:
-                return tuple(model["mean"]), tuple(model["std"])
-        if not is_planar(_weights.read(path).values()):
-            return network.statistics
-    return _planar_statistics(network.planar) if network.planar else IMAGENET
+    record = record_of(name, None if weights is None else str(weights))
+    return _channels(record.mean, in_channels), _channels(record.std, in_channels)
 
 
 def _check_name(name: str) -> None:
@@ -136,27 +126,10 @@ def _channels(values: tuple[float, ...], in_channels: int) -> tuple[float, ...]:
     return (sum(values) / len(values),) * in_channels
 
 
-def find_weights(name: str, weights: str) -> Path:
-    """As `weights.find`, but a 3D network's `imagenet` is the 2D network's of its shape."""
-    if weights != "imagenet" or name not in VOLUMETRIC:
-        return _weights.find(weights, name)
-    planar = VOLUMETRIC[name].planar
-    if planar is None:
-        raise _nothing_to_inflate(name)
-    return _weights.find(weights, planar)
-
-
-def _nothing_to_inflate(name: str) -> WeightsError:
-    pairs = (f"{key} ({net.planar})" for key, net in VOLUMETRIC.items() if net.planar)
-    return WeightsError(
-        f"backbone.weights: no 2D network has the shape of {name}, so there are no 2D weights to "
-        f"inflate for it, only for {', '.join(pairs)}. Give backbone.weights=FILE with 3D weights, "
-        "or null."
-    )
-
-
-def _load(backbone: Backbone, net: nn.Module, weights: str, cutoff: str) -> _weights.WeightsReport:
-    path = find_weights(backbone.name, weights)
+def _load(
+    backbone: Backbone, net: nn.Module, weights: str, cutoff: str, record: WeightsRecord
+) -> _weights.WeightsReport:
+    path = find(backbone.name, weights)
     tensors = _weights.read(path)
     state = backbone.state_dict()
     network = VOLUMETRIC.get(backbone.name)
@@ -165,12 +138,11 @@ def _load(backbone: Backbone, net: nn.Module, weights: str, cutoff: str) -> _wei
         first_conv, tensors = network.first_conv, network.renamed(tensors)
         planar = is_planar(tensors.values())
         if planar and network.planar is None:
-            raise _nothing_to_inflate(backbone.name)
+            raise nothing_to_inflate(backbone.name)
         tensors = inflated(tensors, state) if planar else tensors
     else:
         first_conv, planar = cast("dict[str, Any]", net.pretrained_cfg).get("first_conv"), False
-        if weights == "imagenet" and backbone.name == _weights.BUNDLED:
-            tensors = _weights.in_order_of(net.state_dict(), tensors)
+        tensors = in_network_s_names(tensors, record, net)
     kept = Backbone("", net, backbone.units[: backbone.index(cutoff)], 0, (), ()).state_dict()
     later = (key for key in state if key not in kept)
     known = (*layout_of(net).head, *later)
@@ -192,4 +164,6 @@ def _load(backbone: Backbone, net: nn.Module, weights: str, cutoff: str) -> _wei
     # counters of batches are from later versions of torch than many published weights
     wanted = [k for k in kept if k in filled or not k.endswith("num_batches_tracked")]
     digest = _weights.sha256(path)
-    return _weights.WeightsReport(str(path), digest, len(filled), len(wanted), inflated=planar)
+    return _weights.WeightsReport(
+        str(path), digest, len(filled), len(wanted), inflated=planar, record=asdict(record)
+    )

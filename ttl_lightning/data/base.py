@@ -10,7 +10,7 @@ from ttl_lightning.data.dataset import ImageDataset
 from ttl_lightning.data.module import ClassificationDataModule, SharedOptions
 from ttl_lightning.data.samples import SPLITS, Samples
 from ttl_lightning.data.store import ImageReader, ImageStore
-from ttl_lightning.data.transforms import EvalTransform, TrainTransform
+from ttl_lightning.data.transforms import TrainTransform
 from ttl_lightning.data.verify import verify_samples
 from ttl_lightning.errors import ConfigError, DataError, check_number
 
@@ -45,6 +45,11 @@ class ImageDataModule(ClassificationDataModule):
         super().__init__(name=name, cache=cache, on_duplicate=on_duplicate, **shared)
         self.image_size = image_size
 
+    @property
+    def input_side(self) -> int:
+        """Height and width of the network's input."""
+        return self.image_size
+
     @abstractmethod
     def load(self) -> tuple[Samples, ImageReader]:
         """Say what images there are, without decoding files; notes go to `self.notes`.
@@ -58,20 +63,18 @@ class ImageDataModule(ClassificationDataModule):
         verify_samples(samples)
         size = self.augment.stored_size(self.image_size)
         folder = self._cache_folder("images")
-        store = ImageStore(reader, size, self.in_channels, self.cache, folder)
+        store = ImageStore(reader, size, self.in_channels, self.cache, folder, self.fit)
         rows = self._usable(samples, store.scan(self.on_bad_image, self.max_bad))
         samples = samples.take(rows)
         verify_samples(samples)
-        common = (self.image_size, self.mean, self.std)
-        evaluation = EvalTransform(*common)
-        training = TrainTransform(self.augment, *common, self.seed)
+        training = TrainTransform(self.augment, self.image_size, self.mean, self.std, self.seed)
         for split in SPLITS:
             chosen = samples.rows(split)
             self._datasets[split] = ImageDataset(
                 store,
                 rows[chosen],
                 samples.labels[chosen],
-                training if split == "train" else evaluation,
+                training if split == "train" else self.evaluation,
             )
         return samples
 

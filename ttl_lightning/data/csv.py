@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Unpack
+from typing import Any, ClassVar, Unpack
 
 from ttl_lightning.data.base import CommonOptions, ImageDataModule, existing_path
+from ttl_lightning.data.content import file_hash, listing_hash
 from ttl_lightning.data.samples import Samples
 from ttl_lightning.data.store import FileImages
 from ttl_lightning.data.table import Table, TableOptions, as_columns, read_header, read_table
@@ -35,6 +36,8 @@ class CsvDataModule(ImageDataModule):
         DataError: if there is no such file.
     """
 
+    places: ClassVar[tuple[str, ...]] = ("path", "root")
+
     def __init__(
         self,
         *,
@@ -54,7 +57,7 @@ class CsvDataModule(ImageDataModule):
     ) -> None:
         super().__init__(name=name, on_duplicate=on_duplicate, **common)
         self.path = existing_path(path)
-        self.root = self.path.parent if root is None else Path(root).expanduser()
+        self.root = _root(self.path, root)
         self.path_column, self.slice_column = path_column, slice_column
         self.table_options = TableOptions(
             as_columns(label_columns),
@@ -66,6 +69,19 @@ class CsvDataModule(ImageDataModule):
         )
         others = {"path_column": path_column, "slice_column": slice_column}
         self.table_options.check(read_header(self.path), others)
+
+    @classmethod
+    def content(cls, options: Mapping[str, Any]) -> dict[str, str]:
+        """Of the table's bytes, which name the images and their splits, and of the images' sizes.
+
+        Raises:
+            DataError: if there is no such table, or it is not one.
+        """
+        path = existing_path(options["path"])
+        root = _root(path, options["root"])
+        names = read_table(path).columns[options["path_column"]]
+        listing = listing_hash((name, root / name) for name in names)
+        return {"table": file_hash(path), "listing": listing}
 
     def load(self) -> tuple[Samples, FileImages]:
         """Read the table.
@@ -95,3 +111,8 @@ class CsvDataModule(ImageDataModule):
             if text and not text.isdecimal():
                 raise table.error(row, self.slice_column, "a number from 0")
         return [int(text) if text else None for text in texts]
+
+
+def _root(path: Path, root: str | Path | None) -> Path:
+    """Where relative image paths start."""
+    return path.parent if root is None else Path(root).expanduser()

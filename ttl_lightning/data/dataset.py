@@ -30,6 +30,19 @@ class Batch(TypedDict):
     id: Tensor
 
 
+class ViewsBatch(TypedDict):
+    """What the loaders yield that give several views of each sample.
+
+    views: float32 (N, V, C, *spatial), in place of "image". The others are of samples, as there.
+    """
+
+    views: Tensor
+    label: Tensor
+    id: Tensor
+    study: NotRequired[Tensor]
+    study_label: NotRequired[Tensor]
+
+
 class WindowBatch(Batch):
     """What the loaders of volumes yield; every sample is a window.
 
@@ -58,10 +71,9 @@ class ImageDataset(Dataset[Batch]):
         self._labels = torch.from_numpy(labels)
         self._transform = transform
 
-    def plain(self) -> ImageDataset:
-        """The same images as evaluation sees them."""
-        labels = self._labels.numpy()
-        return ImageDataset(self._store, self._rows, labels, self._transform.plain())
+    def plain(self, transform: Transform) -> ImageDataset:
+        """The same images, read in another way."""
+        return ImageDataset(self._store, self._rows, self._labels.numpy(), transform)
 
     def __len__(self) -> int:
         """Number of images in the split."""
@@ -106,15 +118,10 @@ class WindowDataset(Dataset[WindowBatch]):
         self._store, self._rows, self._windows = store, rows, windows
         self._draws, self._value_range, self._transform = draws, value_range, transform
 
-    def plain(self) -> WindowDataset:
-        """The grid's windows as evaluation sees them, with their studies."""
+    def plain(self, transform: Transform) -> WindowDataset:
+        """The grid's windows with their studies, read in another way."""
         return WindowDataset(
-            self._store,
-            self._rows,
-            self._windows,
-            None,
-            self._value_range,
-            self._transform.plain(),
+            self._store, self._rows, self._windows, None, self._value_range, transform
         )
 
     def __len__(self) -> int:
@@ -169,3 +176,8 @@ class WindowDataset(Dataset[WindowBatch]):
 def as_it_is(batch: Any) -> Any:
     """Collate function for batches that are ready."""
     return batch
+
+
+def as_views(batch: Any) -> Any:
+    """Collate function for batches of several views, which nothing shall take for images."""
+    return {"views" if key == "image" else key: value for key, value in batch.items()}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Unpack
+from typing import Any, ClassVar, NamedTuple, Unpack
 
 import numpy as np
 
 from ttl_lightning.data.base import CommonOptions, ImageDataModule, existing_path
+from ttl_lightning.data.content import listing_hash
 from ttl_lightning.data.files import check_split_options, complete_splits
 from ttl_lightning.data.images import SUFFIXES
 from ttl_lightning.data.samples import SPLIT_NAMES, Samples, encode_classes, listed, task_of
@@ -41,6 +42,8 @@ class FolderDataModule(ImageDataModule):
         DataError: if there is no such folder.
     """
 
+    places: ClassVar[tuple[str, ...]] = ("path",)
+
     def __init__(
         self,
         *,
@@ -58,6 +61,14 @@ class FolderDataModule(ImageDataModule):
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
         if not self.path.is_dir():
             raise DataError(f"data.path must be a folder of class folders, {path} is a file.")
+
+    @classmethod
+    def content(cls, options: Mapping[str, Any]) -> dict[str, str]:
+        """Of the images' names below the root, which tell class and split, and of their sizes."""
+        root = existing_path(options["path"])
+        found, _ = find_images(root)
+        files = ((entry.path.relative_to(root).as_posix(), entry.path) for entry in found)
+        return {"listing": listing_hash(files)}
 
     def load(self) -> tuple[Samples, FileImages]:
         """List the files.

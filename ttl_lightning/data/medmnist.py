@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 from ttl_lightning.data.base import CommonOptions, ImageDataModule
 from ttl_lightning.data.npz import load_npz
@@ -27,6 +28,8 @@ class MedMNISTDataModule(ImageDataModule):
         ConfigError: if the package is not installed or has no such data set or size.
     """
 
+    places: ClassVar[tuple[str, ...]] = ("path",)
+
     def __init__(
         self,
         *,
@@ -39,11 +42,23 @@ class MedMNISTDataModule(ImageDataModule):
     ) -> None:
         super().__init__(name=name, on_duplicate=on_duplicate, **common)
         info = _package().INFO
+        if "3d" in dataset and dataset in info:
+            raise ConfigError(
+                f"data.dataset={dataset} holds volumes, and data=medmnist takes images: choose "
+                f"data=npz3d with data.path={dataset}_64.npz, the file that MedMNIST offers."
+            )
         check_choice("data.dataset", dataset, [key for key in info if "3d" not in key])
         if source_size not in SOURCE_SIZES:
             allowed = ", ".join(str(size) for size in SOURCE_SIZES)
             raise ConfigError(f"data.source_size must be one of {allowed}, got {source_size!r}.")
         self.dataset, self.source_size, self.path = dataset, source_size, Path(path).expanduser()
+
+    @classmethod
+    def content(cls, options: Mapping[str, Any]) -> dict[str, str]:
+        """The MD5 that the package demands of the file, which may not be there yet."""
+        size = options["source_size"]
+        key = "MD5" if size == SOURCE_SIZES[0] else f"MD5_{size}"
+        return {"md5": str(_package().INFO[options["dataset"]].get(key))}
 
     def prepare_data(self) -> None:
         """Download the file unless it is there, and check its MD5.

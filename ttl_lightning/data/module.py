@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, ClassVar, TypedDict
 
 import numpy as np
 import torch
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from ttl_lightning.data.dataset import ImageDataset, WindowDataset, as_it_is
+from ttl_lightning.data.dataset import ImageDataset, WindowDataset, as_it_is, as_views
+from ttl_lightning.data.fit import FIT, FITS, fit_notes
 from ttl_lightning.data.sampler import EpochSampler
 from ttl_lightning.data.samples import SPLITS, Labels, Samples
 from ttl_lightning.data.store import CACHES, ON_BAD_IMAGE, Scan
-from ttl_lightning.data.transforms import Augment
+from ttl_lightning.data.transforms import Augment, Transform
 from ttl_lightning.data.verify import check_images, describe_leaks, find_leaks
+from ttl_lightning.data.views import (
+    EVAL_VIEW,
+    EVAL_VIEWS,
+    MOST_VIEWS,
+    CropTransform,
+    EvalTransform,
+    SeveralViews,
+    evaluation,
+)
 from ttl_lightning.errors import ConfigError, DataError, check_choice, check_number
 
 ON_DUPLICATE = ("raise", "drop")
@@ -33,6 +43,9 @@ class SharedOptions(TypedDict, total=False):
     seed: int
     cache_dir: str | Path | None
     augment: Augment
+    eval_view: str
+    tta: int
+    fit: str
     mean: Sequence[float] | None
     std: Sequence[float] | None
     on_bad_image: str
@@ -55,6 +68,11 @@ class ClassificationDataModule(LightningDataModule, ABC):
         seed: of splits, order and augmentation.
         cache_dir: folder for cache="disk"; by default the user's own cache folder.
         augment: how training images vary, and the margin with which images are kept.
+        eval_view: how validation and test images are read: "train_scale", "whole" or
+            "center_crop", as `views.evaluation` says.
+        tta: views of each test sample, whose probabilities are averaged; 1 is the evaluation's
+            view alone. Validation has one view.
+        fit: how images become squares: "squash", "pad" or "crop", as `fit.fit_square` says.
         mean: subtracted from pixels in [0, 1], one a channel; 0.5 by default.
         std: divided by, one a channel; 0.5 by default.
         on_bad_image: "raise", or "skip" images (or studies) that cannot be read.
@@ -64,12 +82,14 @@ class ClassificationDataModule(LightningDataModule, ABC):
         bad_images: the skipped ones, as {"id", "reason"}.
         notes: what a run must say once.
         counted: what one entry of the source is called, in notes.
+        places: options that say where the data lie; for a run's identity their `content` counts.
 
     Raises:
         ConfigError: naming the key that is out of range.
     """
 
     counted = "images"
+    places: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -83,6 +103,9 @@ class ClassificationDataModule(LightningDataModule, ABC):
         seed: int = 0,
         cache_dir: str | Path | None = None,
         augment: Augment = Augment(),  # noqa: B008 - frozen
+        eval_view: str = EVAL_VIEW,
+        tta: int = 1,
+        fit: str = FIT,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         on_bad_image: str = "raise",
@@ -98,20 +121,48 @@ class ClassificationDataModule(LightningDataModule, ABC):
         check_choice("data.on_bad_image", on_bad_image, ON_BAD_IMAGE)
         check_number("data.max_bad", max_bad, 0, integer=True)
         check_choice("data.on_duplicate", on_duplicate, ON_DUPLICATE)
+        check_choice("data.eval_view", eval_view, EVAL_VIEWS)
+        check_choice("data.fit", fit, FITS)
+        check_number("data.tta", tta, 1, MOST_VIEWS, integer=True)
         self.name, self.in_channels = name, in_channels
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.cache, self.cache_dir, self.augment = cache, cache_dir, augment
         self.mean = _per_channel("mean", mean, in_channels, -1e6)
         self.std = _per_channel("std", std, in_channels, 1e-6)
+        self.eval_view, self.tta, self.fit = eval_view, tta, fit
         self.on_bad_image, self.max_bad, self.on_duplicate = on_bad_image, max_bad, on_duplicate
         self.bad_images: list[dict[str, str]] = []
         self.notes: list[str] = []
         self._samples: Samples | None = None
         self._datasets: dict[str, ImageDataset | WindowDataset] = {}
 
+    @classmethod
+    def content(cls, options: Mapping[str, Any]) -> dict[str, str]:
+        """What the data are, wherever they lie: hashes by name, found without decoding anything.
+
+        Args:
+            options: the source's, checked. Those that are not `places` count as they stand, so a
+                source that draws its data from them needs no hash.
+
+        Raises:
+            DataError: if the data's place cannot be read.
+        """
+        del options
+        return {}
+
     @abstractmethod
     def _prepare(self) -> Samples:
         """Find the samples, check them, and put the three splits into `self._datasets`."""
+
+    @property
+    @abstractmethod
+    def input_side(self) -> int:
+        """Height and width of the network's input."""
+
+    @property
+    def evaluation(self) -> EvalTransform | CropTransform:
+        """How validation and test samples are read."""
+        return evaluation(self.eval_view, self.augment, self.input_side, self.mean, self.std)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -153,6 +204,14 @@ class ClassificationDataModule(LightningDataModule, ABC):
         """
         if self._samples is None:
             self._samples = self._prepare()
+            area = self.evaluation.area(self.augment.stored_size(self.input_side))
+            if area < 1:
+                self.notes.append(
+                    f"Evaluation reads the middle {area:.1%} of each image's area "
+                    f"(data.eval_view={self.eval_view})."
+                )
+            if self.tta > 1:
+                self.notes.append(f"Test predictions are means of {self.tta} views (data.tta).")
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled and augmented."""
@@ -164,28 +223,39 @@ class ClassificationDataModule(LightningDataModule, ABC):
         return self.plain_dataloader("val")
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """In order, each sample once."""
-        return self.plain_dataloader("test")
+        """In order, each sample once; with `tta` above 1 its views, as "views" in the batch."""
+        if self.tta == 1:
+            return self.plain_dataloader("test")
+        views = SeveralViews(self.evaluation, self.augment, self.tta)
+        return self.plain_dataloader("test", views)
 
-    def plain_dataloader(self, split: str) -> DataLoader[Any]:
+    def plain_dataloader(self, split: str, transform: Transform | None = None) -> DataLoader[Any]:
         """As evaluation sees them, the training samples too: in order, each once, not augmented.
+
+        Args:
+            split: "train", "val" or "test".
+            transform: reads them in another way than evaluation does; batches of `SeveralViews`
+                hold so many fewer samples.
 
         Raises:
             UnknownNameError: if there is no such split.
         """
         check_choice("split", split, SPLITS)
         self._ready()
-        return self._loader(self._datasets[split].plain(), training=False)
+        plain = self._datasets[split].plain(transform or self.evaluation)
+        views = transform.count if isinstance(transform, SeveralViews) else 1
+        return self._loader(plain, training=False, views=views)
 
-    def _loader(self, dataset: ImageDataset | WindowDataset, *, training: bool) -> DataLoader[Any]:
+    def _loader(
+        self, dataset: ImageDataset | WindowDataset, *, training: bool, views: int = 1
+    ) -> DataLoader[Any]:
+        size = max(1, self.batch_size // views)
         return DataLoader(
             dataset,
-            batch_size=self.batch_size,
-            sampler=EpochSampler(
-                dataset, batch_size=self.batch_size, training=training, seed=self.seed
-            ),
+            batch_size=size,
+            sampler=EpochSampler(dataset, batch_size=size, training=training, seed=self.seed),
             num_workers=self.num_workers,
-            collate_fn=as_it_is,
+            collate_fn=as_it_is if views == 1 else as_views,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
             # Without its own generator each epoch's loader would move torch's global one.
@@ -201,6 +271,8 @@ class ClassificationDataModule(LightningDataModule, ABC):
         keep[list(scan.bad)] = False
         rows = np.flatnonzero(keep)
         kept, hashes = samples.take(rows), [scan.hashes[row] for row in rows]
+        stored = self.augment.stored_size(self.input_side)
+        self.notes += fit_notes(scan.sides[rows], stored, self.fit, self.counted)
         if self.on_duplicate == "raise":
             check_images(hashes, kept)
             return rows

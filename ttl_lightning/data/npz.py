@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ttl_lightning.data.base import CommonOptions, ImageDataModule, existing_path
+from ttl_lightning.data.content import file_hash
 from ttl_lightning.data.samples import SPLITS, Labels, Samples, check_classes, task_of
 from ttl_lightning.data.store import ArrayImages
 from ttl_lightning.errors import DataError
 
 KEYS = tuple(f"{split}_{part}" for split in SPLITS for part in ("images", "labels"))
+SHAPES = {"npz": "(N, H, W) or (N, H, W, 3)", "npz3d": "(N, D, H, W)"}
+"""Shapes of the images, by the source that takes them."""
+
+NO_PATIENTS = "npz files hold no patient ids: splits are taken as the file gives them."
 
 
 class NpzDataModule(ImageDataModule):
@@ -34,6 +39,8 @@ class NpzDataModule(ImageDataModule):
         DataError: if there is no such file.
     """
 
+    places: ClassVar[tuple[str, ...]] = ("path",)
+
     def __init__(
         self,
         *,
@@ -46,13 +53,18 @@ class NpzDataModule(ImageDataModule):
         super().__init__(name=name, on_duplicate=on_duplicate, **common)
         self.path, self.classes = existing_path(path), classes
 
+    @classmethod
+    def content(cls, options: Mapping[str, Any]) -> dict[str, str]:
+        """Of the file's bytes."""
+        return {"file": file_hash(existing_path(options["path"]))}
+
     def load(self) -> tuple[Samples, ArrayImages]:
         """Read the file.
 
         Raises:
             DataError: naming the file and what is wrong with it.
         """
-        self.notes.append("npz files hold no patient ids: splits are taken as the file gives them.")
+        self.notes.append(NO_PATIENTS)
         return load_npz(self.path, self.classes)
 
 
@@ -62,9 +74,26 @@ def load_npz(path: Path, classes: Sequence[str] | None = None) -> tuple[Samples,
     Raises:
         DataError: naming the file and what is wrong with it.
     """
+    samples, images = load_arrays(path, "npz", classes)
+    return samples, ArrayImages(images)
+
+
+def load_arrays(
+    path: Path, source: str, classes: Sequence[str] | None = None
+) -> tuple[Samples, NDArray[np.uint8]]:
+    """Samples, and their images or volumes in one array.
+
+    Args:
+        path: the file.
+        source: one of `SHAPES`, which the images must have.
+        classes: names by class number; by default "0", "1", …
+
+    Raises:
+        DataError: naming the file and what is wrong with it.
+    """
     arrays = _read(path)
     labels = {split: _flat(path, split, arrays[f"{split}_labels"]) for split in SPLITS}
-    images = {split: _checked(path, split, arrays[f"{split}_images"]) for split in SPLITS}
+    images = {split: _checked(path, source, split, arrays[f"{split}_images"]) for split in SPLITS}
     for split in SPLITS:
         if len(labels[split]) != len(images[split]):
             raise DataError(
@@ -84,7 +113,7 @@ def load_npz(path: Path, classes: Sequence[str] | None = None) -> tuple[Samples,
         class_names=names,
         task="multilabel" if every.ndim == 2 else task_of(names),
     )
-    return samples, ArrayImages(np.concatenate(list(images.values())))
+    return samples, np.concatenate(list(images.values()))
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
@@ -116,14 +145,22 @@ def _flat(path: Path, split: str, labels: NDArray[Any]) -> Labels:
     return flat.astype(np.int64)
 
 
-def _checked(path: Path, split: str, images: NDArray[Any]) -> NDArray[np.uint8]:
-    plain = images.ndim == 3 or (images.ndim == 4 and images.shape[3] == 3)
-    if images.dtype != np.uint8 or not plain or 0 in images.shape[1:]:
+def _checked(path: Path, source: str, split: str, images: NDArray[Any]) -> NDArray[np.uint8]:
+    taken_by = _taken_by(images.shape)
+    if images.dtype != np.uint8 or taken_by != source or 0 in images.shape[1:]:
+        other = f" Choose data={taken_by}." if taken_by not in (None, source) else ""
         raise DataError(
-            f"{path}: {split}_images must be uint8 of shape (N, H, W) or (N, H, W, 3), "
-            f"got {images.dtype} {images.shape}."
+            f"{path}: {split}_images must be uint8 of shape {SHAPES[source]}, "
+            f"got {images.dtype} {images.shape}.{other}"
         )
     return images
+
+
+def _taken_by(shape: tuple[int, ...]) -> str | None:
+    """Which source takes images of this shape: a last axis of three is colour."""
+    if len(shape) == 4:
+        return "npz" if shape[3] == 3 else "npz3d"
+    return "npz" if len(shape) == 3 else None
 
 
 def _class_names(labels: Labels, classes: Sequence[str] | None) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ from ttl_lightning.data.base import CommonOptions, ImageDataModule
 from ttl_lightning.data.phantom_generator import LEVELS, generate
 from ttl_lightning.data.samples import SPLITS, Samples
 from ttl_lightning.data.store import ArrayImages
-from ttl_lightning.data.transforms import center_crop
 from ttl_lightning.errors import check_choice, check_number
 
 MOST = 10_000_000
@@ -83,10 +82,9 @@ class PhantomDataModule(ImageDataModule):
         return samples, ArrayImages(np.concatenate([part.images for part in drawn.values()]))
 
     def lung_masks(self, split: str) -> NDArray[np.bool_]:
-        """Lung fields (n, image_size, image_size) of a split's images as evaluation crops them."""
+        """Lung fields (n, image_size, image_size) of a split's images as evaluation sees them."""
         rows = self._ready().rows(split)
         assert self._masks is not None  # drawn by load()
-        masks: NDArray[np.bool_] = center_crop(
-            torch.from_numpy(self._masks[rows]), self.image_size
-        ).numpy()
-        return masks
+        masks = torch.from_numpy(self._masks[rows].astype(np.float32))
+        seen: NDArray[np.bool_] = self.evaluation.read(masks).numpy() > 0.5
+        return seen

@@ -14,7 +14,6 @@ from ttl_lightning.data.phantom3d_generator import SMALLEST, PhantomVolume, draw
 from ttl_lightning.data.phantom_generator import label_of
 from ttl_lightning.data.reading import UNKNOWN_MM, Volume
 from ttl_lightning.data.samples import SPLITS, Samples
-from ttl_lightning.data.transforms import center_crop
 from ttl_lightning.data.volume_base import VolumeDataModule, WindowOptions
 from ttl_lightning.data.windows import Integers
 from ttl_lightning.errors import check_number
@@ -145,9 +144,10 @@ class Phantom3dDataModule(VolumeDataModule):
         return self._drawn.abnormal_slices(row)
 
     def lesion_masks(self, split: str) -> NDArray[np.bool_]:
-        """Emboli (n, num_slices, height, width) of a split's studies as evaluation crops them."""
+        """Emboli (n, num_slices, height, width) of a split's studies as evaluation sees them."""
         assert self._drawn is not None  # by load()
         rows = self._ready().rows(split)
         whole = np.stack([self._drawn.lesion_mask(int(row)) for row in rows])
-        masks: NDArray[np.bool_] = center_crop(torch.from_numpy(whole), self.image_size[1]).numpy()
-        return masks
+        masks = torch.from_numpy(whole.astype(np.float32))
+        seen: NDArray[np.bool_] = self.evaluation.read(masks).numpy() > 0.5
+        return seen

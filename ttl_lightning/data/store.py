@@ -14,17 +14,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
+from ttl_lightning.data.fit import FIT, Sides, fit_square
 from ttl_lightning.data.images import read_image
 from ttl_lightning.errors import DataError
 
 CACHES = ("memory", "disk", "none")
 ON_BAD_IMAGE = ("raise", "skip")
 
-_FORMAT = (
-    "1"  # raise it when what `fit_square` returns changes: files written before are then ignored
-)
+# raise it when what `fit_square` returns changes: files written before are then ignored
+_FORMAT = "2"
 _DECODERS = 8
 
 
@@ -99,10 +98,20 @@ class FileImages:
 
 
 class Scan(NamedTuple):
-    """What a look at every image found: hashes by row ("" where bad), reasons by bad row."""
+    """What a look at every image found.
+
+    hashes: by row, "" where bad. bad: reasons by bad row. sides: of the images before they became
+    squares, by row, 1 × 1 where bad.
+    """
 
     hashes: list[str]
     bad: dict[int, str]
+    sides: Sides
+
+
+class _Fitted(NamedTuple):
+    image: NDArray[Any]
+    sides: NDArray[np.int64]
 
 
 class ImageStore:
@@ -114,12 +123,19 @@ class ImageStore:
         channels: 1 averages colour to grey; 3 keeps what there is, and leaves grey alone.
         cache: "memory", "disk" (one file an image below `cache_dir`) or "none".
         cache_dir: for "disk".
+        fit: how they become squares, as `fit_square` says.
     """
 
     def __init__(
-        self, reader: ImageReader, size: int, channels: int, cache: str, cache_dir: Path
+        self,
+        reader: ImageReader,
+        size: int,
+        channels: int,
+        cache: str,
+        cache_dir: Path,
+        fit: str = FIT,
     ) -> None:
-        self._reader, self._size, self._channels = reader, size, channels
+        self._reader, self._size, self._channels, self._fit = reader, size, channels, fit
         self._cache, self._cache_dir = cache, cache_dir
         # A tensor, not an array: worker processes that are not forked then share its memory.
         self._packed: Tensor | None = None
@@ -132,31 +148,32 @@ class ImageStore:
                 to be skipped.
         """
         hashes, bad = [""] * len(self._reader), {}
+        sides = np.ones((len(self._reader), 2), np.int64)
         packed: NDArray[Any] | None = None
-        for row, image in enumerate(self._decoded()):
-            if isinstance(image, DataError):
-                bad[row] = str(image)
-                check_bad(image, bad, on_bad_image, max_bad)
+        for row, fitted in enumerate(self._decoded()):
+            if isinstance(fitted, DataError):
+                bad[row] = str(fitted)
+                check_bad(fitted, bad, on_bad_image, max_bad)
                 continue
-            hashes[row] = pixel_hash(image)
+            hashes[row], sides[row] = pixel_hash(fitted.image), fitted.sides
             if self._cache == "memory":
-                packed = _place(packed, row, image, len(self._reader))
+                packed = _place(packed, row, fitted.image, len(self._reader))
         if packed is not None:
             self._packed = torch.from_numpy(packed)
-        return Scan(hashes, bad)
+        return Scan(hashes, bad, sides)
 
     def batch(self, rows: NDArray[np.int64]) -> Tensor:
         """Images (N, C, size, size), float32 in [0, 1]; C is 1 where all of them are grey."""
         if self._packed is not None:
             return _to_float(np.take(self._packed.numpy(), rows, axis=0))
-        images = [_to_float(self._fetch(int(row))) for row in rows]
+        images = [_to_float(self._fetch(int(row)).image) for row in rows]
         channels = max(image.shape[0] for image in images)
         return torch.stack([image.expand(channels, -1, -1) for image in images])
 
-    def _decoded(self) -> Iterator[NDArray[Any] | DataError]:
+    def _decoded(self) -> Iterator[_Fitted | DataError]:
         """Every image in order, decoded by threads where it comes from files."""
 
-        def attempt(row: int) -> NDArray[Any] | DataError:
+        def attempt(row: int) -> _Fitted | DataError:
             try:
                 return self._fetch(row)
             except DataError as error:
@@ -172,17 +189,23 @@ class ImageStore:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _fetch(self, row: int) -> NDArray[Any]:
+    def _fetch(self, row: int) -> _Fitted:
         if self._cache != "disk":
-            return fit_square(self._reader.read(row), self._size, self._channels)
-        kind = f"{self._reader.fingerprint(row)}|{self._size}|{self._channels}|{_FORMAT}"
+            return self._fitted(row)
+        facts = (self._reader.fingerprint(row), self._size, self._channels, self._fit, _FORMAT)
+        kind = "|".join(map(str, facts))
         name = hashlib.blake2b(kind.encode(), digest_size=16).hexdigest()
         path = self._cache_dir / name[:2] / f"{name}.npy"
-        image = load_array(path)
-        if image is None:
-            image = fit_square(self._reader.read(row), self._size, self._channels)
-            save_array(path, image)
-        return image
+        fitted = _load_fitted(path)
+        if fitted is None:
+            fitted = self._fitted(row)
+            save_array(path, *fitted)
+        return fitted
+
+    def _fitted(self, row: int) -> _Fitted:
+        image = self._reader.read(row)
+        square = fit_square(image, self._size, self._channels, self._fit)
+        return _Fitted(square, np.array(image.shape[1:], np.int64))
 
 
 def check_bad(
@@ -207,34 +230,6 @@ def check_bad(
             f"{len(bad)} {what} cannot be read, data.max_bad allows {max_bad}: "
             + " ".join(list(bad.values())[:3])
         )
-
-
-def fit_square(image: NDArray[Any], size: int, channels: int) -> NDArray[Any]:
-    """Shorter side resized to `size` (bilinear, antialiased), the middle of the longer side kept.
-
-    Args:
-        image: (C, H, W), of an integer type of at most 16 bits, or float32.
-        size: height and width of the result.
-        channels: 1 averages colour to grey.
-
-    Returns:
-        (1 or C, size, size) of the same type.
-    """
-    _, height, width = image.shape
-    if channels == 1 and image.shape[0] == 3:
-        image = np.rint(image.mean(0, keepdims=True)).astype(image.dtype)
-    if (height, width) == (size, size):
-        return np.ascontiguousarray(image)
-    scale = size / min(height, width)
-    inner = (max(size, round(height * scale)), max(size, round(width * scale)))
-    values = torch.from_numpy(image.astype(np.float32))[None]
-    resized = functional.interpolate(values, size=inner, mode="bilinear", antialias=True)[0]
-    top, left = (inner[0] - size) // 2, (inner[1] - size) // 2
-    kept = resized[:, top : top + size, left : left + size].numpy()
-    if image.dtype.kind in "iu":
-        limits = np.iinfo(image.dtype)
-        kept = np.rint(kept).clip(limits.min, limits.max)
-    return np.ascontiguousarray(kept.astype(image.dtype))
 
 
 def pixel_hash(image: NDArray[Any]) -> str:
@@ -280,8 +275,20 @@ def load_array(path: Path, *, mapped: bool = False) -> NDArray[Any] | None:
     return loaded
 
 
-def save_array(path: Path, array: NDArray[Any]) -> None:
-    """Write beside the target, then rename: a reader sees the whole file or none.
+def _load_fitted(path: Path) -> _Fitted | None:
+    """A cached image and its sides, or None where there is none or the file is damaged."""
+    try:
+        with path.open("rb") as file:
+            image, sides = (np.load(file, allow_pickle=False) for _ in range(2))
+    except (OSError, ValueError, EOFError):
+        return None
+    return _Fitted(image, sides)
+
+
+def save_array(path: Path, *arrays: NDArray[Any]) -> None:
+    """Write an array, or several after each other, beside the target, then rename.
+
+    A reader sees the whole file or none.
 
     Raises:
         DataError: naming the folder, if it cannot be written.
@@ -290,7 +297,9 @@ def save_array(path: Path, array: NDArray[Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             part = Path(folder) / path.name
-            np.save(part, array, allow_pickle=False)
+            with part.open("wb") as file:
+                for array in arrays:
+                    np.save(file, array, allow_pickle=False)
             part.replace(path)
     except OSError as error:
         raise DataError(f"data.cache_dir: cannot write {path.parent}: {error.strerror}.") from error

@@ -24,6 +24,9 @@ from ttl_lightning.errors import ConfigError, check_number
 Key = tuple[int, int]
 """(epoch, index)."""
 
+AXES, FLIP = 6, 3
+"""What a warp is drawn from, in numbers, and which of them decides the flip."""
+
 
 class Transform(Protocol):
     """Stored images (N, C, R, R) in [0, 1] and their keys -> network input (N, in_channels, S, S).
@@ -34,17 +37,14 @@ class Transform(Protocol):
     def __call__(self, images: Tensor, keys: Sequence[Key]) -> Tensor:
         """The network's input."""
 
-    def plain(self) -> Transform:
-        """The same without what is random."""
-
 
 @dataclass(frozen=True)
 class Augment:
     """How training images vary.
 
     Attributes:
-        resize_factor: images are stored at this multiple of the network's input size; evaluation
-            takes the centre (256 / 224 by custom).
+        resize_factor: images are stored at this multiple of the network's input size (256 / 224 by
+            custom).
         crop_scale: smallest and largest area of the crop, as fractions of the stored image.
         crop_ratio: smallest and largest width / height of the crop, before it is cut to the image.
         rotation_degrees: largest rotation to either side; what comes from outside is black.
@@ -90,10 +90,6 @@ class TrainTransform:
     std: tuple[float, ...]
     seed: int
 
-    def plain(self) -> EvalTransform:
-        """What evaluation does."""
-        return EvalTransform(self.image_size, self.mean, self.std)
-
     def __call__(self, images: Tensor, keys: Sequence[Key]) -> Tensor:
         """(N, C, R, R) -> (N, len(mean), image_size, image_size); volumes as `Transform` says."""
         warps = draw_warps(self.augment, self.seed, keys)
@@ -103,35 +99,22 @@ class TrainTransform:
         )
 
 
-@dataclass(frozen=True)
-class EvalTransform:
-    """Centre crop, then normalization; the keys do not matter."""
-
-    image_size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def plain(self) -> EvalTransform:
-        """Itself: nothing here is random."""
-        return self
-
-    def __call__(self, images: Tensor, keys: Sequence[Key]) -> Tensor:
-        """(N, C, R, R) -> (N, len(mean), image_size, image_size); volumes as `Transform` says."""
-        return normalize(center_crop(images, self.image_size), self.mean, self.std)
-
-
 def draw_warps(augment: Augment, seed: int, keys: Sequence[Key]) -> NDArray[np.float32]:
     """Affine maps (N, 2, 3) from output to input coordinates, both in [-1, 1], one a key."""
-    u = uniforms(seed, keys, 6)
-    area = _between(u[:, 0], *augment.crop_scale)
-    low, high = augment.crop_ratio
-    ratio = np.exp(_between(u[:, 1], math.log(low), math.log(high)))
-    width = np.minimum(np.sqrt(area * ratio), 1)
-    height = np.minimum(np.sqrt(area / ratio), 1)
+    return warps_at(augment, uniforms(seed, keys, AXES))
+
+
+def warps_at(augment: Augment, u: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The maps (N, 2, 3) of points (N, AXES) in [0, 1).
+
+    The axes are area, ratio, angle, flip and place across and down; of uniform points the maps are
+    training's.
+    """
+    width, height = crop_sides(augment, u[:, 0], u[:, 1])
     angle = np.radians(_between(u[:, 2], -augment.rotation_degrees, augment.rotation_degrees))
-    mirror = np.where(u[:, 3] < augment.horizontal_flip, -1, 1)
+    mirror = np.where(u[:, FLIP] < augment.horizontal_flip, -1, 1)
     cos, sin = np.cos(angle), np.sin(angle)
-    warps = np.empty((len(keys), 2, 3))
+    warps = np.empty((len(u), 2, 3))
     warps[:, 0, 0], warps[:, 0, 1] = cos * width * mirror, -sin * height
     warps[:, 1, 0], warps[:, 1, 1] = sin * width * mirror, cos * height
     warps[:, 0, 2] = _between(u[:, 4], -1, 1) * (1 - width)
@@ -152,12 +135,6 @@ def warp(images: Tensor, warps: NDArray[np.float32], size: int) -> Tensor:
     rows = maps[:, 1, 0] * across + maps[:, 1, 1] * down + maps[:, 1, 2]
     grid = torch.stack([columns, rows], dim=-1)
     return functional.grid_sample(images, grid, padding_mode="zeros", align_corners=False)
-
-
-def center_crop(images: Tensor, size: int) -> Tensor:
-    """The middle (…, size, size) of (…, R, R)."""
-    start = (images.shape[-1] - size) // 2
-    return images[..., start : start + size, start : start + size]
 
 
 def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
@@ -181,6 +158,16 @@ def uniforms(seed: int, keys: Sequence[Key], count: int) -> NDArray[np.float64]:
     columns = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     bits = _mix(state[:, None] + columns[None, :])
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def crop_sides(
+    augment: Augment, area: NDArray[np.float64], ratio: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Width and height of crops, as fractions of the image's, for area and ratio from [0, 1)."""
+    low, high = augment.crop_ratio
+    areas = _between(area, *augment.crop_scale)
+    ratios = np.exp(_between(ratio, math.log(low), math.log(high)))
+    return np.minimum(np.sqrt(areas * ratios), 1), np.minimum(np.sqrt(areas / ratios), 1)
 
 
 def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:

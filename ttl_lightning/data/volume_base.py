@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ttl_lightning.data.dataset import WindowDataset
 from ttl_lightning.data.module import ClassificationDataModule, SharedOptions
 from ttl_lightning.data.samples import SPLITS, Labels, Samples
-from ttl_lightning.data.transforms import EvalTransform, TrainTransform, ascending_pair
+from ttl_lightning.data.transforms import TrainTransform, ascending_pair
 from ttl_lightning.data.verify import verify_samples
 from ttl_lightning.data.volume_store import VolumeReader, VolumeStore
 from ttl_lightning.data.windows import Integers, WindowDraws, Windows
@@ -92,6 +92,11 @@ class VolumeDataModule(ClassificationDataModule):
         )
         self._windows: dict[str, Windows] = {}
 
+    @property
+    def input_side(self) -> int:
+        """Height and width of the network's input."""
+        return self.image_size[1]
+
     @abstractmethod
     def load(self) -> tuple[Samples, VolumeReader]:
         """Say what studies there are, without reading their voxels; notes go to `self.notes`.
@@ -131,7 +136,7 @@ class VolumeDataModule(ClassificationDataModule):
         samples, reader = self.load()
         verify_samples(samples)
         size = self.augment.stored_size(self.image_size[1])
-        store = VolumeStore(reader, size, self.cache, self._cache_folder("volumes"))
+        store = VolumeStore(reader, size, self.cache, self._cache_folder("volumes"), self.fit)
         rows = self._usable(samples, store.scan(self.on_bad_image, self.max_bad))
         if self.cache == "disk":
             self.notes.append(
@@ -159,9 +164,7 @@ class VolumeDataModule(ClassificationDataModule):
                 windows,
                 self._draws if training else None,
                 self.hu_window,
-                TrainTransform(self.augment, *common, self.seed)
-                if training
-                else EvalTransform(*common),
+                TrainTransform(self.augment, *common, self.seed) if training else self.evaluation,
             )
         self._check_classes(self._windows["train"], samples.class_names)
         return samples

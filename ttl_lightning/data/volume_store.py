@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ttl_lightning.data.fit import FIT, fit_square
 from ttl_lightning.data.reading import Volume
 from ttl_lightning.data.store import (
     Scan,
     check_bad,
-    fit_square,
     load_array,
     pixel_hash,
     save_array,
@@ -24,7 +24,7 @@ from ttl_lightning.data.store import (
 from ttl_lightning.errors import DataError
 from ttl_lightning.results import write_atomically
 
-_FORMAT = 1  # raise it when what is stored changes: files written before are then ignored
+_FORMAT = 2  # raise it when what is stored changes: files written before are then ignored
 _PERCENTILES = (0.5, 99.5)
 
 
@@ -49,13 +49,14 @@ class Facts(NamedTuple):
     """What is known of a stored study without reading it.
 
     shape: (slices, size, size). hash: of the stored voxels. low, high: their 0.5th and 99.5th
-    percentile.
+    percentile. sides: height and width of the slices before they became squares.
     """
 
     shape: tuple[int, int, int]
     hash: str
     low: float
     high: float
+    sides: tuple[int, int]
 
 
 class VolumeStore:
@@ -71,10 +72,13 @@ class VolumeStore:
         size: height and width to keep.
         cache: "memory", "disk" (below `cache_dir`) or "none".
         cache_dir: for "disk".
+        fit: how slices become squares, as `fit_square` says.
     """
 
-    def __init__(self, reader: VolumeReader, size: int, cache: str, cache_dir: Path) -> None:
-        self._reader, self._size = reader, size
+    def __init__(
+        self, reader: VolumeReader, size: int, cache: str, cache_dir: Path, fit: str = FIT
+    ) -> None:
+        self._reader, self._size, self._fit = reader, size, fit
         self._cache, self._cache_dir = cache, cache_dir
         self._facts: dict[int, Facts] = {}
         self._files: dict[int, Path] = {}
@@ -100,7 +104,10 @@ class VolumeStore:
                 continue
             hashes[row] = self._facts[row].hash
         self._pack(kept)
-        return Scan(hashes, bad)
+        sides = np.ones((len(hashes), 2), np.int64)
+        for row, facts in self._facts.items():
+            sides[row] = facts.sides
+        return Scan(hashes, bad, sides)
 
     def facts(self, row: int) -> Facts:
         """Of a study that `scan` could read."""
@@ -119,7 +126,7 @@ class VolumeStore:
             return window
         if self._cache == "disk":
             return np.asarray(self._mapped(row)[start:stop])
-        return fit_slices(self._reader.read(row).voxels[start:stop], self._size)
+        return self._fitted(self._reader.read(row).voxels, slice(start, stop))
 
     def megabytes(self) -> float:
         """Size of what is stored in the disk cache, in 10^6 bytes."""
@@ -128,16 +135,18 @@ class VolumeStore:
     def _look(self, row: int, kept: dict[int, NDArray[Any]]) -> Facts:
         """Facts of one study, which is decoded and put into the cache if need be."""
         if self._cache == "disk":
-            kind = f"{self._reader.fingerprint(row)}|{self._size}|{_FORMAT}"
+            kind = f"{self._reader.fingerprint(row)}|{self._size}|{self._fit}|{_FORMAT}"
             name = hashlib.blake2b(kind.encode(), digest_size=16).hexdigest()
             path = self._cache_dir / name[:2] / f"{name}.npy"
             known, stored = _read_facts(path), load_array(path, mapped=True)
             if known is not None and stored is not None and stored.shape == known.shape:
                 self._files[row] = path
                 return known
-        voxels = fit_slices(self._reader.read(row).voxels, self._size)
+        whole = self._reader.read(row).voxels
+        voxels = self._fitted(whole)
         low, high = (float(value) for value in np.percentile(voxels, _PERCENTILES))
-        facts = Facts(voxels.shape, pixel_hash(voxels), low, high)
+        _, height, width = whole.shape
+        facts = Facts(voxels.shape, pixel_hash(voxels), low, high, (height, width))
         if self._cache == "disk":
             save_array(path, voxels)
             _write_facts(path, facts)
@@ -146,12 +155,15 @@ class VolumeStore:
             kept[row] = voxels
         return facts
 
+    def _fitted(self, voxels: NDArray[Any], part: slice = slice(None)) -> NDArray[Any]:
+        return fit_slices(voxels[part], self._size, self._fit, float(voxels.min()))
+
     def _mapped(self, row: int) -> NDArray[Any]:
         """A study in the disk cache; one that was damaged since the scan is decoded again."""
         path, shape = self._files[row], self._facts[row].shape
         stored = load_array(path, mapped=True)
         if stored is None or stored.shape != shape:
-            stored = fit_slices(self._reader.read(row).voxels, self._size)
+            stored = self._fitted(self._reader.read(row).voxels)
             if stored.shape != shape:
                 raise DataError(f"{path}: the study has changed since the run began.")
             save_array(path, stored)
@@ -174,12 +186,14 @@ class VolumeStore:
         self._packed = packed
 
 
-def fit_slices(voxels: NDArray[Any], size: int) -> NDArray[Any]:
+def fit_slices(voxels: NDArray[Any], size: int, fit: str, black: float) -> NDArray[Any]:
     """Each slice resized as `fit_square` does.
 
     Args:
         voxels: (slices, rows, columns).
         size: height and width of the result.
+        fit: as in `fit_square`.
+        black: likewise.
 
     Returns:
         (slices, size, size), int16 where that holds all values of the type, else float32.
@@ -187,7 +201,7 @@ def fit_slices(voxels: NDArray[Any], size: int) -> NDArray[Any]:
     kind = np.int16 if np.can_cast(voxels.dtype, np.int16) else np.float32
     fitted = np.empty((len(voxels), size, size), kind)
     for place, plane in zip(fitted, voxels, strict=True):
-        place[:] = fit_square(plane[None].astype(kind), size, 1)[0]
+        place[:] = fit_square(plane[None].astype(kind), size, 1, fit, black)[0]
     return fitted
 
 
@@ -197,7 +211,9 @@ def _read_facts(path: Path) -> Facts | None:
         content = json.loads(path.with_suffix(".json").read_bytes())
         shape = tuple(int(extent) for extent in content["shape"])
         low, high = float(content["low"]), float(content["high"])
-        facts = Facts((shape[0], shape[1], shape[2]), str(content["hash"]), low, high)
+        height, width = (int(extent) for extent in content["sides"])
+        known = (str(content["hash"]), low, high, (height, width))
+        facts = Facts((shape[0], shape[1], shape[2]), *known)
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
     return facts

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Unpack
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 
 from ttl_lightning.data.archives import ARCHIVES, ArchiveStudies, study_names
 from ttl_lightning.data.base import existing_path
+from ttl_lightning.data.content import file_hash, listing_hash
 from ttl_lightning.data.samples import Samples, listed
 from ttl_lightning.data.studies import StudyFiles, find_studies
 from ttl_lightning.data.table import Table, TableOptions, as_columns, read_header, read_table
@@ -51,6 +52,8 @@ class VolumesDataModule(VolumeDataModule):
         DataError: if there is no such file or folder.
     """
 
+    places: ClassVar[tuple[str, ...]] = ("path", "labels")
+
     def __init__(
         self,
         *,
@@ -72,8 +75,7 @@ class VolumesDataModule(VolumeDataModule):
         self.path = existing_path(path)
         if self.path.is_file() and self.path.suffix.lower() not in ARCHIVES:
             raise UnknownNameError("data.path, neither a folder nor", self.path.name, ARCHIVES)
-        beside = self.path if self.path.is_dir() else self.path.parent
-        self.labels_path = beside / LABELS if labels is None else Path(labels).expanduser()
+        self.labels_path = _labels_path(self.path, labels)
         if not self.labels_path.is_file():
             raise DataError(
                 f"data.labels: no such file: {self.labels_path}; it must be a .csv file that lists "
@@ -92,6 +94,23 @@ class VolumesDataModule(VolumeDataModule):
         self.table_options.check(read_header(self.labels_path), others)
         self._studies: list[str] = []
         self._ranges: list[list[Range]] | None = None
+
+    @classmethod
+    def content(cls, options: Mapping[str, Any]) -> dict[str, str]:
+        """Of the table's bytes and the archive's, or of the sizes of the listed studies' files.
+
+        Raises:
+            DataError: if table or studies cannot be read.
+        """
+        path = existing_path(options["path"])
+        labels = _labels_path(path, options["labels"])
+        table = {"table": file_hash(labels)}
+        if path.is_file():
+            return {**table, "file": file_hash(path)}
+        found = find_studies(path)
+        named = read_table(labels).columns[options["study_column"]]
+        files = (file for name in named if name in found for file in _files(name, found[name]))
+        return {**table, "listing": listing_hash(files)}
 
     def load(self) -> tuple[Samples, VolumeReader]:
         """Find the studies and read the table.
@@ -159,3 +178,17 @@ class VolumesDataModule(VolumeDataModule):
                 raise table.error(row, column, "slices from 0 and ranges of them, as in '12-20 25'")
             ranges.append(pairs)
         return ranges
+
+
+def _labels_path(path: Path, labels: str | Path | None) -> Path:
+    """The table: the one that is named, or that in the folder or beside the archive."""
+    beside = path if path.is_dir() else path.parent
+    return beside / LABELS if labels is None else Path(labels).expanduser()
+
+
+def _files(study: str, path: Path) -> Iterator[tuple[str, Path]]:
+    """A study's file, or every file of its folder, by name."""
+    if path.is_dir():
+        yield from ((f"{study}/{file.name}", file) for file in path.iterdir() if file.is_file())
+    else:
+        yield study, path

@@ -1,9 +1,9 @@
-"""Each strategy's cutoff, and the model to take: chosen on the validation split alone."""
+"""Each strategy's setting, and the model to take: chosen on the validation split alone."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from ttl_lightning.report.collect import Search
@@ -15,7 +15,7 @@ CRITERION = "val/auprc"
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The method that stands for its strategy, and why its cutoff is this one."""
+    """The method that stands for its strategy, and why its setting is this one."""
 
     method: Method
     reason: str
@@ -24,50 +24,101 @@ class Choice:
 def choose(group: Group, searches: Sequence[Search]) -> list[Choice]:
     """One choice for each strategy and variant, in the group's order.
 
-    A search's own choice stands where it is completed; otherwise the cutoff of the best mean
-    validation AUPRC over seeds is taken, and among equals that of fewer parameters.
+    A search's own choice stands where it is completed; otherwise the cutoff and what else is tuned
+    are those of the best mean validation AUPRC; see `best`.
 
     Args:
         group: completed runs.
         searches: of the sweep, which a method's run folders tell apart.
     """
-    cutoffs: dict[tuple[str, tuple[str, ...]], list[Method]] = defaultdict(list)
+    settings: dict[tuple[str, tuple[str, ...]], list[Method]] = defaultdict(list)
     for method in group.methods:
-        cutoffs[method.strategy, method.variant].append(method)
-    found = (_choose(methods, searches) for methods in cutoffs.values())
+        settings[method.strategy, method.variant].append(method)
+    found = (_choose(methods, searches) for methods in settings.values())
     return [choice for choice in found if choice is not None]
 
 
 def best(methods: Iterable[Method]) -> Method | None:
-    """The method of the best mean validation AUPRC; the smaller one of equals; None of none."""
-    scored = [(score, method) for method in methods if (score := _score(method)) is not None]
-    return max(scored, key=lambda pair: pair[0])[1] if scored else None
+    """The method of the best mean validation AUPRC over the seeds that all scored ones have.
+
+    Of equals the smaller one is taken. Where no seed is shared, each is judged by its own; None if
+    there is no score.
+    """
+    scored = [method for method in methods if method.by_seed(CRITERION)]
+    seeds = shared_seeds(scored)
+    return max(scored, key=lambda method: _score(method, seeds), default=None)
 
 
-def _score(method: Method) -> tuple[float, float] | None:
-    mean, params = method.mean(CRITERION), method.cost("params")
-    return None if mean is None else (mean, float("-inf") if params is None else -params)
+def shared_seeds(methods: Iterable[Method]) -> frozenset[int]:
+    """The seeds at which all methods that have a validation AUPRC have one."""
+    found = [frozenset(seeds) for m in methods if (seeds := m.by_seed(CRITERION))]
+    return frozenset.intersection(*found) if found else frozenset()
+
+
+def best_at_cutoffs(methods: Sequence[Method], chosen: Collection[Method]) -> list[Method]:
+    """One method a cutoff of each strategy and variant: the chosen one, or the best of validation.
+
+    Where none of several has a validation AUPRC, all of them stay.
+    """
+    places: dict[tuple[str, tuple[str, ...], str | None], list[Method]] = defaultdict(list)
+    for method in methods:
+        places[method.strategy, method.variant, method.cutoff].append(method)
+    kept: list[Method] = []
+    for found in places.values():
+        winner = next((method for method in found if method in chosen), None) or best(found)
+        kept += [winner] if winner else found
+    return kept
+
+
+def _score(method: Method, seeds: Collection[int]) -> tuple[float, float]:
+    mean, params = method.mean(CRITERION, seeds), method.cost("params")
+    assert mean is not None  # the callers' methods are scored
+    return mean, float("-inf") if params is None else -params
 
 
 def _choose(methods: list[Method], searches: Sequence[Search]) -> Choice | None:
-    folders = {run.folder for method in methods for run in method.runs}
-    search = next((search for search in searches if search.folders & folders), None)
+    own = [search for search in searches if any(search.folders & _folders(m) for m in methods)]
+    ended = [search for search in own if search.taken or search.choice is not None]
+    found = [(m, search.reason) for search in ended for m in methods if _took(search, m)]
+    if len(found) == 1:
+        return Choice(*found[0])
     unused = ""
-    if search is not None and search.choice is not None:
-        for method in methods:
-            if method.cutoff == search.choice:
-                return Choice(method, search.reason)
-        unused = f"The search chose {search.choice}, which has no completed run. "
+    if found:  # searches that the command line kept apart, such as one a learning rate
+        methods = [method for method, _ in found]
+        unused = f"{len(found)} searches ended here. "
+    elif ended:
+        named = " with ".join(filter(None, (ended[0].choice, ", ".join(ended[0].setting))))
+        unused = f"The search chose {named}, which has no completed run. "
     if len(methods) == 1:
         return Choice(methods[0], unused + _only(methods[0]))
     winner = best(methods)
-    if winner is None:
-        return None
+    return Choice(winner, unused + _reason(winner, methods)) if winner else None
+
+
+def _folders(method: Method) -> frozenset[str]:
+    return frozenset(run.folder for run in method.runs)
+
+
+def _took(search: Search, method: Method) -> bool:
+    if search.taken:
+        return bool(search.taken & _folders(method))
+    return method.cutoff == search.choice and bool(search.folders & _folders(method))
+
+
+def _reason(winner: Method, methods: Sequence[Method]) -> str:
+    seeds = shared_seeds(methods)
+    kind = "settings" if len({method.tuned for method in methods}) > 1 else "cutoffs"
+    over = count(len(seeds or winner.by_seed(CRITERION)), "seed")
+    mean = winner.mean(CRITERION, seeds)
     reason = (
-        f"It has the best mean validation AUPRC ({winner.mean(CRITERION):.4f} over "
-        f"{count(len(winner.values(CRITERION)), 'seed')}) of {len(methods)} cutoffs."
+        f"{winner.setting} has the best mean validation AUPRC ({mean:.4f} over {over}) of "
+        f"{len(methods)} {kind}."
     )
-    return Choice(winner, unused + reason)
+    if not seeds:
+        return f"{reason} They have no seed in common: each is judged by its own."
+    if any(method.by_seed(CRITERION).keys() - seeds for method in methods):
+        reason += " Not all have the same seeds: they are compared over those that all have."
+    return reason
 
 
 def _only(method: Method) -> str:

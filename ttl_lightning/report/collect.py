@@ -18,7 +18,7 @@ STATUSES = ("completed", "failed", "interrupted", "running", "paused")
 _TYPES: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("name", "data", "backbone", "strategy"), str),
     **dict.fromkeys(("cutoff", "error"), (str, type(None))),
-    **dict.fromkeys(("metrics", "complexity", "train", "model"), dict),
+    **dict.fromkeys(("metrics", "complexity", "train", "model", "identity"), dict),
     **dict.fromkeys(("overrides", "log_tail"), list),
     "cutoff_index": (int, type(None)),
     "seed": int,
@@ -48,14 +48,18 @@ class Search:
     """What a search chose for one strategy.
 
     Attributes:
-        choice: the cutoff, None if none could be scored.
-        reason: in one sentence.
+        choice: the cutoff, None if it takes none or none could be scored.
+        reason: in a sentence or two.
         folders: of the runs that it looked at.
+        setting: what else it chose, as overrides.
+        taken: of `folders` those of its choice; none where the cutoff alone was searched.
     """
 
     choice: str | None
     reason: str
     folders: frozenset[str]
+    setting: tuple[str, ...] = ()
+    taken: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +141,14 @@ def _search(entry: dict[str, Any]) -> Search:
     if not isinstance(choice, str | None):
         raise TypeError(f"choice {_short(choice)}")
     folders = {str(folder) for trial in entry["trials"] for folder in trial["folders"]}
-    return Search(choice, one_line(entry["reason"]), frozenset(folders))
+    chosen = entry.get("chosen") or {"overrides": [], "folders": []}
+    return Search(
+        choice,
+        one_line(entry["reason"]),
+        frozenset(folders),
+        tuple(map(str, chosen["overrides"])),
+        frozenset(map(str, chosen["folders"])),
+    )
 
 
 def _short(value: object) -> str:

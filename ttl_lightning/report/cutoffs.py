@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ttl_lightning.report.choice import best_at_cutoffs
 from ttl_lightning.report.collect import Run
 from ttl_lightning.report.methods import Method, Span, cheaper, group
 from ttl_lightning.report.text import one_line
@@ -40,11 +41,13 @@ def cutoff_figure(results: Iterable[RunResult], metric: str = "test/auroc") -> F
 
     Args:
         results: of one data set and one backbone; several seeds of a setting are averaged, with
-            their range.
+            their range. Of several settings at a cutoff, such as learning rates, the best of
+            validation is drawn.
         metric: a key of `RunResult.metrics`; runs where it is undefined are left out.
     """
     kept = [Run("", run) for run in results if run.metrics.get(metric) is not None]
-    methods = [method for found in group(kept) for method in found.methods]
+    groups = [found.methods for found in group(kept)]
+    methods = [method for found in groups for method in best_at_cutoffs(found, ())]
     figure = Figure(figsize=SIZE, layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for series in _series(methods):
@@ -147,7 +150,7 @@ def _series(methods: Iterable[Method]) -> list[Series]:
         marker = MARKERS[variants[strategy] % len(MARKERS)]
         variants[strategy] += 1
         color = COLORS.get(strategy) or OTHER_COLORS[others.index(strategy) % len(OTHER_COLORS)]
-        drawn.append(Series(_plain(found[0].name), color, marker, tuple(found)))
+        drawn.append(Series(_plain(found[0].label), color, marker, tuple(found)))
     return drawn
 
 
@@ -180,7 +183,8 @@ def _against_cost(axes: Axes, series: Series, cost: str, metric: str) -> None:
             axes.errorbar(
                 [size],
                 [mean],
-                [[mean - min(values)], [max(values) - mean]],
+                # a mean of equal values may be rounded to beside them
+                [[max(mean - min(values), 0.0)], [max(max(values) - mean, 0.0)]],
                 [[size - low], [high - size]] if low < high else None,
                 color=series.color,
                 marker=series.marker,

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ttl_lightning.report.choice import CRITERION, best
+from ttl_lightning.report.comparison import Comparison
 from ttl_lightning.report.methods import BASELINE, Method
 from ttl_lightning.report.rows import METRICS, Row
-from ttl_lightning.report.statistics import Comparison
 from ttl_lightning.report.text import NONE, amount, count, one_line, p_value, share, signed
-
-SIGNIFICANT = 0.05
+from ttl_lightning.report.verdict import MARGIN, Verdict, verdict
 
 
 def recommended(rows: Sequence[Row]) -> Row | None:
@@ -26,6 +25,11 @@ def headline(rows: Sequence[Row]) -> str:
         missing = "no run is completed" if not rows else f"no completed run has {CRITERION}"
         return f"There is no model to take: {missing}."
     name = title(row.method)
+    if faults := _faults(row):
+        return (
+            f"No recommendation: {faults}. The best on the validation split is {name}, with "
+            f"{_scores(row.method)}{_size(row.method)}."
+        )
     if row.method.strategy == BASELINE:
         return (
             f"Take {name}: it is the best on the validation split, with "
@@ -37,11 +41,10 @@ def headline(rows: Sequence[Row]) -> str:
             f"{_scores(row.method)}{_size(row.method)}. "
             "There is no full finetuning to compare it with."
         )
-    if not row.comparisons:
+    if all(found.freedom is None for found in row.comparisons.values()):
         return (
             f"Take {name}: it is the best on the validation split, with {_scores(row.method)}, "
-            f"against {_scores(row.baseline)} of full finetuning{_cost(row)}. Whether this is more "
-            "than chance could not be tested."
+            f"against {_scores(row.baseline)} of full finetuning{_cost(row)}. {_untested(row)}"
         )
     return _verdict(row, name)
 
@@ -51,29 +54,42 @@ def title(method: Method) -> str:
     return f"{method.name} at {one_line(method.cutoff)}" if method.cutoff else method.name
 
 
-def verdict(comparison: Comparison) -> str:
-    """`better`, `worse`, or `same` where no difference could be measured."""
-    if comparison.p_value >= SIGNIFICANT or not comparison.difference:
-        return "same"
-    return "better" if comparison.difference > 0 else "worse"
+def _faults(row: Row) -> str:
+    """Which side has not learnt, and how one sees it."""
+    sides = [(title(row.method), row.learnt)]
+    if row.baseline is not None:
+        sides.append((title(row.baseline), row.baseline_learnt))
+    found = [f"{name} has not learnt ({side.text})" for name, side in sides if side.failed]
+    return " and ".join(found)
+
+
+def _untested(row: Row) -> str:
+    if not row.comparisons:
+        return "Whether this is more than chance could not be tested."
+    return (
+        "Whether this is more than chance cannot be said: one seed does not tell what another "
+        "training would come to."
+    )
 
 
 def _verdict(row: Row, name: str) -> str:
     tested = {metric: row.comparisons[metric] for metric in METRICS if metric in row.comparisons}
-    found: dict[str, list[str]] = {"worse": [], "better": [], "same": []}
+    found: dict[Verdict | None, list[str]] = {}
     for metric, comparison in tested.items():
-        found[verdict(comparison)].append(f"test {metric.upper()} {_evidence(comparison)}")
-    better, worse = (" and ".join(found[key]) for key in ("better", "worse"))
-    same = " or ".join(found["same"])
-    parts = [
-        f"worse than full finetuning in {worse}" if worse else "",
-        f"better than full finetuning in {better}" if better else "",
-        f"no measurable difference from full finetuning in {same}" if same else "",
-    ]
-    findings = "; ".join(part for part in parts if part)
+        text = f"test {metric.upper()} {_evidence(comparison)}"
+        found.setdefault(verdict(comparison), []).append(text)
+    words: dict[Verdict, str] = {
+        "worse": "worse than full finetuning in {}",
+        "better": "better than full finetuning in {}",
+        "no worse": f"no worse than full finetuning, by a margin of {MARGIN}, in {{}}",
+        "not decided": "not decided against full finetuning in {}",
+    }
+    findings = "; ".join(
+        text.format(" and ".join(found[word])) for word, text in words.items() if word in found
+    )
     untested = [metric.upper() for metric in METRICS if metric not in tested]
     tail = f" Its {' and '.join(untested)} could not be tested." if untested else ""
-    if worse:
+    if "worse" in found:
         return (
             f"{name} is the best on the validation split, but on the test samples it is "
             f"{findings}{_cost(row)}.{tail}"
@@ -82,8 +98,11 @@ def _verdict(row: Row, name: str) -> str:
 
 
 def _evidence(comparison: Comparison) -> str:
-    interval = f"95 % interval {signed(comparison.low)} to {signed(comparison.high)}"
-    return f"({signed(comparison.difference)}, {interval}, {p_value(comparison.p_value)})"
+    low, high = comparison.interval
+    interval = f"95 % interval {signed(low)} to {signed(high)}"
+    p = comparison.p_value
+    assert p is not None  # of one training nothing is said here
+    return f"({signed(comparison.difference)}, {interval}, {p_value(p)})"
 
 
 def _scores(method: Method) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ttl_lightning.identity import bears
 from ttl_lightning.report.collect import Run
 from ttl_lightning.report.text import number, one_line
 from ttl_lightning.results import RunResult
@@ -29,8 +31,21 @@ REPEATS = 0.2
 
 # What a method's own fields say already, or what has no bearing on its result.
 _NOT_VARIANTS = frozenset(
-    ("strategy", "cutoff", "seed", "data", "data.path", "backbone", "backbone.name", "name")
-) | {"resume", "until_epoch", "logger", "latency"}
+    ("strategy", "cutoff", "seed", "data", "data.path", "backbone", "backbone.name")
+)
+
+# How well a model is trained, not what is compared: chosen on validation, as the cutoff is.
+TUNED = ("protocol.", "trainer.")
+
+
+def key_of(override: str) -> str:
+    """The key that an override sets, adds or deletes."""
+    return override.lstrip("+~").partition("=")[0]
+
+
+def is_tuned(override: str) -> bool:
+    """Whether an override is about how well a model is trained."""
+    return key_of(override).startswith(TUNED)
 
 
 Span = tuple[float, float]
@@ -38,40 +53,60 @@ Span = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A strategy at a cutoff, with one run a seed.
+    """A strategy at one setting, with one run a seed.
 
     Attributes:
         cutoff: the unit's full name, None for strategies that split nowhere.
-        variant: the overrides that set it apart from others in its group.
+        variant: the overrides that set it apart from others in its group, with a choice of its own.
+        tuned: the overrides among which is chosen, as is among cutoffs; see `is_tuned`.
         runs: by seed, ascending.
     """
 
     strategy: str
     cutoff: str | None
     variant: tuple[str, ...]
+    tuned: tuple[str, ...]
     runs: tuple[Run, ...]
 
     @property
+    def label(self) -> str:
+        """For people: strategy and variant."""
+        return self._named(self.variant)
+
+    @property
     def name(self) -> str:
-        """For people: strategy, cutoff and variant."""
+        """For people: strategy, variant and what is tuned, without the latter's groups."""
+        tuned = (item.lstrip("+") for item in self.tuned)
+        short = (item.removeprefix(key_of(item).rpartition(".")[0] + ".") for item in tuned)
+        return self._named((*self.variant, *short))
+
+    @property
+    def setting(self) -> str:
+        """For people: `block3.2 with protocol.learning_rate=0.003`; what it has of the two."""
+        tuned = ", ".join(item.lstrip("+") for item in self.tuned)
+        return one_line(" with ".join(filter(None, (self.cutoff, tuned))))
+
+    def _named(self, items: tuple[str, ...]) -> str:
         label = one_line(LABELS.get(self.strategy, self.strategy))
-        if not self.variant:
-            return label
-        return f"{label} [{', '.join(map(one_line, self.variant))}]"
+        return f"{label} [{', '.join(map(one_line, items))}]" if items else label
 
     @property
     def place(self) -> int:
         """The cutoff's number; 0 for strategies that split nowhere."""
         return self.runs[0].result.cutoff_index or 0
 
+    def by_seed(self, metric: str) -> dict[int, float]:
+        """The metric of every seed that has it."""
+        found = {run.result.seed: number(run.result.metrics.get(metric)) for run in self.runs}
+        return {seed: value for seed, value in found.items() if value is not None}
+
     def values(self, metric: str) -> list[float]:
         """The metric of every seed that has it."""
-        found = (number(run.result.metrics.get(metric)) for run in self.runs)
-        return [value for value in found if value is not None]
+        return list(self.by_seed(metric).values())
 
-    def mean(self, metric: str) -> float | None:
-        """The metric's mean over seeds."""
-        values = self.values(metric)
+    def mean(self, metric: str, seeds: Collection[int] = ()) -> float | None:
+        """The metric's mean over its seeds, or over these of them."""
+        values = [v for seed, v in self.by_seed(metric).items() if not seeds or seed in seeds]
         return statistics.fmean(values) if values else None
 
     def cost(self, key: str) -> float | None:
@@ -93,7 +128,7 @@ class Group:
     """The completed runs of one data set and one backbone.
 
     Attributes:
-        methods: the baseline first, then by strategy, variant and cutoff.
+        methods: the baseline first, then by strategy, variant, cutoff and what is tuned.
         repeated: folders of runs left out, because an earlier folder has their method and seed.
     """
 
@@ -149,15 +184,18 @@ def _cpu(cost: Mapping[str, Any]) -> Mapping[str, Any]:
 def group(runs: Iterable[Run]) -> list[Group]:
     """Sort completed runs into groups, one for each data set and backbone.
 
-    Two files or folders under one kind of data source are two data sets.
+    Two files or folders under one kind of data source are two data sets, unless they hold the same.
     """
     runs = list(runs)
+    first: dict[str, str] = {}  # the path under which a content is named
+    for run in runs:
+        first.setdefault(_content(run.result), _path(run.result))
     paths = defaultdict(set)
     for run in runs:
-        paths[run.result.data].add(_path(run.result))
+        paths[run.result.data].add(first[_content(run.result)])
     members: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for run in runs:
-        kind, path = run.result.data, _path(run.result)
+        kind, path = run.result.data, first[_content(run.result)]
         data = f"{kind} {path}".strip() if len(paths[kind]) > 1 else kind
         members[data, run.result.backbone].append(run)
     return [_group(*key, members[key]) for key in sorted(members)]
@@ -168,13 +206,23 @@ def _path(result: RunResult) -> str:
     return next((value for key, _, value in given if key == "data.path"), "")
 
 
+def _content(result: RunResult) -> str:
+    """What its data are: their hashes, or in files of older versions the path."""
+    content = result.identity.get("content")
+    return json.dumps(content, sort_keys=True) if content else _path(result)
+
+
 def _group(data: str, backbone: str, runs: list[Run]) -> Group:
-    settings = [_settings(run.result) for run in runs]
+    settings = _alike(runs)
     shared = frozenset.intersection(*settings)
-    seeds: dict[tuple[str, str | None, tuple[str, ...]], dict[int, Run]] = defaultdict(dict)
+    seeds: dict[tuple[str, str | None, tuple[str, ...], tuple[str, ...]], dict[int, Run]]
+    seeds = defaultdict(dict)
     repeated = []
     for run, own in zip(runs, settings, strict=True):
-        key = (run.result.strategy, run.result.cutoff, tuple(sorted(own - shared)))
+        apart = sorted(own - shared)
+        tuned = tuple(item for item in apart if is_tuned(item))
+        variant = tuple(item for item in apart if not is_tuned(item))
+        key = (run.result.strategy, run.result.cutoff, variant, tuned)
         if seeds[key].setdefault(run.result.seed, run) is not run:
             repeated.append(run.folder)
     methods = [
@@ -184,16 +232,35 @@ def _group(data: str, backbone: str, runs: list[Run]) -> Group:
     return Group(data, backbone, tuple(sorted(methods, key=_order)), tuple(repeated))
 
 
+def _alike(runs: list[Run]) -> list[frozenset[str]]:
+    """The settings of each run; of runs that are the same but for the seed, what all of them have.
+
+    One that was given as `trainer=cpu` is not set apart from one that was not.
+    """
+    own = [_settings(run.result) for run in runs]
+    same: dict[str, list[frozenset[str]]] = defaultdict(list)
+    keys = [_seedless(run.result) or str(number) for number, run in enumerate(runs)]
+    for key, settings in zip(keys, own, strict=True):
+        same[key].append(settings)
+    return [frozenset.intersection(*same[key]) for key in keys]
+
+
+def _seedless(result: RunResult) -> str | None:
+    values = {key: value for key, value in result.identity.items() if key != "seed"}
+    return json.dumps(values, sort_keys=True) if values else None
+
+
 def _settings(result: RunResult) -> frozenset[str]:
     kept = set()
     for item in map(str, result.overrides):
-        key = item.lstrip("+~").partition("=")[0]
-        if key not in _NOT_VARIANTS and not key.startswith("hydra"):
+        key = key_of(item)
+        if key not in _NOT_VARIANTS and bears(key) and not key.startswith("hydra"):
             kept.add(item)
     return frozenset(kept)
 
 
-def _order(method: Method) -> tuple[int, str, tuple[str, ...], int, str]:
+def _order(method: Method) -> tuple[int, str, tuple[str, ...], int, str, tuple[str, ...]]:
     known = method.strategy in ORDER
     rank = ORDER.index(method.strategy) if known else len(ORDER)
-    return rank, method.strategy, method.variant, method.place, method.cutoff or ""
+    cutoff = method.cutoff or ""
+    return rank, method.strategy, method.variant, method.place, cutoff, method.tuned

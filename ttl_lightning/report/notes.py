@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ttl_lightning.report.headline import title
+from ttl_lightning.report.learnt import RARE, STILL_RISING
 from ttl_lightning.report.methods import Group, run_cost, whole_ms
 from ttl_lightning.report.rows import Row
-from ttl_lightning.report.statistics import RESAMPLES
 from ttl_lightning.report.stem import stem_note
 from ttl_lightning.report.text import count, milliseconds, one_line
+from ttl_lightning.report.verdict import MARGIN
 
 _NOT_BY_TURNS = "it was not timed by turns with the untruncated network"
 
@@ -21,19 +22,27 @@ def notes(group: Group, rows: Sequence[Row]) -> list[str]:
         "bold, and the lowest cost.",
         _latency(rows),
         _images(rows),
-        _tests(rows),
+        *_tests(rows),
+        _learning(rows),
     ]
     for row in rows:
         name = title(row.method)
         found += [f"{name}: {problem}" for problem in row.problems]
+        if row.learnt.faults:
+            word = "has not learnt" if row.learnt.failed else "has learnt, but not in every seed"
+            found.append(f"{name} {word}: {row.learnt.text}.")
         found += _without_latency(row)
         dominated = {stem_note(run.result.complexity) for run in row.method.runs} - {""}
         found += [f"{name}: {note}" for note in sorted(dominated)]
-        seeds = {comparison.seeds for comparison in row.comparisons.values()}
-        if seeds - {len(row.method.runs)}:
-            found.append(f"{name}: compared over {count(min(seeds), 'seed')}, which both have.")
+        for ours, theirs in sorted({made.seeds for made in row.comparisons.values()}):
+            assert row.baseline is not None  # it was compared
+            if (ours, theirs) != (len(row.method.runs), len(row.baseline.runs)):
+                found.append(
+                    f"{name}: compared over {count(ours, 'seed')} of its own and {theirs} of full "
+                    "finetuning."
+                )
     shown = {(row.method.strategy, row.method.variant) for row in rows}
-    left = {m.name for m in group.methods if (m.strategy, m.variant) not in shown}
+    left = {m.label for m in group.methods if (m.strategy, m.variant) not in shown}
     found += [f"{name}: no run has a validation AUPRC to choose by." for name in sorted(left)]
     if group.repeated:
         found.append(
@@ -77,12 +86,46 @@ def _images(rows: Sequence[Row]) -> str:
     return "; ".join(f"{title(row.method)}: {row.images or 'unknown'}" for row in rows) + "."
 
 
-def _tests(rows: Sequence[Row]) -> str:
+def _tests(rows: Sequence[Row]) -> list[str]:
     if not any(row.baseline for row in rows):
-        return "No differences: there is no completed full finetuning (strategy=ftl) beside others."
+        return [
+            "No differences: there is no completed full finetuning (strategy=ftl) beside others."
+        ]
+    made = [found for row in rows for found in row.comparisons.values()]
+    said = []
+    if any(found.freedom is not None for found in made):
+        said += [
+            "Differences are those of the means over seeds. Their 95 % intervals and p-values hold "
+            "for other trainings and other test samples together, seeds taken for readers and "
+            "samples for cases (Obuchowski and Rockette; the samples' part by DeLong for AUROC, by "
+            "the jackknife for AUPRC). For each metric they are corrected for the number of rows "
+            "by Holm's procedure, so that an interval excludes zero just where p < 0.05.",
+            "Better, worse: the whole interval lies above or below zero. No worse: it lies above "
+            f"−{MARGIN}, a margin that was set before, and holds zero. Not decided: it holds zero "
+            f"and reaches below −{MARGIN}.",
+        ]
+    if any(found.freedom is None for found in made):
+        said.append(
+            "One seed does not tell what training anew would come to: where a side has one, there "
+            "is no p and no verdict, and the 95 % interval is that of other test samples alone."
+        )
+    if any(found.paired for found in made):
+        said.append(
+            "Test samples change with the seed, so differences within each seed are compared. "
+            "Where the training samples of several seeds overlap, as in repeated splits of one "
+            "data set, the intervals are too narrow (Nadeau and Bengio, Machine Learning 52, 2003)."
+        )
+    return said
+
+
+def _learning(rows: Sequence[Row]) -> str:
+    if not any(row.learnt.faults for row in rows):
+        return ""
     return (
-        "Differences are those of the means over seeds, paired by test sample: of AUROC by "
-        f"DeLong's test, of AUPRC by a bootstrap of the samples ({RESAMPLES} resamples). They say "
-        "what other test samples of the same source might change, not what training anew might "
-        "(for this see the ±), and p-values are not corrected for the number of rows."
+        "A training has not learnt if the 95 % interval of its test AUROC reaches 0.5, if one "
+        "class is its likeliest for every test sample while another has "
+        f"{100 * RARE:.0f} % of them or more, or if its last epoch is the best one and the last "
+        f"fifth of the epochs gained more than {STILL_RISING} validation AUPRC. Nothing is "
+        "recommended where half of the seeds of "
+        "either side have not."
     )

@@ -25,7 +25,8 @@ CAPTIONS = {
     "cutoffs": (
         "AUPRC against the cutoff: means over seeds, with bands from the lowest to the highest "
         "seed. Dashed lines are strategies that split nowhere. Rings mark the chosen cutoffs; they "
-        "were chosen on the left, not on the right."
+        "were chosen on the left, not on the right. Of several settings at a cutoff, such as "
+        "learning rates, the best on the left is drawn on both sides."
     ),
     "tradeoff": (
         "Test AUPRC against what a model costs: means over seeds, with bars from the lowest to the "
@@ -137,10 +138,10 @@ def _section(root: Path, section: Section, place: int) -> str:
     return "\n".join(
         [
             f'<section id="s{place}">\n<h2>{html.escape(section.title)}</h2>',
-            "<h3>Every strategy at its chosen cutoff</h3>",
+            "<h3>Every strategy at its chosen setting</h3>",
             section.table.html(),
             f'<div class="soft">{_items(below)}</div>',
-            f"<details><summary>All {len(section.full.rows)} methods and cutoffs</summary>",
+            f"<details><summary>All {len(section.full.rows)} methods and settings</summary>",
             f"{section.full.html()}</details>",
             f"<h3>Cutoffs and costs</h3>\n{figures}",
             _choices(section.rows),
@@ -155,8 +156,9 @@ def _choices(rows: Sequence[Row]) -> str:
         f"<b>{html.escape(title(row.method))}</b>: {html.escape(row.choice.reason)}" for row in rows
     )
     return (
-        "<h3>How the cutoffs were chosen</h3>\n<p>Nothing was chosen on the test split: cutoffs, "
-        f"and the model to take, were chosen on the validation split alone.</p>\n{items}"
+        "<h3>How the settings were chosen</h3>\n<p>Nothing was chosen on the test split: cutoffs, "
+        "what else was swept, and the model to take were chosen on the validation split alone.</p>"
+        f"\n{items}"
     )
 
 

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ttl_lightning.errors import DataError
+from ttl_lightning.report import statistics
 from ttl_lightning.report.choice import Choice
+from ttl_lightning.report.comparison import Comparison, holm
+from ttl_lightning.report.learnt import NOTHING_AMISS, Learnt, fault, read_history
 from ttl_lightning.report.methods import BASELINE, Method
 from ttl_lightning.report.predictions import read_test
-from ttl_lightning.report.statistics import (
-    Comparison,
-    Scored,
-    compare_auprc,
-    compare_auroc,
-    consistent,
-)
+from ttl_lightning.report.statistics import Scored, aligned
 from ttl_lightning.report.text import count
 
-METRICS = ("auroc", "auprc")
+METRICS = tuple(statistics.METRICS)
 Tables = dict[int, Scored]
 
 
@@ -29,9 +26,11 @@ class Row:
 
     Attributes:
         baseline: full finetuning; None if there is none, or for itself.
-        comparisons: by `METRICS`, those that could be made.
+        comparisons: by `METRICS`, those that could be made; corrected for the number of rows.
         problems: why the others could not, and which files could not be used.
         images: the test samples, in words; "" where they are unknown.
+        learnt: which of its trainings have not learnt.
+        baseline_learnt: likewise of full finetuning.
     """
 
     choice: Choice
@@ -39,6 +38,8 @@ class Row:
     comparisons: dict[str, Comparison]
     problems: tuple[str, ...]
     images: str
+    learnt: Learnt = NOTHING_AMISS
+    baseline_learnt: Learnt = NOTHING_AMISS
 
     @property
     def method(self) -> Method:
@@ -54,34 +55,54 @@ def compare(root: Path, choices: Sequence[Choice]) -> list[Row]:
         choices: of one group.
     """
     baselines = [choice.method for choice in choices if choice.method.strategy == BASELINE]
-    tables: dict[int, tuple[Tables, list[str]]] = {}
-    for method in (choice.method for choice in choices):
-        tables[id(method)] = _predictions(root, method)
+    read = {id(choice.method): _read(root, choice.method) for choice in choices}
     rows = []
     for choice in choices:
         method = choice.method
-        own, problems = tables[id(method)]
+        own, problems, learnt = read[id(method)]
         found = _baseline(method, baselines)
         comparisons: dict[str, Comparison] = {}
         if isinstance(found, Method):
-            comparisons, failed = _compare(own, tables[id(found)][0])
+            comparisons, failed = _compare(own, read[id(found)][0])
             problems = [*problems, *failed]
         elif found:
             problems = [*problems, found]
         baseline = found if isinstance(found, Method) else None
-        rows.append(Row(choice, baseline, comparisons, tuple(problems), _images(own)))
-    return rows
+        theirs = read[id(baseline)][2] if baseline else NOTHING_AMISS
+        words = _images(own)
+        rows.append(Row(choice, baseline, comparisons, tuple(problems), words, learnt, theirs))
+    return _corrected(rows)
 
 
-def _predictions(root: Path, method: Method) -> tuple[Tables, list[str]]:
-    tables, problems = {}, []
+def _corrected(rows: list[Row]) -> list[Row]:
+    """Each metric is a question of its own, asked of as many methods as have an answer."""
+    found: list[dict[str, Comparison]] = [{} for _ in rows]
+    for metric in METRICS:
+        asked = [place for place, row in enumerate(rows) if metric in row.comparisons]
+        answers = holm([rows[place].comparisons[metric] for place in asked])
+        for place, answer in zip(asked, answers, strict=True):
+            found[place][metric] = answer
+    return [replace(row, comparisons=own) for row, own in zip(rows, found, strict=True)]
+
+
+def _read(root: Path, method: Method) -> tuple[Tables, list[str], Learnt]:
+    """The predictions of each seed, which files could not be used, and which seeds learnt."""
+    tables: Tables = {}
+    problems, faults = [], {}
     for run in method.runs:
+        seed, task = run.result.seed, run.result.model.get("task")
+        history: list[float] = []
         try:
-            task = run.result.model.get("task")
-            tables[run.result.seed] = read_test(root / run.folder, task)
+            history = read_history(root / run.folder)
         except DataError as error:
             problems.append(f"{run.folder}: {error}")
-    return tables, problems
+        try:
+            tables[seed] = read_test(root / run.folder, task)
+        except DataError as error:
+            problems.append(f"{run.folder}: {error}")
+        if found := fault(tables.get(seed), history, task):
+            faults[seed] = found
+    return tables, problems, Learnt(faults, len(method.runs))
 
 
 def _baseline(method: Method, baselines: list[Method]) -> Method | str:
@@ -96,9 +117,9 @@ def _baseline(method: Method, baselines: list[Method]) -> Method | str:
 
 def _compare(ours: Tables, theirs: Tables) -> tuple[dict[str, Comparison], list[str]]:
     comparisons, problems = {}, []
-    for metric, test in zip(METRICS, (compare_auroc, compare_auprc), strict=True):
+    for metric in METRICS:
         try:
-            comparisons[metric] = test(ours, theirs)
+            comparisons[metric] = statistics.compare(metric, ours, theirs)
         except DataError as error:
             problems.append(f"test {metric.upper()}: {error}")
     return comparisons, problems
@@ -109,7 +130,7 @@ def _images(tables: Tables) -> str:
     if not found:
         return ""
     sizes = sorted({len(table.ids) for table in found})
-    same = len({frozenset(table.ids) for table in found}) == 1 and consistent(found)
+    same = bool(aligned(found))
     if len(found) == 1:
         return count(sizes[0], "test sample")
     if same:

@@ -1,29 +1,26 @@
-"""Whether two methods differ by more than the choice of test samples explains.
+"""Whether two methods differ by more than chance explains: that of training, and of test images.
 
-Both methods predict the same images, so every comparison is paired by image. With several seeds the
-difference is that of the means over seeds; an image counts as one image however many seeds
-predicted it. How much another training would differ is not part of these tests.
+Trainings are to a method what readers are to a way of imaging: each judges the same images, and
+both could have been others. So the tests are those of multi-reader multi-case studies. They take
+any metric that can say what each image adds to its error (`parts`), and no more of it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from ttl_lightning.errors import DataError
-from ttl_lightning.tasks.weighted import Bools, Floats, cumulative_counts, ratio, step_area
+from ttl_lightning.report.comparison import Comparison
+from ttl_lightning.report.parts import auprc_parts, auroc_parts
+from ttl_lightning.tasks.weighted import Bools, Floats
 
-RESAMPLES = 2000
-# Standard normal quantile of 97.5 %.
-Z95 = 1.959963984540054
-# With more undefined resamples than this the interval would speak of the lucky ones only.
-MIN_DEFINED = 0.9
-# Numbers in one block of weights, so that a block stays in the processor's cache.
-BLOCK = 100_000
+# A class's scores, and which samples are of it -> the metric, and each image's part in its error.
+Metric = Callable[[Floats, Bools], tuple[float, Floats]]
+METRICS: dict[str, Metric] = {"auroc": auroc_parts, "auprc": auprc_parts}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,187 +38,115 @@ class Scored:
     targets: Floats
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """A difference, its 95 % interval and its two-sided p-value.
-
-    Attributes:
-        seeds: how many seeds both methods have.
-        images: how many different test samples these were compared on.
-    """
-
-    difference: float
-    low: float
-    high: float
-    p_value: float
-    seeds: int
-    images: int
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class _Pair:
-    """Two models of one seed on the same images, in the same order.
+class Arm:
+    """Independent trainings of one method, or differences of pairs of trainings.
 
     Attributes:
-        where: each image's number among the images of all seeds, (n,).
+        values: the metric, (trainings,); negative for what is subtracted.
+        parts: each image's part in the error of each value, (trainings, images): the product of
+            two rows is the covariance of their values as the images are drawn anew.
     """
 
-    where: npt.NDArray[np.int64]
-    targets: Floats
-    ours: Floats
-    theirs: Floats
+    values: Floats
+    parts: Floats
 
 
-def compare_auroc(ours: Mapping[int, Scored], theirs: Mapping[int, Scored]) -> Comparison:
-    """Test the difference of two mean AUROCs by DeLong's method.
+def compare(metric: str, ours: Mapping[int, Scored], theirs: Mapping[int, Scored]) -> Comparison:
+    """Test the difference of two means over trainings.
 
-    AUROC is a mean over images (of their placements among the other class), so that of several
-    seeds, or of several classes against the rest, is one too. Each image's part in the difference
-    is summed over seeds and classes, and the squares of these sums add up to the variance. With
-    one class this is DeLong's covariance; with each seed on images of its own it is the
-    variance of a mean of independent differences.
+    Where all trainings are tested on the same images, trainings are taken to be nested in their
+    method: seed 3 of one method is another training than seed 3 of the other, and seeds that one
+    side alone has count too. A seed may yet draw the order of images and the validation split for
+    both; what two trainings share by it makes their difference vary less than is assumed, so that
+    the test errs on the safe side. Where the test images change with the seed, both are tested on
+    the same ones within a seed only, so differences by seed are compared, of the seeds in both.
 
     Args:
+        metric: one of `METRICS`; the mean over the classes present.
         ours: by seed.
-        theirs: by seed; what is compared are the seeds in both.
-
-    Returns:
-        ours − theirs; the mean over classes present and over seeds.
+        theirs: by seed.
 
     Raises:
-        DataError: if nothing can be paired, or the variance is not defined.
-
-    Source:
-        DeLong, DeLong and Clarke-Pearson, Comparing the Areas under Two or More Correlated
-        Receiver Operating Characteristic Curves, Biometrics 44 (1988) 837-845.
+        DataError: if nothing can be compared, or the variance is not defined.
     """
-    pairs, images = _pairs(ours, theirs)
-    total, differences = np.zeros(images), []
-    for pair in pairs:
-        (our_area, our_parts), (their_area, their_parts) = (
-            _mean_auroc(scores, pair.targets) for scores in (pair.ours, pair.theirs)
-        )
-        differences.append(our_area - their_area)
-        np.add.at(total, pair.where, (our_parts - their_parts) / len(pairs))
-    difference = float(np.mean(differences))
-    error = math.sqrt(float(total @ total))
-    if not error and difference:
-        raise DataError("no test sample's scores vary, so the difference has no spread.")
-    p = math.erfc(abs(difference) / error / math.sqrt(2)) if error else 1.0
-    margin = Z95 * error
-    return Comparison(difference, difference - margin, difference + margin, p, len(pairs), images)
-
-
-def auroc_parts(scores: Floats, positive: Bools) -> tuple[float, Floats]:
-    """AUROC, and each image's part in its error: the squares of the parts sum to its variance.
-
-    Args:
-        scores: (n,); ties count half.
-        positive: (n,), at least two of each kind.
-
-    Source:
-        DeLong et al. 1988, equations 4 to 6: the parts are V10 - AUROC and V01 - AUROC, scaled so
-        that their squares sum to S10 / m + S01 / n.
-    """
-    ours, others = np.sort(scores[positive]), np.sort(scores[~positive])
-    m, n = len(ours), len(others)
-    below = (_rank(others, scores[positive])) / n
-    above = 1 - _rank(ours, scores[~positive]) / m
-    area = float(below.mean())
-    parts = np.empty(len(scores))
-    parts[positive] = (below - area) / math.sqrt(m * (m - 1))
-    parts[~positive] = (above - area) / math.sqrt(n * (n - 1))
-    return area, parts
-
-
-def compare_auprc(
-    ours: Mapping[int, Scored],
-    theirs: Mapping[int, Scored],
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Comparison:
-    """Test the difference of two mean AUPRCs (average precision) by a paired bootstrap.
-
-    Each resample draws images with replacement, the same ones for both methods and for every seed
-    that predicted them. A mean over classes is over those in the resample; a resample without
-    any positives, or without negatives, does not count.
-
-    Args:
-        ours: by seed.
-        theirs: by seed; what is compared are the seeds in both.
-        resamples: how many to draw.
-        seed: of the draws.
-
-    Returns:
-        ours − theirs, with the percentile interval; p is twice the smaller share of resamples on
-        one side of zero, and at least 1 / (resamples + 1).
-
-    Raises:
-        DataError: if nothing can be paired, or over a tenth of the resamples is undefined.
-
-    Source:
-        Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 13 and 15.
-    """
-    pairs, images = _pairs(ours, theirs)
-    observed = float(_auprc_differences(pairs, np.ones((1, images)))[0])
-    if math.isnan(observed):
-        raise DataError("the test samples have no positives, or no negatives.")
-    generator, drawn = np.random.default_rng(seed), []
-    block = max(1, BLOCK // images)
-    for start in range(0, resamples, block):
-        rows = min(block, resamples - start)
-        chosen = generator.integers(0, images, size=(rows, images))
-        chosen += images * np.arange(rows)[:, None]
-        counts = np.bincount(chosen.ravel(), minlength=rows * images)
-        weights = counts.reshape(rows, images).astype(np.float64)
-        drawn.append(_auprc_differences(pairs, weights))
-    differences = np.concatenate(drawn)
-    defined = differences[np.isfinite(differences)]
-    if len(defined) < MIN_DEFINED * resamples:
-        raise DataError("too many resamples lack positives or negatives: too few of them.")
-    low, high = np.quantile(defined, [0.025, 0.975])
-    tail = min(float((defined <= 0).mean()), float((defined >= 0).mean()))
-    p = min(1.0, max(2 * tail, 1 / (resamples + 1)))
-    return Comparison(observed, float(low), float(high), p, len(pairs), images)
-
-
-def average_precision(scores: Floats, positive: Bools, weights: Floats) -> Floats:
-    """Average precision under each row of weights (rows, n); NaN without positives or negatives."""
-    if not len(scores):
-        return np.full(len(weights), np.nan)
-    true, false, _ = cumulative_counts(scores, positive, weights)
-    return step_area(true, false)
-
-
-def _pairs(ours: Mapping[int, Scored], theirs: Mapping[int, Scored]) -> tuple[list[_Pair], int]:
-    """Pair the images of each seed that both have; an image that seeds share has one number."""
-    seeds = sorted(ours.keys() & theirs.keys())
-    if not seeds:
-        raise DataError("there is no seed of which both have predictions.")
-    shared = consistent([ours[seed] for seed in seeds])
-    numbers: dict[tuple[int | None, str], int] = {}
-    pairs = []
-    for seed in seeds:
-        mine, other = ours[seed], theirs[seed]
-        rows = {name: row for row, name in enumerate(other.ids)}
-        if len(rows) < len(other.ids) or len(set(mine.ids)) < len(mine.ids):
+    kernel = METRICS[metric]
+    if not ours or not theirs:
+        raise DataError("one side has no predictions.")
+    for seed, table in (*ours.items(), *theirs.items()):
+        if len(set(table.ids)) < len(table.ids):
             raise DataError(f"of seed {seed}, an image is listed twice.")
-        if rows.keys() != set(mine.ids) or mine.targets.shape != other.targets.shape:
-            raise DataError(f"of seed {seed}, the test samples are not the same.")
-        order = [rows[name] for name in mine.ids]
-        if not np.array_equal(mine.targets, other.targets[order], equal_nan=True):
-            raise DataError(f"of seed {seed}, the labels are not the same.")
-        keys = [(None if shared else seed, name) for name in mine.ids]
-        where = np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
-        pairs.append(_Pair(where, mine.targets, mine.scores, other.scores[order]))
-    if not numbers:
-        raise DataError("there are no test samples.")
-    return pairs, len(numbers)
+    tables = aligned([*ours.values(), *theirs.values()])
+    if tables:
+        seeds = len(ours), len(theirs)
+        mine, other = _arm(kernel, tables[: len(ours)]), _arm(kernel, tables[len(ours) :])
+        arms = [mine, Arm(-other.values, -other.parts)]
+    else:
+        arms = [_paired(kernel, ours, theirs)]
+        seeds = (len(arms[0].values),) * 2
+    difference, by_images, by_training, freedom = contrast(arms)
+    if not by_images + by_training and difference:
+        raise DataError("no test sample's scores vary, so the difference has no spread.")
+    images = arms[0].parts.shape[1]
+    return Comparison(difference, by_images, by_training, freedom, seeds, images, not tables)
 
 
-def consistent(tables: Sequence[Scored]) -> bool:
-    """Whether a name means one image in all seeds, as far as its labels tell."""
+def contrast(arms: Sequence[Arm]) -> tuple[float, float, float, float | None]:
+    """The sum of the arms' means, and what chance does to it.
+
+    The values of an arm lie apart by their trainings and by what images do to one training and not
+    to another; what images do to all alike, these differences do not show, and it is taken from
+    the parts. Values that happen to lie closer together than the images alone would have them are
+    no evidence that training changes nothing: the images' share is the least.
+
+    Returns:
+        The sum; its variance by what images do to all trainings; its variance by trainings; the
+        degrees of freedom of the latter. With one value in an arm the first variance is all that
+        images do, the second 0 and the degrees of freedom None.
+
+    Source:
+        Obuchowski and Rockette, Communications in Statistics: Simulation and Computation 24
+        (1995) 285-308, for values that share images; Hillis, A marginal-mean ANOVA approach for
+        analyzing multireader multicase radiological imaging data, Statistics in Medicine 33 (2014)
+        330-360, for readers nested in their test. Departures: each arm has its own variance
+        (Welch's approximation), as frozen features vary less than full finetuning; and the two
+        variances are not made one with Hillis's degrees of freedom, which at three trainings, where
+        one arm varies more, finds twice the false positives (`benchmarks/type_one_error.py`).
+    """
+    difference = float(sum(arm.values.mean() for arm in arms))
+    mean_parts = np.sum([arm.parts.mean(axis=0) for arm in arms], axis=0)
+    by_images = float(mean_parts @ mean_parts)
+    counts = np.array([len(arm.values) for arm in arms])
+    if counts.min() < 2:
+        return difference, by_images, 0.0, None
+    # How far the values of an arm would lie apart if images were the only chance.
+    apart = np.array([arm.parts.var(axis=0, ddof=1).sum() for arm in arms])
+    seen = np.maximum([arm.values.var(ddof=1) for arm in arms], apart) / counts
+    by_training = float(seen.sum())
+    spread = float((seen**2 / (counts - 1)).sum())
+    freedom = by_training**2 / spread if spread else math.inf
+    return difference, max(by_images - float((apart / counts).sum()), 0.0), by_training, freedom
+
+
+def aligned(tables: Sequence[Scored]) -> list[Scored]:
+    """The tables in the order of the first; none if they are not of the same images and labels."""
+    first, found = tables[0], []
+    for given in tables:
+        table = given
+        if table.ids != first.ids:
+            places = {name: place for place, name in enumerate(table.ids)}
+            if places.keys() != set(first.ids):
+                return []
+            order = [places[name] for name in first.ids]
+            table = Scored(first.ids, table.scores[order], table.targets[order])
+        if not np.array_equal(table.targets, first.targets, equal_nan=True):
+            return []
+        found.append(table)
+    return found
+
+
+def _one_meaning(tables: Sequence[Scored]) -> bool:
+    """Whether a name means one image in all tables, as far as its labels tell."""
     labels: dict[str, tuple[float, ...]] = {}
     for table in tables:
         for name, row in zip(table.ids, np.nan_to_num(table.targets, nan=-1.0), strict=True):
@@ -230,44 +155,53 @@ def consistent(tables: Sequence[Scored]) -> bool:
     return True
 
 
-def _mean_auroc(scores: Floats, targets: Floats) -> tuple[float, Floats]:
-    areas, total = [], np.zeros(len(scores))
-    for column in range(scores.shape[1]):
-        known = ~np.isnan(targets[:, column])
-        positive = targets[known, column] == 1
+def _arm(kernel: Metric, tables: Sequence[Scored]) -> Arm:
+    """Trainings that were tested on the same images, in the same order."""
+    values, parts = zip(*(mean_over_classes(kernel, table) for table in tables), strict=True)
+    return Arm(np.array(values), np.array(parts))
+
+
+def _paired(kernel: Metric, ours: Mapping[int, Scored], theirs: Mapping[int, Scored]) -> Arm:
+    """The differences of each seed that both have; an image that seeds share has one number."""
+    seeds = sorted(ours.keys() & theirs.keys())
+    if not seeds:
+        raise DataError("there is no seed of which both have predictions.")
+    shared = _one_meaning([ours[seed] for seed in seeds])
+    numbers: dict[tuple[int | None, str], int] = {}
+    values, rows = [], []
+    for seed in seeds:
+        mine, other = ours[seed], theirs[seed]
+        places = {name: place for place, name in enumerate(other.ids)}
+        if places.keys() != set(mine.ids) or mine.targets.shape != other.targets.shape:
+            raise DataError(f"of seed {seed}, the test samples are not the same.")
+        order = [places[name] for name in mine.ids]
+        if not np.array_equal(mine.targets, other.targets[order], equal_nan=True):
+            raise DataError(f"of seed {seed}, the labels are not the same.")
+        (our_value, our_parts), (value, parts) = (
+            mean_over_classes(kernel, mine),
+            mean_over_classes(kernel, other),
+        )
+        keys = [(None if shared else seed, name) for name in mine.ids]
+        where = [numbers.setdefault(key, len(numbers)) for key in keys]
+        rows.append((where, our_parts - parts[order]))
+        values.append(our_value - value)
+    table = np.zeros((len(seeds), len(numbers)))
+    for place, (where, parts) in enumerate(rows):
+        table[place, where] = parts
+    return Arm(np.array(values), table)
+
+
+def mean_over_classes(kernel: Metric, table: Scored) -> tuple[float, Floats]:
+    """The metric's mean over the classes present, and its parts."""
+    values, total = [], np.zeros(len(table.ids))
+    for scores, targets in zip(table.scores.T, table.targets.T, strict=True):
+        known = ~np.isnan(targets)
+        positive = targets[known] == 1
         if positive.all() or not positive.any():
             continue
-        if min(positive.sum(), (~positive).sum()) < 2:
-            raise DataError("a class has one test sample only, which has no spread.")
-        area, parts = auroc_parts(scores[known, column], positive)
-        areas.append(area)
+        value, parts = kernel(scores[known], positive)
+        values.append(value)
         total[known] += parts
-    if not areas:
+    if not values:
         raise DataError("the test samples have no positives, or no negatives.")
-    return float(np.mean(areas)), total / len(areas)
-
-
-def _rank(ordered: Floats, values: Floats) -> Floats:
-    """How many of the ordered numbers are below each value, and half of those equal to it."""
-    sides = (np.searchsorted(ordered, values, side) for side in ("left", "right"))
-    return np.asarray(sum(sides) / 2, np.float64)
-
-
-def _auprc_differences(pairs: list[_Pair], weights: Floats) -> Floats:
-    total = np.zeros(len(weights))
-    for pair in pairs:
-        own = weights[:, pair.where]
-        total += _mean_auprc(pair.ours, pair.targets, own)
-        total -= _mean_auprc(pair.theirs, pair.targets, own)
-    return total / len(pairs)
-
-
-def _mean_auprc(scores: Floats, targets: Floats, weights: Floats) -> Floats:
-    total, classes = np.zeros(len(weights)), np.zeros(len(weights))
-    for column in range(scores.shape[1]):
-        known = ~np.isnan(targets[:, column])
-        counted = weights if known.all() else weights[:, known]
-        value = average_precision(scores[known, column], targets[known, column] == 1, counted)
-        total += np.where(np.isnan(value), 0.0, value)
-        classes += np.isfinite(value)
-    return ratio(total, classes)
+    return float(np.mean(values)), total / len(values)

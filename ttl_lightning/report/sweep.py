@@ -12,7 +12,7 @@ from pathlib import Path
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from ttl_lightning.report.choice import choose
+from ttl_lightning.report.choice import best_at_cutoffs, choose
 from ttl_lightning.report.collect import STATUSES, Sweep, collect
 from ttl_lightning.report.cutoffs import choice_figure, tradeoff_figure
 from ttl_lightning.report.headline import headline
@@ -85,10 +85,8 @@ def _section(sweep: Sweep, found: Group, number: int) -> tuple[Section, dict[str
     choices = choose(found, sweep.searches)
     rows = compare(sweep.root, choices)
     chosen = [choice.method for choice in choices]
-    drawn = {
-        "cutoffs": choice_figure(found.methods, chosen),
-        "tradeoff": tradeoff_figure(found.methods, chosen),
-    }
+    shown = best_at_cutoffs(found.methods, chosen)
+    drawn = {"cutoffs": choice_figure(shown, chosen), "tradeoff": tradeoff_figure(shown, chosen)}
     suffix = _file_name(f"{found.data}-{found.backbone}", number)
     pictures = {f"{name}-{suffix}.png": _png(figure) for name, figure in drawn.items()}
     figures = {name: _svg(figure) for name, figure in drawn.items()}

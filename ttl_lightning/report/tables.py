@@ -20,6 +20,7 @@ from ttl_lightning.report.text import (
     signed,
     spread,
 )
+from ttl_lightning.report.verdict import verdict
 
 # What has fewer of it is the better model.
 _COSTS = {"params": amount, "macs": amount, "latency_ratio": percent}
@@ -140,7 +141,7 @@ def full_table(group: Group, choices: Sequence[Choice]) -> Table:
     metrics = ("val/auroc", "val/auprc", "test/auroc", "test/auprc")
     lines = []
     for method in group.methods:
-        mark = " ✓" if id(method) in chosen and method.cutoff else ""
+        mark = " ✓" if id(method) in chosen and (method.cutoff or method.tuned) else ""
         cells = [method.name, one_line(method.cutoff or NONE) + mark, str(len(method.runs))]
         cells += [spread(method.values(metric)) for metric in metrics]
         cells += [form(method.cost(key)) for key, form in _COSTS.items()]
@@ -173,9 +174,16 @@ def _differences(row: Row) -> list[Cell]:
         if found is None:
             cells += [Cell(NONE), Cell(NONE)]
             continue
-        interval = f"{signed(found.low)} to {signed(found.high)}"
+        low, high = found.interval
+        interval, word = f"{signed(low)} to {signed(high)}", verdict(found)
+        if word is None:
+            cells.append(Cell(signed(found.difference), aside=f"(test samples alone: {interval})"))
+            cells.append(Cell(NONE, aside="(one seed)"))
+            continue
+        assert found.p_value is not None  # there is a verdict
         cells.append(Cell(signed(found.difference), aside=f"({interval})"))
-        cells.append(Cell(p_value(found.p_value).removeprefix("p ").removeprefix("= ")))
+        p = p_value(found.p_value).removeprefix("p ").removeprefix("= ")
+        cells.append(Cell(p, aside=f"({word})"))
     return cells
 
 

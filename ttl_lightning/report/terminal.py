@@ -42,7 +42,8 @@ def _rich(table: Table) -> RichTable:
     rich = RichTable(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for place, name in enumerate(table.columns[:SHOWN_COLUMNS]):
         side: Literal["left", "right"] = "left" if place < table.names else "right"
-        rich.add_column(Text(name.replace(" (", "\n(")), justify=side, no_wrap=place > 0)
+        head = Text(name.replace(" (", "\n("))
+        rich.add_column(head, justify=side, no_wrap=place > 0, overflow="fold")
     for row in table.rows:
         rich.add_row(
             *(Text(cell.text, style="bold" if cell.bold else "") for cell in row[:SHOWN_COLUMNS])

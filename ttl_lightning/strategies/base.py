@@ -77,9 +77,12 @@ class Head(nn.Module):
         """The logits of a feature map."""
         # Not in bfloat16, whose few digits would make ties of different logits.
         with torch.autocast(x.device.type, enabled=False):
-            x = x.to(self.fc.weight.dtype)
-            # A mean, not adaptive pooling: its backward pass is not deterministic on CUDA.
-            return cast(Tensor, self.fc(x.flatten(2).mean(2) if self.pooling else x.flatten(1)))
+            return cast(Tensor, self.fc(self.pooled(x.to(self.fc.weight.dtype))))
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """What the linear layer takes of a feature map, (N, features)."""
+        # A mean, not adaptive pooling: its backward pass is not deterministic on CUDA.
+        return x.flatten(2).mean(2) if self.pooling else x.flatten(1)
 
 
 class TransferModel(nn.Module):

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 from hydra.conf import ConfigSourceInfo, HydraConf
@@ -18,6 +19,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from ttl_lightning import config
 from ttl_lightning.errors import DataError
+from ttl_lightning.fingerprint import Known, identity, left_in
+from ttl_lightning.identity import differences, digest
 from ttl_lightning.record import LOG_FILE, described
 from ttl_lightning.results import FILE_NAME, RunResult
 from ttl_lightning.sweep.process import End, Limits, environment, run
@@ -40,7 +43,7 @@ class Job:
         folder: where its results lie, absolute.
         command: the program and arguments that run it alone.
         cwd: the folder where the sweep was started; relative paths begin there.
-        fingerprint: SHA-256 of all settings that bear on its result.
+        identity: the values that bear on its result.
     """
 
     overrides: tuple[str, ...]
@@ -48,11 +51,20 @@ class Job:
     folder: Path
     command: tuple[str, ...]
     cwd: Path
-    fingerprint: str
+    identity: Mapping[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all that bears on its result."""
+        return digest(self.identity)
 
     @classmethod
     def from_hydra(
-        cls, composed: DictConfig, settings: HydraConf | None = None, folder: Path | None = None
+        cls,
+        composed: DictConfig,
+        settings: HydraConf | None = None,
+        folder: Path | None = None,
+        known: Known | None = None,
     ) -> Job:
         """Make the job of a configuration that Hydra composed for it.
 
@@ -60,12 +72,14 @@ class Job:
             composed: the configuration.
             settings: Hydra's node of it; by default it is in `composed`.
             folder: where its results lie; by default as `hydra.sweep` says.
+            known: as in `fingerprint.identity`.
+
+        Raises:
+            TTLError: if its network, data or weights are not to be had.
         """
         settings = settings or composed.hydra
         folder = folder or Path(settings.sweep.dir) / str(settings.sweep.subdir)
-        cfg = composed.copy()
-        OmegaConf.set_struct(cfg, False)  # noqa: FBT003 - OmegaConf's own signature
-        cfg.pop("hydra", None)
+        cfg = without_hydra(composed)
         cwd = Path(settings.runtime.cwd)
         folder = cwd / folder
         overrides = tuple(settings.overrides.task)
@@ -78,13 +92,13 @@ class Job:
             "hydra.mode=RUN",
             f"hydra.run.dir={config.quoted(str(folder))}",
         )
-        return cls(overrides, cfg, folder, command, cwd, config.fingerprint(cfg))
+        return cls(overrides, cfg, folder, command, cwd, identity(cfg, known))
 
     def result(self) -> RunResult | None:
         """What the folder says of this very job; None if nothing."""
         with suppress(DataError):
             found = RunResult.load(self.folder)
-            return found if found.config_sha256 == self.fingerprint else None
+            return found if left_in(self.folder, found) == self.fingerprint else None
         return None
 
     def settled(self, since: float) -> RunResult | None:
@@ -172,7 +186,8 @@ class Job:
         else:
             own = result.error if found and found.status in ("failed", "interrupted") else None
             result.status = "failed"
-            result.error = end.stopped or own or cause(end.returncode, result.log_tail)
+            other = self._turned_other(started) if end.returncode == 0 else None
+            result.error = end.stopped or own or other or cause(end.returncode, result.log_tail)
         result.save(self.folder)
         return result
 
@@ -205,7 +220,24 @@ class Job:
         return result
 
     def _described(self) -> RunResult:
-        return described(self.cfg, self.overrides)
+        return described(self.cfg, self.overrides, self.identity)
+
+    def _turned_other(self, started: float) -> str | None:
+        """Why a run that ended well is not this one, or None: its data may have been changed."""
+        with suppress(DataError, OSError):
+            found = RunResult.load(self.folder)
+            names = differences(self.identity, found.identity)
+            if names and (self.folder / FILE_NAME).stat().st_mtime >= started:
+                return f"{', '.join(names)} changed while the sweep ran: give it again"
+        return None
+
+
+def without_hydra(composed: DictConfig) -> DictConfig:
+    """A job's configuration, Hydra's own settings left out."""
+    cfg = composed.copy()
+    OmegaConf.set_struct(cfg, False)  # noqa: FBT003 - OmegaConf's own signature
+    cfg.pop("hydra", None)
+    return cfg
 
 
 def cause(returncode: int, log: Sequence[str]) -> str:

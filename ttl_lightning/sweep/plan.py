@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -15,12 +17,17 @@ from omegaconf.errors import OmegaConfBaseException
 from ttl_lightning import config
 from ttl_lightning.assembly import check
 from ttl_lightning.backbones.factory import create_backbone
-from ttl_lightning.errors import ConfigError, DataError, check_choice
+from ttl_lightning.errors import ConfigError, DataError, UnknownCutoffError, check_choice
+from ttl_lightning.fingerprint import Known, left_in, resolved_unit
+from ttl_lightning.identity import digest
 from ttl_lightning.results import FILE_NAME, RunResult
 from ttl_lightning.strategies import STRATEGIES
 from ttl_lightning.strategies.base import Strategy
 from ttl_lightning.strategies.factory import create_model
-from ttl_lightning.sweep.job import Job
+from ttl_lightning.sweep.job import Job, without_hydra
+from ttl_lightning.sweep.precision import Settled
+
+log = logging.getLogger(__name__)
 
 Overrides = tuple[str, ...]
 
@@ -86,8 +93,10 @@ class Plan:
 
     def __init__(self, compose: Callable[[list[str]], DictConfig]) -> None:
         self._compose = compose
+        self._known: Known = {}
         self._checked: set[str] = set()
         self._claimed: dict[Path, str] = {}
+        self._homes: dict[Path, dict[str, Path]] = {}
 
     def composed(self, overrides: Sequence[str]) -> DictConfig:
         """One job's configuration, with Hydra's node.
@@ -121,45 +130,122 @@ class Plan:
         }
         # A cutoff beside `strategy=ftl,ttl` is meant for ttl; beside `ftl` alone it is a mistake.
         mixed = any(needs.values())
-        return [
-            Group(
-                shared,
-                composed[shared],
-                tuple(c for c in cutoffs if c and (needs[shared] or not mixed)),
-                tuple(seeds),
-            )
-            for shared, (cutoffs, seeds) in found.items()
-        ]
+        groups = []
+        for shared, (cutoffs, seeds) in found.items():
+            given = [c for c in cutoffs if c and (needs[shared] or not mixed)]
+            units = units_of(composed[shared], given) if needs[shared] else given
+            groups.append(Group(shared, composed[shared], tuple(units), tuple(seeds)))
+        return groups
+
+    def settled(self, group: Group, choice: Settled) -> Group:
+        """A group with a sweep's precision in the place of `auto`."""
+        if group.cfg.trainer.precision != "auto":
+            return group
+        overrides = (*without(group.overrides, "trainer.precision"), *choice.overrides(group.cfg))
+        return replace(group, overrides=overrides, cfg=self.composed(overrides))
+
+    def jobs(self, many: Iterable[Overrides]) -> list[tuple[Job, Overrides]]:
+        """Checked jobs, those that are the same run only once.
+
+        Raises:
+            ConfigError: as `job`.
+        """
+        planned: dict[Path, tuple[Job, Overrides]] = {}
+        for overrides in many:
+            job, made = self.job(overrides)
+            first = planned.setdefault(job.folder, (job, made))
+            if first[0] is not job:
+                others = " ".join(o for o in made if o not in first[1])
+                ours = " ".join(o for o in first[1] if o not in made)
+                log.info(
+                    "%s is the same run as %s: it is run once", others or made, ours or first[1]
+                )
+        return list(planned.values())
 
     def job(self, overrides: Overrides) -> tuple[Job, Overrides]:
         """A checked job, and the overrides that make it.
 
-        Where its folder belongs to another configuration, it gets one beside it.
+        Its folder is the one where this very run lies already, whatever it was called; else where
+        the configuration says; else, where another run lies there, one beside it.
 
         Raises:
             ConfigError: if the job could not begin.
         """
         composed = self.composed(overrides)
-        job = Job.from_hydra(composed)
-        self._check(job)
-        owner = self._claimed.get(job.folder) or _owner(job.folder)
-        if owner not in (None, job.fingerprint):
-            beside = job.folder.with_name(f"{job.folder.name}-{job.fingerprint[:8]}")
-            subdir = beside.relative_to(job.cwd / composed.hydra.sweep.dir)
+        self._check(without_hydra(composed))
+        unit = resolved_unit(composed)
+        if unit is not None and str(composed.cutoff) != unit:
+            overrides = (*without(overrides, "cutoff"), f"cutoff={unit}")
+            composed = self.composed(overrides)
+        job = Job.from_hydra(composed, known=self._known)
+        root = job.cwd / composed.hydra.sweep.dir
+        home = self._home(job, root)
+        if home != job.folder:
+            subdir = home.relative_to(root)
             overrides = (*overrides, f"hydra.sweep.subdir={config.quoted(str(subdir))}")
-            job = Job.from_hydra(self.composed(overrides))
-        self._claimed[job.folder] = job.fingerprint
+            job = Job.from_hydra(self.composed(overrides), known=self._known)
+        self._claimed[home], self._homes[root][job.fingerprint] = job.fingerprint, home
         return job, overrides
 
-    def _check(self, job: Job) -> None:
+    def _home(self, job: Job, root: Path) -> Path:
+        if root not in self._homes:
+            self._homes[root] = homes(root, self._known)
+        if job.fingerprint in self._homes[root]:
+            return self._homes[root][job.fingerprint]
+        owner = self._claimed.get(job.folder) or self._owner(job.folder)
+        if owner in (None, job.fingerprint):
+            return job.folder
+        return job.folder.with_name(f"{job.folder.name}-{job.fingerprint[:8]}")
+
+    def _owner(self, folder: Path) -> str | None:
+        """Fingerprint of the run in a folder; None if there is none that can be read."""
+        if not (folder / FILE_NAME).is_file():
+            return None
+        try:
+            return left_in(folder, RunResult.load(folder), self._known)
+        except DataError:  # half-written by something else: the run will replace it
+            return None
+
+    def _check(self, cfg: DictConfig) -> None:
         """Once for all seeds that are possible at all."""
-        seedless = job.cfg.copy()
+        seedless = cfg.copy()
         if isinstance(seedless.seed, int) and 0 <= seedless.seed < 2**32:
             seedless.seed = 0
-        key = config.fingerprint(seedless)
+        key = digest(config.plain(seedless))
         if key not in self._checked:
-            check(job.cfg)
+            check(cfg)
             self._checked.add(key)
+
+
+def units_of(cfg: DictConfig, cutoffs: Iterable[Overrides]) -> list[Overrides]:
+    """The cutoffs' overrides by the full names of their units, each unit once.
+
+    What names no unit stays as it is; the check of its job says so.
+    """
+    named: dict[Overrides, Overrides] = {}
+    for overrides in cutoffs:
+        try:
+            unit = resolved_unit(_cut(cfg, overrides))
+        except UnknownCutoffError:
+            unit = None
+        meant = overrides if unit is None else (f"cutoff={unit}",)
+        first = named.setdefault(meant, overrides)
+        if first != overrides:
+            log.info("%s and %s are one unit: it is run once", first[0], overrides[0])
+    return list(named)
+
+
+def homes(root: Path, known: Known) -> dict[str, Path]:
+    """The folders of all runs below a sweep's, by fingerprint; of equal ones the completed."""
+    found: dict[str, tuple[bool, Path]] = {}
+    for file in sorted(root.rglob(FILE_NAME)):
+        with suppress(DataError):
+            result = RunResult.load(file.parent)
+            completed = result.status == "completed"
+            fingerprint = left_in(file.parent, result, known)
+            if fingerprint and (fingerprint not in found or completed > found[fingerprint][0]):
+                found[fingerprint] = completed, file.parent
+    return {fingerprint: folder for fingerprint, (_, folder) in found.items()}
 
 
 def cutoffs_of(group: Group) -> dict[str, float]:
@@ -197,11 +283,9 @@ def _only(overrides: Overrides, key: str) -> Overrides:
     return tuple(o for o in overrides if o not in without(overrides, key))
 
 
-def _owner(folder: Path) -> str | None:
-    """Fingerprint of the run in a folder; None if there is none that can be read."""
-    if not (folder / FILE_NAME).is_file():
-        return None
-    try:
-        return RunResult.load(folder).config_sha256
-    except DataError:  # half-written by something else: the run will replace it
-        return None
+def _cut(cfg: DictConfig, cutoff: Overrides) -> DictConfig:
+    """A group's configuration with a cutoff's override."""
+    (override,) = config.parsed(cutoff)
+    cut = without_hydra(cfg)
+    cut.cutoff = override.value()
+    return cut

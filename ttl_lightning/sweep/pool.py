@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
+from ttl_lightning import config
 from ttl_lightning.errors import check_number
 from ttl_lightning.results import RunResult
 from ttl_lightning.sweep.job import WAIT_S, Job
@@ -87,7 +88,7 @@ class Pool:
         return results
 
     def _attempt(self, job: Job, stop: threading.Event) -> RunResult | None:
-        count = wanted_devices(job.cfg.trainer.accelerator, job.cfg.trainer.devices)
+        count = config.wanted_devices(job.cfg.trainer.accelerator, job.cfg.trainer.devices)
         taken = self.devices.take(count)
         processes = count or len(self.devices.names) or 1
         threads = max(1, torch.get_num_threads() // (self.n_jobs * processes))
@@ -130,19 +131,6 @@ def gpus() -> list[str]:
     if given is not None:
         return [name for name in given.split(",") if name.strip()]
     return [str(k) for k in range(torch.cuda.device_count())]
-
-
-def wanted_devices(accelerator: str, devices: int | str | Sequence[int]) -> int | None:
-    """How many devices a run's `trainer` asks for; None: all there are."""
-    if isinstance(devices, str):
-        if devices in ("auto", "-1"):
-            return 1 if accelerator == "cpu" else None
-        if devices.isdigit():
-            return int(devices)
-        return len([part for part in devices.split(",") if part.strip()])
-    if isinstance(devices, int):
-        return None if devices == -1 else devices
-    return len(devices)
 
 
 def _say(result: RunResult, job: Job, number: int, count: int, seconds: float) -> None:

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from ttl_lightning.callbacks import history
 from ttl_lightning.errors import check_choice
+from ttl_lightning.identity import bears
 from ttl_lightning.report.collect import SEARCH_FILE, SEARCH_SCHEMA
 from ttl_lightning.results import RunResult, write_atomically
 from ttl_lightning.search import Choice, Method, Outcome, Trial, advance
@@ -152,4 +153,6 @@ def read(folder: Path) -> list[dict[str, Any]]:
 
 
 def _key(entry: Mapping[str, Any]) -> str:
-    return json.dumps([entry.get(k) for k in ("data", "backbone", "strategy", "overrides")])
+    """What is searched; how its jobs are run does not matter."""
+    overrides = [o for o in entry.get("overrides", []) if bears(o.lstrip("+").partition("=")[0])]
+    return json.dumps([*(entry.get(k) for k in ("data", "backbone", "strategy")), overrides])

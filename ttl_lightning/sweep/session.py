@@ -7,29 +7,54 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 from omegaconf import DictConfig
 
 from ttl_lightning import config
+from ttl_lightning.assembly import check
 from ttl_lightning.errors import FAILED, INTERRUPTED, USAGE, ConfigError, DataError, TTLError
 from ttl_lightning.report import sweep as report
 from ttl_lightning.report.terminal import show
 from ttl_lightning.results import RunResult
-from ttl_lightning.search import Detected, Method
+from ttl_lightning.search import Compare, Detected, Method
 from ttl_lightning.sweep import rounds
-from ttl_lightning.sweep.job import Job
+from ttl_lightning.sweep.job import Job, without_hydra
 from ttl_lightning.sweep.plan import Group, Overrides, Plan, cutoffs_of, without
+from ttl_lightning.sweep.precision import Settled, settled
 from ttl_lightning.sweep.prediction import Scores, predicted
 from ttl_lightning.sweep.reuse import Measured, combined, measured, pointed_at
 from ttl_lightning.sweep.rounds import Search
+from ttl_lightning.sweep.tuning import Tuning, tuned
 
 log = logging.getLogger(__name__)
 
 Launch = Callable[[list[list[str]], int], object]
 MethodOf = Callable[[Group, Sequence[str]], Method]
+T = TypeVar("T")
+
+
+class Steps(Protocol[T]):
+    """What is driven to its choice in rounds: of cutoffs, or of settings."""
+
+    def begin(self) -> list[T]:
+        """The first round."""
+        ...
+
+    def overrides(self, trial: T, /) -> list[Overrides]:
+        """The jobs of a trial."""
+        ...
+
+    def take(self, results: Mapping[T, Sequence[tuple[str, RunResult]]], /) -> list[T]:
+        """Take a round's results, and give the next round; nothing at the end."""
+        ...
+
+    def described(self) -> dict[str, Any]:
+        """Its entry in `search.json`."""
+        ...
 
 
 class Session:
@@ -48,6 +73,7 @@ class Session:
         self._plan, self._folder = Plan(compose), folder
         self._launch, self._launched = launch, 0
         self._since = time.time()
+        self._settled: Settled | None = None
         self.unfinished = 0
 
     def grid(self, arguments: Sequence[str]) -> None:
@@ -56,8 +82,8 @@ class Session:
         Raises:
             ConfigError: if one could not begin; then none has begun.
         """
-        groups = self._plan.groups(arguments)
-        self._run([self._plan.job(job) for group in groups for job in group.jobs()])
+        groups = self._groups(arguments)
+        self._run(self._plan.jobs(job for group in groups for job in group.jobs()))
 
     def search(self, arguments: Sequence[str], method: MethodOf, metric: str) -> None:
         """Search the cutoff of each strategy; those that take none run once a seed beside it.
@@ -71,7 +97,7 @@ class Session:
             ConfigError: if a job could not begin; then none has begun.
         """
         rounds.check_metric(metric)
-        groups = self._plan.groups(arguments)
+        groups = self._groups(arguments)
         searches = [
             Search(group, method(group, list(sizes)), metric, sizes, self._folder)
             for group in groups
@@ -80,7 +106,37 @@ class Session:
         if not searches:
             raise ConfigError("none of the strategies takes a cutoff: there is nothing to search.")
         uncut = [group for group in groups if not group.strategy.needs_cutoff]
-        beside = [self._plan.job(job) for group in uncut for job in group.jobs()]
+        beside = self._plan.jobs(job for group in uncut for job in group.jobs())
+        self._drive(searches, beside)
+
+    def compare(
+        self,
+        arguments: Sequence[str],
+        method: Compare,
+        factors: Sequence[float],
+        metric: str,
+    ) -> None:
+        """Choose each strategy's cutoff and what else is swept, and train it with all seeds.
+
+        Args:
+            arguments: the command line's overrides; cutoffs among them restrict the candidates.
+            method: how to choose, in so many trainings.
+            factors: rates to try, as multiples of the protocol's, where the command line has none.
+            metric: what is maximised on the validation split, with the first seed.
+
+        Raises:
+            ConfigError: if a job could not begin; then none of its round has begun.
+        """
+        rounds.check_metric(metric)
+        swept, others = tuned(arguments)
+        groups = self._groups(others)
+        tunings = [Tuning.of(group, method, swept, factors, metric) for group in groups]
+        for tuning in tunings:
+            log.info(tuning.announced())
+        self._drive(tunings, [])
+
+    def _drive(self, searches: Sequence[Steps[T]], beside: list[tuple[Job, Overrides]]) -> None:
+        """Run searches side by side to their ends, and other jobs beside their first round."""
         trials = [(search, trial) for search in searches for trial in search.begin()]
         while trials:
             jobs = [
@@ -150,6 +206,19 @@ class Session:
 
         self.search(arguments, method, metric)
 
+    def _groups(self, arguments: Sequence[str]) -> list[Group]:
+        """The command line's, with one precision for all that ask for `auto`."""
+        groups = self._plan.groups(arguments)
+        auto = [group.cfg for group in groups if group.cfg.trainer.precision == "auto"]
+        if not auto:
+            return groups
+        for cfg in auto:  # a mistake is told before anything is measured
+            whole = without_hydra(cfg)
+            whole.strategy.name, whole.cutoff, whole.trainer.precision = "ftl", None, "32-true"
+            check(whole)
+        self._settled = settled(auto, self._folder)
+        return [self._plan.settled(group, self._settled) for group in groups]
+
     def _measured(self, whole: Overrides, group: Group, split: str) -> Measured:
         jobs = [self._plan.job((*whole, *seed)) for seed in group.seeds]
         self._run(jobs)
@@ -169,6 +238,8 @@ class Session:
     def _run(self, jobs: Sequence[tuple[Job, Overrides]]) -> None:
         """Launch jobs; afterwards each has a `result.json` that says how it ended."""
         left = [(job, overrides) for job, overrides in jobs if not job.settled(since=math.inf)]
+        if self._settled:
+            self._settled.write(self._folder)
         if len(left) < len(jobs):
             log.info("%d of %d jobs are done already", len(jobs) - len(left), len(jobs))
         while left:

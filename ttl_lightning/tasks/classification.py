@@ -22,7 +22,12 @@ from ttl_lightning.errors import (
     check_number,
 )
 from ttl_lightning.tasks.gather import Predictions, gather
-from ttl_lightning.tasks.losses import class_probabilities, classification_loss, gamma_of
+from ttl_lightning.tasks.losses import (
+    class_probabilities,
+    classification_loss,
+    gamma_of,
+    mean_over_views,
+)
 from ttl_lightning.tasks.metrics import CLASSES_SCORED, TASKS, Scores, metric_keys, score
 from ttl_lightning.tasks.schedules import create_scheduler
 from ttl_lightning.tasks.studies import by_study
@@ -44,7 +49,8 @@ class ClassificationTask(pl.LightningModule):
     """Trains and scores a classifier; batches are {"image", "label", "id"}.
 
     Where a batch of validation or test has "study" and "study_label" too, its samples are windows:
-    the loss is that of windows, and predictions and scores are those of studies (`by_study`).
+    the loss is that of windows, and predictions and scores are those of studies (`by_study`). Where
+    it has "views" (N, V, C, *spatial) for "image", a sample's probabilities are the views' mean.
 
     After a validation or test epoch `predictions` and `scores` hold, by split, what was predicted
     (each sample once, over all processes) and its metrics; Lightning's log has the same metrics in
@@ -151,13 +157,17 @@ class ClassificationTask(pl.LightningModule):
             self.trainer.should_stop = True
 
     def _step(self, batch: dict[str, Tensor]) -> Tensor:
-        logits: Tensor = self(batch["image"]).float()
+        views = batch.get("views")
+        images = batch["image"] if views is None else views.flatten(0, 1)
+        logits: Tensor = self(images).float()
         if self.class_names and logits.shape[1] != len(self.class_names):
             raise ConfigError(
                 f"the model has {logits.shape[1]} outputs, the data has {len(self.class_names)} "
                 f"classes: {', '.join(self.class_names)}."
             )
-        return logits
+        if views is None:
+            return logits
+        return mean_over_views(logits.reshape(*views.shape[:2], -1), self.task)
 
     def training_step(self, batch: dict[str, Tensor]) -> Tensor:
         """Compute the loss of one batch.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -79,3 +81,19 @@ def class_probabilities(logits: Tensor, task: str) -> Tensor:
     """
     exact = logits.detach().cpu().double()
     return exact.sigmoid() if task == "multilabel" else exact.softmax(dim=1)
+
+
+def mean_over_views(logits: Tensor, task: str) -> Tensor:
+    """Logits of the mean of the views' probabilities, by sums of exponents: never infinite.
+
+    Args:
+        logits: (N, views, classes), on any device.
+        task: "binary", "multiclass" or "multilabel".
+
+    Returns:
+        (N, classes), float64, on the CPU.
+    """
+    exact = logits.detach().cpu().double()
+    if task == "multilabel":
+        return F.logsigmoid(exact).logsumexp(1) - F.logsigmoid(-exact).logsumexp(1)
+    return exact.log_softmax(2).logsumexp(1) - math.log(logits.shape[1])
