@@ -38,7 +38,8 @@ def draw(folder: Path, runs: int) -> None:
             metrics={f"{split}/{m}": float(rng.random()) for split in ("val", "test")
                      for m in ("auroc", "auprc")},
             complexity={"params": 10**4 * (method + 1), "macs": 10**6 * (method + 1),
-                        "latency_ms": {"cpu": {"median": 1.0 + method}}},
+                        "latency_ms": {"cpu": {"median": 1.0 + method,
+                                               "ratio": (1 + method) / 50}}},
             model={"task": "binary", "class_names": ["no", "yes"]},
         ).save(run)  # fmt: skip
 

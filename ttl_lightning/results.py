@@ -29,6 +29,8 @@ class RunResult:
         metrics: by `split/name`.
         intervals: 95 % bootstrap intervals of the test metrics, by the same names.
         complexity: of the trained model, with that of the untruncated network under `untruncated`.
+            `latency_ms` is by device, None where it could not be measured; its `ratio` is to the
+            untruncated network's fastest pass, both timed by turns.
         train: epochs, times and speed.
         model: what, beside the fields above, is needed to build the model again and to feed it.
         weights: what was loaded into the backbone, if anything was.

@@ -6,8 +6,8 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +15,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from ttl_lightning import config
-from ttl_lightning.analysis.complexity import complexity, measure_latency
+from ttl_lightning.analysis.complexity import complexity
 from ttl_lightning.analysis.head_start import probed_head, zero_head
 from ttl_lightning.assembly import Parts, assemble, check
 from ttl_lightning.backbones.weights import load_plain
@@ -26,6 +26,7 @@ from ttl_lightning.callbacks.memory import peak_memory_mb, reset_peak_memory
 from ttl_lightning.callbacks.progress import quiet
 from ttl_lightning.errors import ConfigError
 from ttl_lightning.fingerprint import CONFIG_FILE, identity
+from ttl_lightning.latency import Timer, Times, timer
 from ttl_lightning.record import already_completed, described, is_main_process, recorded
 from ttl_lightning.report import run_folder
 from ttl_lightning.results import RunResult
@@ -83,9 +84,11 @@ def train(
 
 def _finish(cfg: DictConfig, folder: Path, parts: Parts, result: RunResult) -> None:
     """Score, measure and write what a completed run leaves."""
-    _evaluate(parts, result)
+    with _timer(cfg) as times:  # it starts while the images are scored
+        _evaluate(parts, result)
+        if is_main_process():
+            _measure(cfg, parts, result, times)
     if is_main_process():
-        _measure(cfg, parts, result)
         ids = {split: parts.data.sample_ids(split) for split in parts.task.predictions}
         run_folder.write(folder, parts.task, ids, parts.history.rows, result)
     result.status = "completed"
@@ -164,28 +167,60 @@ def _evaluate(parts: Parts, result: RunResult) -> None:
     result.notes |= {f"intervals/test/{key}": reason for key, reason in WITHOUT.items()}
 
 
-def _measure(cfg: DictConfig, parts: Parts, result: RunResult) -> None:
+@contextmanager
+def _timer(cfg: DictConfig) -> Iterator[Timer | None]:
+    if not cfg.latency or not is_main_process():
+        yield None
+        return
+    with timer() as times:
+        yield times
+
+
+def _measure(cfg: DictConfig, parts: Parts, result: RunResult, times: Timer | None) -> None:
     """Cost of the model beside that of the untruncated network, on the CPU and where it trained."""
     model = cast(TransferModel, parts.task.model)
-    size = model.backbone.input_shape(config.spatial(cfg))
-    devices = dict.fromkeys(("cpu", parts.trainer.strategy.root_device.type))
-    result.complexity = {**_cost(model, size, devices), "untruncated": None}
+    model.to("cpu").to(memory_format=torch.contiguous_format)
+    channels, *spatial = size = model.backbone.input_shape(config.spatial(cfg))
+    common = {
+        "name": cfg.backbone.name,
+        "num_classes": parts.data.num_classes,
+        "in_channels": channels,
+        "image_size": spatial,
+    }
+    own = {"strategy": cfg.strategy.name, "cutoff": cfg.cutoff, "pooling": cfg.strategy.pooling}
+    timed = [common | own]
+    result.complexity = {**complexity(model, size).to_dict(), "untruncated": None}
     if model.strategy.keeps_rest:
         result.notes["complexity/untruncated"] = "this strategy keeps the network whole"
-        return
-    classes = parts.data.num_classes
-    try:
-        whole = create_model(
-            cfg.backbone.name, "ftl", None, classes, in_channels=size[0], image_size=size[1:]
-        )
-    except ConfigError as error:  # images that are large enough for the cut network alone
-        result.notes["complexity/untruncated"] = str(error)
-        return
-    result.complexity["untruncated"] = _cost(whole, size, devices)
+    else:
+        try:
+            whole = create_model(**common, strategy="ftl")
+        except ConfigError as error:  # images that are large enough for the cut network alone
+            result.notes["complexity/untruncated"] = str(error)
+        else:
+            timed.append(common | {"strategy": "ftl"})
+            result.complexity["untruncated"] = complexity(whole, size).to_dict()
+    devices = list(dict.fromkeys(("cpu", parts.trainer.strategy.root_device.type)))
+    found = (
+        times(timed, size, devices)
+        if times
+        else dict.fromkeys(devices, "it was not asked for (latency=false)")
+    )
+    _add_latency(result, found, whole=model.strategy.keeps_rest)
 
 
-def _cost(model: TransferModel, size: Sequence[int], devices: Iterable[str]) -> dict[str, Any]:
-    model.to("cpu").to(memory_format=torch.contiguous_format)
-    cost = complexity(model, size, latency=False).to_dict()
-    times = {device: asdict(measure_latency(model.to(device), size)) for device in devices}
-    return {**cost, "latency_ms": times}
+def _add_latency(result: RunResult, found: Times, *, whole: bool) -> None:
+    """Put the times of the model and of the untruncated network, if there is one, beside costs."""
+    ours, theirs = result.complexity, result.complexity["untruncated"]
+    ours["latency_ms"] = dict.fromkeys(found)
+    if theirs:
+        theirs["latency_ms"] = dict.fromkeys(found)
+    for device, times in found.items():
+        if isinstance(times, str):
+            result.notes[f"complexity/latency_ms/{device}"] = times
+            continue
+        ratio = 1.0 if whole else None
+        if theirs:
+            theirs["latency_ms"][device] = times[1]
+            ratio = times[0]["min"] / times[1]["min"]
+        ours["latency_ms"][device] = {**times[0], "ratio": ratio}

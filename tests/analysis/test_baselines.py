@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from ttl_lightning.analysis.baselines import (
-    expected_mean,
-    gaussian_coefficients,
+    expected_coefficients,
     mismatched,
     spectrum_edges,
 )
@@ -37,7 +36,7 @@ def test_edges_where_samples_are_few():
     assert spectrum_edges(6, 6, 10)[1] < 1  # of those that are not 1
 
 
-def spectra(p: int, q: int, n: int, draws: int = 300) -> np.ndarray:
+def drawn(p: int, q: int, n: int, draws: int) -> np.ndarray:
     """(draws, min(p, q, n - 1)), of features that are really drawn, by QR and SVD."""
     rng = np.random.default_rng(1)
     found = []
@@ -45,60 +44,71 @@ def spectra(p: int, q: int, n: int, draws: int = 300) -> np.ndarray:
         left, right = (rng.standard_normal((n, width)) for width in (p, q))
         bases = [np.linalg.svd(x - x.mean(0), full_matrices=False) for x in (left, right)]
         spans = [u[:, s > 1e-9] for u, s, _ in bases]
-        found.append(np.linalg.svd(spans[0].T @ spans[1], compute_uv=False))
+        found.append(np.linalg.svd(spans[0].T @ spans[1], compute_uv=False).clip(0, 1))
     return np.array(found)
 
 
 @pytest.mark.parametrize(
-    ("p", "q", "n"), [(4, 6, 30), (6, 4, 30), (3, 3, 8), (8, 6, 12), (12, 3, 10), (12, 14, 10)]
-)
-def test_drawn_coefficients_are_distributed_as_those_of_drawn_features(p, q, n):
-    real = spectra(p, q, n)
-    ours = np.array([gaussian_coefficients(p, q, n, seed) for seed in range(300)])
-    assert ours.shape == real.shape
-    assert (np.diff(ours) <= 1e-12).all()
-    error = np.hypot(real.std(0), ours.std(0)) / np.sqrt(300)
-    assert (np.abs(ours.mean(0) - real.mean(0)) <= 4 * error + 1e-9).all()
-    np.testing.assert_allclose(ours.std(0), real.std(0), rtol=0.25, atol=1e-9)
+    ("p", "q", "n"),
+    [
+        (16, 16, 100), (16, 16, 1000), (16, 64, 300), (64, 20, 300), (30, 40, 60), (32, 32, 500),
+        (20, 50, 60), (80, 80, 100), (80, 80, 320), (60, 100, 150),
+    ],
+)  # fmt: skip
+def test_the_mean_is_that_of_drawn_features(p, q, n):
+    means = drawn(p, q, n, 40).mean(1)
+    error = means.std() / np.sqrt(len(means))
+    ours = expected_coefficients(p, q, n)
+    assert ours.mean() == pytest.approx(means.mean(), abs=0.003 + 2 * error)
+    np.testing.assert_array_equal(ours, expected_coefficients(q, p, n))
 
 
 @pytest.mark.parametrize(
-    ("p", "q", "n"),
-    [(300, 300, 3000), (100, 400, 2000), (400, 100, 2000), (300, 300, 600), (350, 350, 600)],
+    ("p", "q", "n"), [(1, 1, 30), (2, 2, 50), (2, 9, 100), (4, 6, 30), (8, 6, 12), (12, 3, 10)]
 )
-def test_the_expected_mean_and_edges_are_those_of_a_large_draw(p, q, n):
-    drawn = gaussian_coefficients(p, q, n)
-    assert expected_mean(p, q, n) == pytest.approx(drawn.mean(), rel=0.01)
+def test_of_few_dimensions_the_law_is_off_by_no_more_than_a_hundredth(p, q, n):
+    means = drawn(p, q, n, 4000).mean(1)
+    error = means.std() / np.sqrt(len(means))
+    assert expected_coefficients(p, q, n).mean() == pytest.approx(
+        means.mean(), abs=0.01 + 2 * error
+    )
+
+
+@pytest.mark.parametrize(
+    ("p", "q", "n"), [(60, 60, 600), (40, 120, 400), (120, 40, 400), (60, 60, 121), (70, 70, 120)]
+)
+def test_each_coefficient_is_the_mean_of_its_draws(p, q, n):
+    features, ours = drawn(p, q, n, 30), expected_coefficients(p, q, n)
+    assert ours.shape == features.shape[1:]
+    assert (np.diff(ours) <= 1e-12).all()
+    np.testing.assert_allclose(ours, features.mean(0), atol=0.02)
+    ones = max(0, p + q - n + 1)
+    assert (ours > 1 - 1e-9).sum() == (features[0] > 1 - 1e-9).sum() == ones
     low, high = spectrum_edges(p, q, n)
-    between = drawn[drawn < 1 - 1e-9]
-    assert len(drawn) - len(between) == max(0, p + q - n + 1)
+    between = ours[ones:]
     assert (between.min(), between.max()) == pytest.approx((low, high), abs=0.03)
 
 
-def test_the_expected_mean_of_few_samples_is_one():
-    assert expected_mean(5, 20, 20) == 1.0
+@pytest.mark.parametrize(("p", "q", "n"), [(12, 14, 10), (5, 20, 20), (3, 3, 4), (1, 1, 2)])
+def test_too_few_samples_make_all_features_alike(p, q, n):
+    np.testing.assert_array_equal(expected_coefficients(p, q, n), np.ones(min(p, q, n - 1)))
 
 
-def test_the_expected_mean_of_one_against_many_dimensions_is_the_multiple_correlation():
-    assert expected_mean(1, 5000, 20_000) == pytest.approx(np.sqrt(0.25), abs=1e-3)
+def test_the_mean_of_one_against_many_dimensions_is_the_multiple_correlation():
+    (only,) = expected_coefficients(1, 5000, 20_000)
+    assert only == pytest.approx(np.sqrt(0.25), abs=1e-3)
 
 
-def test_a_draw_of_the_papers_second_block_needs_no_features():
-    drawn = gaussian_coefficients(512, 512, 740_096)
-    assert drawn.shape == (512,)
-    assert drawn.max() == pytest.approx(0.053, abs=1e-3)
-    assert drawn.min() == pytest.approx(0.0, abs=1e-3)
+def test_of_few_dimensions_a_sample_they_follow_the_quarter_circle_law():
+    p, n = 512, 740_096  # the paper's second block
+    found = expected_coefficients(p, p, n)
+    assert found.mean() == pytest.approx(8 / (3 * np.pi) * np.sqrt(p / n), rel=1e-3)
+    assert (found.min(), found.max()) == pytest.approx((0.0, 0.053), abs=1e-3)
 
 
-@pytest.mark.slow
-def test_a_draw_of_blocks_of_unequal_width():
-    drawn = gaussian_coefficients(1024, 2048, 46_256)
-    assert (drawn.min(), drawn.max()) == pytest.approx((0.063, 0.354), abs=2e-3)
-
-
-def test_draws_are_reproducible():
-    np.testing.assert_array_equal(gaussian_coefficients(4, 5, 50), gaussian_coefficients(4, 5, 50))
-    assert (gaussian_coefficients(4, 5, 50) != gaussian_coefficients(4, 5, 50, seed=1)).all()
+def test_blocks_of_unequal_width_reach_the_published_edges():
+    found = expected_coefficients(1024, 2048, 46_256)
+    assert (found.min(), found.max()) == pytest.approx((0.063, 0.354), abs=2e-3)
 
 
 def test_mismatched_images_keep_no_place():
@@ -117,13 +127,15 @@ def test_mismatched_images_are_as_alike_as_unrelated_ones():
     y = x + 0.1 * torch.randn(2000, 8)
     shuffled = y[mismatched(2000, np.random.default_rng(0))]
     assert cca(x, y).mean() > 0.99
-    assert cca(x, shuffled).mean() == pytest.approx(expected_mean(8, 8, 2000), rel=0.4)
+    assert cca(x, shuffled).mean() == pytest.approx(
+        expected_coefficients(8, 8, 2000).mean(), rel=0.4
+    )
 
 
 def test_numbers_out_of_range_are_errors():
     with pytest.raises(ConfigError, match="p must be an integer of at least 1, got 0"):
         spectrum_edges(0, 2, 5)
     with pytest.raises(ConfigError, match=r"q must be an integer of at least 1, got 2\.5"):
-        expected_mean(2, 2.5, 5)
+        expected_coefficients(2, 2.5, 5)
     with pytest.raises(ConfigError, match="n must be an integer of at least 2, got 1"):
-        gaussian_coefficients(2, 2, 1)
+        expected_coefficients(2, 2, 1)

@@ -5,12 +5,10 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from ttl_lightning.analysis import complexity as module
 from ttl_lightning.analysis.complexity import (
     complexity,
     count_macs,
     count_parameters,
-    measure_latency,
 )
 from ttl_lightning.strategies.factory import create_model
 
@@ -100,9 +98,7 @@ def model_of(name: str, strategy: str, cutoff: str | int | None, *, pooling: boo
 def test_the_papers_rows(
     name: str, strategy: str, cutoff: str | None, pooling: bool, params_m: float, macs_g: float
 ) -> None:
-    result = complexity(
-        model_of(name, strategy, cutoff, pooling=pooling), (3, 224, 224), latency=False
-    )
+    result = complexity(model_of(name, strategy, cutoff, pooling=pooling), (3, 224, 224))
     assert result.params / 1e6 == pytest.approx(params_m, rel=0.005)
     assert result.macs / 1e9 == pytest.approx(macs_g, rel=0.005)
     assert result.params == result.trainable_params
@@ -152,7 +148,7 @@ def test_parameters_of_transfusion_in_densenet201(
 @pytest.mark.parametrize(("cutoff", "params_m", "macs_g"), TF_DENSENET201)
 def test_macs_of_transfusion_in_densenet201(cutoff: str, params_m: float, macs_g: float) -> None:
     model = model_of("densenet201", "tf", cutoff, pooling=True)
-    result = complexity(model, (3, 224, 224), latency=False)
+    result = complexity(model, (3, 224, 224))
     assert result.params / 1e6 == pytest.approx(params_m, abs=1e-4)
     assert result.macs / 1e9 == pytest.approx(macs_g, rel=0.005)
 
@@ -160,9 +156,7 @@ def test_macs_of_transfusion_in_densenet201(cutoff: str, params_m: float, macs_g
 @pytest.mark.slow
 @pytest.mark.parametrize(("cutoff", "params_m", "macs_g"), VGG19)
 def test_vgg19(cutoff: str, params_m: float, macs_g: float) -> None:
-    result = complexity(
-        model_of("vgg19", "ttl", cutoff, pooling=True), (3, 224, 224), latency=False
-    )
+    result = complexity(model_of("vgg19", "ttl", cutoff, pooling=True), (3, 224, 224))
     assert result.params / 1e6 == pytest.approx(params_m, abs=1e-4)
     assert result.macs / 1e9 == pytest.approx(macs_g, rel=0.005)
 
@@ -171,7 +165,7 @@ def test_vgg19(cutoff: str, params_m: float, macs_g: float) -> None:
 def test_volumes_of_24x192x192_at_every_stage(name: str) -> None:
     """What the units up to a cutoff cost, and a head there: the full network is counted once."""
     model = create_model(name, "ftl", image_size=(24, 192, 192))
-    result = complexity(model, (3, 24, 192, 192), latency=False)
+    result = complexity(model, (3, 24, 192, 192))
     assert sum(result.macs_by_unit.values()) == result.macs
     by_unit = [result.macs_by_unit[unit] for unit in model.backbone.cutoffs]
     for cutoff, channels, positions, params_m, macs_g in VOLUMES[name]:
@@ -187,7 +181,7 @@ def test_volumes_of_24x192x192_at_every_stage(name: str) -> None:
 
 def test_volumes_cut_at_block3() -> None:
     model = create_model("resnext3d_101", "ttl", "block3", image_size=(24, 192, 192))
-    result = complexity(model, (3, 24, 192, 192), latency=False)
+    result = complexity(model, (3, 24, 192, 192))
     assert result.params / 1e6 == pytest.approx(31.2089, abs=1e-4)
     assert result.macs / 1e9 == pytest.approx(40.9746, abs=1e-4)
     assert result.macs_by_unit["stem"] / result.macs == pytest.approx(0.36, abs=0.005)
@@ -210,7 +204,7 @@ def test_units_and_the_head_are_all_that_costs(
     name: str, strategy: str, cutoff: str | None
 ) -> None:
     model = create_model(name, strategy, cutoff, image_size=64)
-    result = complexity(model, model.backbone.input_shape(64), latency=False)
+    result = complexity(model, model.backbone.input_shape(64))
     assert tuple(result.macs_by_unit) == (*model.backbone.cutoffs, "head")
     assert sum(result.macs_by_unit.values()) == result.macs
     assert all(result.macs_by_unit.values())
@@ -332,7 +326,7 @@ def test_counting_holds_no_gradients() -> None:
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_counting_and_timing_leave_the_model_as_it_was(training: bool) -> None:
+def test_counting_leaves_the_model_as_it_was(training: bool) -> None:
     model = create_model("test_resnet", "lwft", "block2", image_size=32).train(training)
     state = {key: value.clone() for key, value in model.state_dict().items()}
     modes = [part.training for part in model.modules()]
@@ -342,40 +336,11 @@ def test_counting_and_timing_leave_the_model_as_it_was(training: bool) -> None:
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_latency(monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds = iter(range(10_000))
-    monkeypatch.setattr(module, "LATENCY_BUDGET_S", 1e6)
-    monkeypatch.setattr(module.time, "perf_counter", lambda: float(next(seconds)))
-    latency = measure_latency(Small(), (3, 8, 8), batch_size=2)
-    # the clock ticks once at the start of a pass, at its end, and for the budget
-    assert latency.median == latency.p95 == 1000.0
-    assert (latency.batch_size, latency.threads) == (2, torch.get_num_threads())
-
-
-def test_latency_keeps_to_its_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = 0
-
-    class Counting(Small):
-        def forward(self, x: Tensor) -> Tensor:
-            nonlocal calls
-            calls += 1
-            return super().forward(x)
-
-    monkeypatch.setattr(module, "LATENCY_BUDGET_S", 0.0)
-    latency = measure_latency(Counting(), (3, 8, 8))
-    assert calls == 2  # the first pass is slower, so it warms up even then
-    assert latency.median == latency.p95 > 0
-
-
 def test_plain_values_for_the_result() -> None:
     values = complexity(Small(), (3, 8, 8)).to_dict()
     assert values["input_size"] == (3, 8, 8)
     assert values["macs"] == sum(values["macs_by_op"].values())
-    assert set(values["latency_ms"]) == {"cpu"}
-    assert set(values["latency_ms"]["cpu"]) == {"median", "p95", "batch_size", "threads"}
     assert values["macs_by_unit"] == {}
-    without = complexity(Small(), (3, 8, 8), latency=False)
-    assert without.latency_ms == {}
 
 
 def test_timms_own_network_costs_the_same() -> None:

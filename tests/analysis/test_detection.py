@@ -6,15 +6,19 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
+from ttl_lightning.analysis.baselines import expected_coefficients
 from ttl_lightning.analysis.detection import (
     STATISTICS,
     THRESHOLD,
     Detection,
+    Error,
     Reuse,
     detect,
+    error_between,
     excess,
     ks_distance,
 )
+from ttl_lightning.analysis.svcca import cca
 from ttl_lightning.errors import ConfigError, DataError, UnknownNameError
 
 BLOCKS = ("block1", "block2", "block3", "block4")
@@ -65,13 +69,81 @@ def test_what_a_detection_says() -> None:
     assert detection == Detection(
         "block3",
         "block3 is the last of 4 candidates whose excess (0.512) is above 0.5; the highest after "
-        "it is 0.146 (block4).",
+        "it is 0.146 (block4). The first to change it would be block3, 0.012 above the "
+        "threshold; how far other images would move it is not known.",
         detection.scores,
         BLOCKS,
         "excess",
         0.5,
         {},
+        "block3",
+        pytest.approx(0.0124, abs=1e-3),
     )
+
+
+@pytest.mark.parametrize(
+    ("scores", "nearest", "margin"),
+    [
+        ((0.9, 0.501, 0.1), "block1.2", 0.001),  # the chosen one might not be
+        ((0.9, 0.7, 0.499, 0.3), "block1.3", -0.001),  # a later one might be
+        ((0.9, 0.7, 0.3, 0.499), "block1.4", -0.001),
+        ((0.501, 0.9, 0.3), "block1.3", -0.2),  # one before it does not matter
+        ((0.501, 0.3), "block1.2", -0.2),  # the first is chosen below the threshold, too
+        ((0.499, 0.3), "block1.2", -0.2),
+        ((0.3, 0.1, 0.45), "block1.3", -0.05),  # none is above
+    ],
+)
+def test_how_close_the_choice_was(scores, nearest, margin) -> None:
+    far = detect(curve(*scores), error=Error(abs(margin) / 4, "of a test"))
+    assert (far.nearest, far.margin, far.close) == (nearest, pytest.approx(margin), False)
+    near = detect(curve(*scores), error=Error(abs(margin) * 0.6, "of a test"))
+    assert (near.nearest, near.close, near.error) == (nearest, True, abs(margin) * 0.6)
+    side = "above" if margin > 0 else "below"
+    assert near.reason.endswith(
+        f". A close choice: the first to change it would be {nearest}, {abs(margin):.2g} "
+        f"{side} the threshold; the standard error is {near.error:.2g} (of a test)."
+    )
+    assert " A clear choice: " in far.reason
+    unknown = detect(curve(*scores))
+    assert (unknown.nearest, unknown.error, unknown.close) == (nearest, None, None)
+
+
+def test_an_only_candidate_is_not_close_to_another() -> None:
+    only = detect(curve(0.5001), error=Error(0.1, "of a test"))
+    assert (only.nearest, only.margin, only.close) == (None, None, None)
+    assert only.reason.endswith("; none comes after it.")
+
+
+def test_the_error_of_halves_is_that_of_the_whole() -> None:
+    """Drawn anew many times, the excess of all images spreads as the halves said it would."""
+    rng, kept, said = np.random.default_rng(0), [], []
+    mixing = rng.standard_normal((6, 6))
+    for _ in range(120):
+        x = rng.standard_normal((200, 6)) @ mixing
+        units = {name: x + 3 * rng.standard_normal((200, 6)) for name in "abc"}
+        parts = [slice(None), slice(100), slice(100, None)]
+        whole, *halves = (
+            {name: Reuse(float(cca(x[rows], y[rows]).mean()),
+                         float(expected_coefficients(6, 6, len(x[rows])).mean()))
+             for name, y in units.items()}
+            for rows in parts
+        )  # fmt: skip
+        kept += [excess(one) for one in whole.values()]
+        said.append(error_between(*halves).size)
+    assert np.sqrt(np.mean(np.square(said))) == pytest.approx(np.std(kept), rel=0.15)
+
+
+def test_the_error_is_of_the_units_that_both_halves_can_judge() -> None:
+    first = {"a": Reuse(0.8, 0.0), "b": Reuse(0.5, 0.0), "c": Reuse(0.4, 0.2),
+             "d": Reuse(0.9, 0.1), "e": Reuse(1, 0.6)}  # fmt: skip
+    other = {"a": Reuse(0.7, 0.0), "b": Reuse(0.5, 0.0), "c": Reuse(0.4, 0.2),
+             "d": Reuse(None, 0.1), "e": Reuse(0, 0.4)}  # fmt: skip
+    error = error_between(first, other)
+    assert error is not None
+    assert error.size == pytest.approx(math.sqrt(0.1**2 / 4 / 3))
+    few = {name: first[name] for name in "ade"}
+    assert error_between(few, {name: other[name] for name in few}) is None
+    assert error_between({}, {}) is None
 
 
 @pytest.mark.parametrize(
@@ -116,7 +188,7 @@ def test_the_last_above_is_chosen_and_a_dip_before_it_named() -> None:
 
 
 def test_all_above_says_that_nothing_is_cut() -> None:
-    assert detect(curve(0.9, 0.5), 0.2).reason == (
+    assert detect(curve(0.9, 0.5), 0.2).reason.startswith(
         "block1.2 is the last of 2 candidates whose excess (0.5) is above 0.2; none comes after it."
     )
 
@@ -124,7 +196,7 @@ def test_all_above_says_that_nothing_is_cut() -> None:
 def test_none_above_gives_the_first_candidate() -> None:
     detection = detect(curve(0.05, 0.2, 0.1), 0.2)
     assert detection.unit == "block1.1"
-    assert detection.reason == (
+    assert detection.reason.startswith(
         "block1.1 is the first of 3 candidates, since no excess is above 0.2; the highest is 0.2 "
         "(block1.2)."
     )
@@ -147,7 +219,7 @@ def test_what_could_not_be_computed_is_named_and_never_chosen(broken) -> None:
     assert detection.notes == dict.fromkeys(
         ("stem", "block1.3"), "the similarity, or that of random features, could not be computed"
     )
-    assert detection.reason.endswith("; 2 cannot be judged.")
+    assert detection.reason.count("; 2 cannot be judged. ") == 1
     assert detect(curve(0.9, 0.6, broken)).unit == "block1.2"
 
 
@@ -170,7 +242,7 @@ def test_where_chance_leaves_little_the_excess_is_not_believed() -> None:
         "random features are 0.90 alike: too few samples for the channels to judge it"
     )
     assert set(detection.notes) == {"block2", "tail"}
-    assert detection.reason.endswith("; 2 cannot be judged.")
+    assert detection.reason.count("; 2 cannot be judged. ") == 1
     assert detect({**units, "block2": Reuse(0.99, 0.5)}).unit == "block2"
     with pytest.raises(DataError, match="none of tail can be judged; tail: random features"):
         detect(units, candidates=["tail"])

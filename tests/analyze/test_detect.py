@@ -20,8 +20,12 @@ def test_the_last_unit_above_the_threshold(full: Path, open_full: OpenRun) -> No
         findings, files = analyze("detect", arguments)
         above = [unit for unit, score in scores.items() if score > threshold]
         expected = above[-1] if above else next(iter(scores))
-        chosen = json.loads(files[0].read_text())["detection"]["unit"]
-        assert chosen == expected
+        detection = json.loads(files[0].read_text())["detection"]
+        assert detection["unit"] == expected
+        assert detection["error"] > 0
+        assert detection["margin"] == pytest.approx(scores[detection["nearest"]] - threshold)
+        assert detection["close"] == (abs(detection["margin"]) < 2 * detection["error"])
+        assert f"A {'close' if detection['close'] else 'clear'} choice" in findings.headline
         assert f"strategy=ttl cutoff={expected}" in findings.headline
 
 

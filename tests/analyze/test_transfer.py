@@ -11,7 +11,7 @@ import torch
 from ttl_lightning.analyze.__main__ import analyze
 from ttl_lightning.analyze.cross import cross
 from ttl_lightning.analyze.runs import OpenRun
-from ttl_lightning.analyze.transfer import Options, compare, report, row, transfer
+from ttl_lightning.analyze.transfer import Options, compare, compare_halves, report, row, transfer
 from ttl_lightning.errors import ConfigError
 
 
@@ -60,14 +60,29 @@ def test_a_model_beside_itself_is_all_reuse(open_cut: OpenRun) -> None:
 
 def test_the_baselines_are_the_same_each_time(open_cut: OpenRun) -> None:
     first, permuted = transfer(open_cut, seed=3)
-    again, permuted_again = transfer(open_cut, seed=3)
-    for one, other in zip(first, again, strict=True):
+    other_draw, permuted_otherwise = transfer(open_cut, seed=4)
+    for one, other in zip(first, other_draw, strict=True):
         assert np.array_equal(one.random, other.random)
-    assert permuted == permuted_again
+        assert row(one) == row(other)
+    assert permuted == transfer(open_cut, seed=3)[1] != permuted_otherwise
+
+
+@pytest.mark.parametrize("most", [None, 11, 2])
+def test_halves_are_of_different_images_and_give_the_whole(open_cut: OpenRun, most) -> None:
+    whole, halves = compare_halves(open_cut, most=most)
+    for one, first, second, alone in zip(whole, *halves, compare(open_cut, most=most), strict=True):
+        assert (one.unit, one.similarity.n) == (alone.unit, alone.similarity.n)
+        assert first.similarity.n + second.similarity.n == one.similarity.n
+        assert abs(first.similarity.n - second.similarity.n) <= one.similarity.n / 2
+        np.testing.assert_allclose(
+            one.similarity.coefficients, alone.similarity.coefficients, atol=1e-6
+        )
+        assert first.similarity.mean != second.similarity.mean
+    assert compare_halves(open_cut, most=1)[1] == ([], [])
 
 
 def test_the_permuted_baseline_changes_nothing_else(open_cut: OpenRun) -> None:
-    alone, (beside, permuted) = compare(open_cut, seed=3), transfer(open_cut, seed=3)
+    alone, (beside, permuted) = compare(open_cut), transfer(open_cut, seed=3)
     assert [row(unit) for unit in alone] == [row(unit) for unit in beside]
     assert list(permuted) == [unit.unit for unit in alone]
 
@@ -76,12 +91,11 @@ def test_a_wrong_option_is_found_before_the_pass(
     open_cut: OpenRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(OpenRun, "batches", lambda *_: pytest.fail("a pass was begun"))
-    for measure in (compare, transfer, cross):
+    for measure in (compare, compare_halves, transfer, cross):
         with pytest.raises(ConfigError, match="variance must be a number from 0 to 1, got 2"):
             measure(open_cut, variance=2)
-    for measure in (compare, transfer):
-        with pytest.raises(ConfigError, match="seed must be an integer of at least 0, got -1"):
-            measure(open_cut, seed=-1)
+    with pytest.raises(ConfigError, match="seed must be an integer of at least 0, got -1"):
+        transfer(open_cut, seed=-1)
 
 
 def test_the_command_writes_table_spectra_and_figure(cut: Path) -> None:

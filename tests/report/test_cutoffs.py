@@ -47,8 +47,15 @@ def test_the_front_is_what_no_other_point_beats(seed) -> None:
     beaten = {
         p for p in points for q in points if q != p and q[0] <= p[0] and q[1] >= p[1]
     }  # fmt: skip
-    assert [points[i] for i in pareto(points)] == sorted(set(points) - beaten)
+    exact = [((x, x), y) for x, y in points]
+    assert [points[i] for i in pareto(exact)] == sorted(set(points) - beaten)
     assert pareto([]) == []
+
+
+def test_nothing_is_on_the_front_because_of_noise() -> None:
+    best, tied, faster = ((0.9, 1.1), 0.9), ((0.85, 1.05), 0.8), ((0.3, 0.5), 0.7)
+    assert pareto([tied, best, faster]) == [2, 1]
+    assert pareto([((0.8, 0.89), 0.8), best]) == [0, 1]  # faster beyond the noise of both
 
 
 @pytest.fixture
@@ -80,10 +87,20 @@ def test_validation_stands_beside_test_and_the_choice_is_ringed(methods) -> None
 
 def test_costs_have_their_front(methods) -> None:
     left, right = tradeoff_figure(methods, methods[2:]).axes
-    assert (left.get_xlabel(), right.get_xlabel()) == ("parameters", "CPU latency (ms)")
+    assert (left.get_xlabel(), right.get_xlabel()) == (
+        "parameters", "CPU latency (of the whole network's)",
+    )  # fmt: skip
     np.testing.assert_allclose(lines(left)["Pareto front"].get_xydata(), [[10, 0.65], [400, 0.9]])
-    np.testing.assert_allclose(lines(right)["Pareto front"].get_xdata(), [0.01, 0.4])
+    np.testing.assert_allclose(lines(right)["Pareto front"].get_xdata(), [0.001, 0.04])
     assert [text.get_text() for text in left.texts] == ["block1.2", "block2.2"]
+
+
+def test_methods_without_a_latency_are_on_no_front(run) -> None:
+    runs = [run("ftl", None, test=0.8, ratio=1.0), run("ttl", "block1.2", test=0.9, ratio=None)]
+    methods = group(runs)[0].methods
+    left, right = tradeoff_figure(methods, methods).axes
+    np.testing.assert_allclose(lines(left)["Pareto front"].get_xdata(), [1000])
+    np.testing.assert_allclose(lines(right)["Pareto front"].get_xydata(), [[1.0, 0.8]])
 
 
 def test_figures_of_nothing_are_drawn_all_the_same(run) -> None:

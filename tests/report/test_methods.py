@@ -61,11 +61,38 @@ def test_costs_are_the_median_over_seeds_and_none_where_unknown(run) -> None:
     runs = [run(seed=seed, params=p) for seed, p in enumerate((1000, 9000, 2000))]
     (method,) = group(runs)[0].methods
     assert method.cost("latency_ms") == 2.0
-    for damaged in (None, "x", {"cpu": 3}, {"cpu": {"median": float("nan")}}):
+    assert method.cost("latency_ratio") == 0.2
+    damaged_ones = (None, "x", {"cpu": None}, {"cpu": 3}, {"cpu": {"median": float("nan")}})
+    for damaged in damaged_ones:
         single = run()
         single.result.complexity = {"latency_ms": damaged, "params": True, "macs": 10**4000}
         (method,) = group([single])[0].methods
-        assert [method.cost(key) for key in ("latency_ms", "params", "macs")] == [None] * 3
+        for key in ("latency_ms", "latency_ratio", "params", "macs"):
+            assert method.cost(key) is method.span(key) is None
+
+
+def test_a_latency_spans_its_seeds_and_their_noise(run) -> None:
+    runs = [run(seed=seed, ratio=ratio) for seed, ratio in enumerate((0.2, 0.3, None))]
+    (method,) = group(runs)[0].methods
+    assert method.span("params") == (1000, 1000)
+    assert method.span("latency_ratio") == pytest.approx((0.2 * 0.9, 0.3 * 1.1))
+    runs[0].result.complexity["latency_ms"]["cpu"]["noise"] = 0.08
+    runs[0].result.complexity["untruncated"]["latency_ms"]["cpu"]["noise"] = 0.04
+    (method,) = group(runs)[0].methods
+    assert method.span("latency_ratio") == pytest.approx((0.2 * 0.88, 0.3 * 1.1))
+    whole = run("ftl", None, ratio=1.0)
+    whole.result.complexity["untruncated"] = None
+    assert group([whole])[0].methods[0].span("latency_ratio") == (1.0, 1.0)
+
+
+def test_a_result_of_an_earlier_version_is_read_but_not_compared(run) -> None:
+    older = run()
+    older.result.complexity["latency_ms"] = {
+        "cpu": {"median": 1.5, "p95": 626.0, "batch_size": 1, "threads": 2}
+    }
+    (method,) = group([older])[0].methods
+    assert method.cost("latency_ms") == 1.5
+    assert method.cost("latency_ratio") is method.span("latency_ratio") is None
 
 
 def test_methods_are_in_the_order_of_the_network(run) -> None:

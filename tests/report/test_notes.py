@@ -9,26 +9,34 @@ from ttl_lightning.report.rows import Row
 
 @pytest.fixture
 def said(run):
-    def build(*costs):
-        runs = [run(seed=seed) for seed in range(len(costs))]
-        for one, cpu in zip(runs, costs, strict=True):
-            one.result.complexity["latency_ms"] = {"cpu": cpu} if cpu else {}
+    def build(*reasons):
+        """Notes of a method whose seeds have a latency, or this reason that they have none."""
+        runs = [run(seed=seed) for seed in range(len(reasons))]
+        for one, reason in zip(runs, reasons, strict=True):
+            if reason is not None:
+                one.result.complexity["latency_ms"] = {"cpu": None}
+                one.result.notes["complexity/latency_ms/cpu"] = reason
         (found,) = group(runs)
         return notes(found, [Row(Choice(found.methods[0], ""), None, {}, (), "7 test samples")])
 
     return build
 
 
-def test_latencies_are_said_to_be_comparable_or_not(said) -> None:
-    one, four = ({"median": 1.0, "batch_size": 1, "threads": t} for t in (1, 4))
-    assert "(batch size 1, threads: 1)" in said(one, one)[0]
-    assert "not all with the same batch size and threads" in said(one, four)[0]
-    assert "(batch size 1, threads: 4)" in said(None, four)[0]
-    assert "Latency" not in said(None, None)[0]
+def test_what_a_latency_is_and_why_there_is_none(said) -> None:
+    whole = said(None, None)
+    assert "in percent of the untruncated network's" in whole[1]
+    assert whole[1].endswith("The untruncated network takes 9.09 ms, at its fastest.")
+    assert not any("no latency" in note for note in whole)
+    assert "TTL (truncated) at block1.1: no latency, for 1 seed of 2: too noisy." in said(
+        None, "too noisy"
+    )
+    none = said("too noisy", "too noisy")
+    assert "TTL (truncated) at block1.1: no latency, so it is on no front: too noisy." in none
+    assert not any("percent" in note for note in none)
 
 
 def test_a_sweep_without_full_finetuning_says_why_there_are_no_differences(said) -> None:
-    assert said(None)[1:] == [
+    assert said(None)[2:] == [
         "7 test samples.",
         "No differences: there is no completed full finetuning (strategy=ftl) beside others.",
     ]

@@ -70,7 +70,7 @@ def test_one_seed_is_said_to_tell_nothing_of_training(sweep_folder, result) -> N
     sweep_folder.add("ftl", result("ftl", None), signal=0.5)
     sweep_folder.add("ttl", result(val=0.95), signal=2.5)
     page = read(sweep_folder)
-    assert "better than" not in page.text
+    assert "better than full finetuning" not in page.text
     assert "One seed does not tell what training anew would come to" in page.text
     assert "test samples alone: +0." in page.text
     assert "p = " not in page.text

@@ -38,7 +38,7 @@ def test_the_table_says_what_is_undefined_and_shows_no_ratio_to_nothing(tmp_path
     result.train = {"wall_s": 1.0}
     result.complexity = {
         "params": 2_000_000, "trainable_params": 0, "macs": 10**9, "untruncated": None,
-        "latency_ms": {"cpu": {"median": 1.5}},
+        "latency_ms": {"cpu": {"min": 1.25, "median": 1.5}, "cuda": None},
     }  # fmt: skip
     console = Console(record=True, width=100, file=io.StringIO())
     show(tmp_path, result, console)
@@ -47,3 +47,5 @@ def test_the_table_says_what_is_undefined_and_shows_no_ratio_to_nothing(tmp_path
     assert "undefined" in text
     assert "2.000 M" in text
     assert "untruncated" not in text
+    assert "1.25 ms" in text
+    assert "latency, cuda" not in text

@@ -19,6 +19,7 @@ def test_every_run_has_a_row_and_every_metric_a_column(run) -> None:
         "folder": "ttl/block1.1/seed1", "status": "completed", "error": "", "data": "npz",
         "backbone": "net", "cutoff_index": "4", "val/auprc": "0.9", "test/f1": "0.25",
         "params": "1000", "trainable_params": "1000", "macs": "10000", "latency_ms": "1.0",
+        "latency_ratio": "0.1",
         "epochs": "5", "best_epoch": "3", "wall_s": "1.5",
         "overrides": "strategy=ttl cutoff=block1.1 seed=1 a.b=1",
     }  # fmt: skip

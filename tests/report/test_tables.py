@@ -29,9 +29,9 @@ def test_the_table_has_each_strategy_its_costs_and_its_difference(rows) -> None:
     table = main_table(rows)
     texts = [[cell.whole for cell in row] for row in table.rows]
     assert texts == [
-        ["full finetuning", "–", "2", "0.800 ± 0.000", "0.800 ± 0.000", "9.00 k", "90.0 k", "9.00",
+        ["full finetuning", "–", "2", "0.800 ± 0.000", "0.800 ± 0.000", "9.00 k", "90.0 k", "90 %",
          "–", "–", "–", "–"],
-        ["TTL (truncated)", "block2.1", "1", "0.900 ± –", "0.900 ± –", "100", "1.00 k", "0.10",
+        ["TTL (truncated)", "block2.1", "1", "0.900 ± –", "0.900 ± –", "100", "1.00 k", "1.0 %",
          "+0.100 (+0.010 to +0.190)", "0.029 (better)",
          "+0.200 (test samples alone: +0.110 to +0.290)", "– (one seed)"],
     ]  # fmt: skip
@@ -54,6 +54,28 @@ def test_unknown_costs_are_dashes_and_never_the_best(run) -> None:
     by_name = {row[0].text: row[3:] for row in table.rows}
     assert {(cell.text, cell.bold) for cell in by_name["TTL (truncated)"]} == {("–", False)}
     assert all(cell.bold for cell in by_name["TransFusion"])
+
+
+def test_latencies_that_noise_may_have_made_different_are_all_bold(run) -> None:
+    runs = [run("ftl", None, ratio=1.0), run("ttl", "a", ratio=0.52), run("tf", "a", ratio=0.5)]
+    runs += [run("lwft", "a", ratio=None)]
+
+    def bold():
+        methods = group(runs)[0].methods
+        table = main_table([Row(Choice(m, ""), None, {}, (), "") for m in methods])
+        assert table.columns[7] == "CPU latency (of the whole)"
+        return {row[0].text: row[7].text for row in table.rows if row[7].bold}
+
+    assert bold() == {"TTL (truncated)": "52 %", "TransFusion": "50 %"}
+    runs[1].result.complexity["latency_ms"]["cpu"]["ratio"] = 0.65
+    assert bold() == {"TransFusion": "50 %"}
+    # the noise that its run measured covers the difference again
+    runs[1].result.complexity["latency_ms"]["cpu"]["noise"] = 0.2
+    assert set(bold()) == {"TTL (truncated)", "TransFusion"}
+    # so does another seed
+    runs[1].result.complexity["latency_ms"]["cpu"]["noise"] = 0.01
+    runs.append(run("ttl", "a", 1, ratio=0.5))
+    assert set(bold()) == {"TTL (truncated)", "TransFusion"}
 
 
 def test_markdown_keeps_its_columns_and_runs_nothing() -> None:

@@ -13,6 +13,13 @@ def test_spread_is_the_sample_standard_deviation() -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "shown"), [(None, "–"), (1.0, "100 %"), (0.309, "31 %"), (0.042, "4.2 %")]
+)
+def test_ratios_are_percent(value, shown) -> None:
+    assert text.percent(value) == shown
+
+
+@pytest.mark.parametrize(
     ("value", "shown"),
     [(None, "–"), (0, "0"), (999, "999"), (1000, "1.00 k"), (55586, "55.6 k"), (999_999, "1.00 M"),
      (3_373_570, "3.37 M"), (32_447_104, "32.4 M"), (4.12e9, "4.12 G")],

@@ -9,6 +9,7 @@ from ttl_lightning import config
 SMALL = (
     "backbone=test_resnet", "backbone.weights=null", "data.image_size=32", "trainer.max_epochs=1",
     "trainer.accelerator=cpu", "trainer.precision=32-true", "protocol.batch_size=8",
+    "latency=false",
     "data.train_size=16", "data.val_size=8", "data.test_size=8",
 )  # fmt: skip
 

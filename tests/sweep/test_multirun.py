@@ -291,6 +291,7 @@ def test_the_cutoff_that_full_finetunings_point_at(sweep, workdir) -> None:
     expected = kept[-1] if kept else next(iter(tables[0]))
     cuts = {run["cutoff"] for run in runs.values() if run["strategy"] == "ttl"}
     assert cuts == {expected} == {entry["choice"]}
+    assert "he first to change it would be " in entry["reason"]
     before = written(workdir)
     status, output = finished(sweep(*options))
     assert status == 0, output

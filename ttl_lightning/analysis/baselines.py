@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 
 import numpy as np
@@ -12,8 +11,8 @@ from torch import Tensor
 from ttl_lightning.analysis.svcca import Floats
 from ttl_lightning.errors import DataError, check_number
 
-# Of the quadrature of a smooth function; twice as many change nothing in the sixth digit.
-NODES = 512
+# Of the integral over a law; twice as many change nothing in the fifth digit.
+CELLS = 8192
 
 
 def spectrum_edges(p: int, q: int, n: int) -> tuple[float, float]:
@@ -39,48 +38,20 @@ def spectrum_edges(p: int, q: int, n: int) -> tuple[float, float]:
     return abs(left - right), min(left + right, 1.0)
 
 
-def expected_mean(p: int, q: int, n: int) -> float:
-    """Mean canonical correlation of independent Gaussian features, as all grow large.
+def expected_coefficients(p: int, q: int, n: int) -> Floats:
+    """Canonical correlations of independent Gaussian features, by their limiting law.
 
-    Source:
-        Wachter 1980; the density of the squared correlations between the edges l and h is
-        √((z − l²)(h² − z)) / (2π a z (1 − z)), with a the smaller of p / n and q / n.
-    """
-    low, high = spectrum_edges(p, q, n)
-    if low == high == 1:
-        return 1.0
-    a, b = min(p, q) / n, max(p, q) / n
-    # z = middle + half cos θ takes the square root's edges away
-    nodes, weights = _quadrature()
-    theta = math.pi / 2 * (nodes + 1)
-    half = (high**2 - low**2) / 2
-    z = (high**2 + low**2) / 2 + half * np.cos(theta)
-    density = (half * np.sin(theta)) ** 2 / (2 * math.pi * a * z * (1 - z))
-    between = math.pi / 2 * float(weights @ (density * np.sqrt(z)))
-    return between + max(0.0, (a + b - 1) / a)
-
-
-@functools.cache
-def _quadrature() -> tuple[Floats, Floats]:
-    """Gauss and Legendre's nodes and weights, which take longer than all else here."""
-    nodes, weights = np.polynomial.legendre.leggauss(NODES)
-    return nodes, weights
-
-
-def gaussian_coefficients(p: int, q: int, n: int, seed: int = 0) -> Floats:
-    """Draw the canonical correlations of independent Gaussian features, (n, p) and (n, q).
-
-    No such features are drawn: in a basis whose first axes span the first side, the other side is
-    a Gaussian block above the triangle of Bartlett's decomposition, so time and memory do not
-    depend on n. Compare truncated features with a draw of the retained dimensions. Neighbouring
-    positions of a map are alike, so that maps count as fewer samples than n, and unrelated ones
-    reach higher than this draw; those of permuted images (`mismatched`) show how much.
+    Nothing is drawn: these are the law's quantiles, each averaged over its share of the law, so
+    that their mean is the law's. It is above that of drawn features by at most 0.003 from 16
+    dimensions on, and by 0.01 for fewer. Compare truncated features with those of the retained
+    dimensions. Neighbouring positions of a map are alike, so that maps count as fewer samples than
+    n, and unrelated ones reach higher than this; those of permuted images (`mismatched`) show how
+    much.
 
     Args:
         p: dimensions of one side.
         q: dimensions of the other.
         n: number of samples; the features count as centred, which takes one degree of freedom.
-        seed: of the draw.
 
     Returns:
         descending, min(p, q, n − 1) of them.
@@ -89,20 +60,28 @@ def gaussian_coefficients(p: int, q: int, n: int, seed: int = 0) -> Floats:
         ConfigError: if a number is out of range.
 
     Source:
-        Bartlett, On the Theory of Statistical Regression, Proceedings of the Royal Society of
-        Edinburgh 53 (1933) 260-283.
+        Wachter 1980, and Bouchaud, Laloux, Miceli and Potters, Large Dimension Forecasting Models
+        and Random Singular Value Spectra, European Physical Journal B 55 (2007) 201-207: the
+        density of the squared correlations between the edges l and h is
+        √((z − l²)(h² − z)) / (2π a z (1 − z)), with a the smaller of p / n and q / n.
     """
     _check(p, q, n)
-    generator = np.random.default_rng(seed)
     free = n - 1
-    p = min(p, free)
-    rows = min(free - p, q)
-    shared = generator.standard_normal((p, q))
-    rest = np.triu(generator.standard_normal((rows, q)), 1)
-    degrees = free - p - np.arange(rows)
-    rest[np.arange(rows), np.arange(rows)] = np.sqrt(generator.chisquare(degrees))
-    basis, _ = np.linalg.qr(np.concatenate([shared, rest]))
-    return np.linalg.svd(basis[:p], compute_uv=False).clip(0, 1)
+    count = min(p, q, free)
+    if max(p, q) >= free:
+        return np.ones(count)
+    ones = max(0, p + q - free)
+    low, high = spectrum_edges(p, q, free)
+    # z = middle + half cos θ takes the square root's edges away; θ is at the middle of each cell
+    theta = math.pi * (np.arange(CELLS) + 0.5) / CELLS
+    half = (high**2 - low**2) / 2
+    z = (high**2 + low**2) / 2 + half * np.cos(theta)  # descending
+    masses = np.sin(theta) ** 2 / (z * (1 - z))
+    reached = np.concatenate([[0.0], np.cumsum(masses)])
+    sums = np.concatenate([[0.0], np.cumsum(masses * np.sqrt(z))])
+    between = count - ones
+    parts = np.interp(np.linspace(0, reached[-1], between + 1), reached, sums)
+    return np.concatenate([np.ones(ones), np.diff(parts) * between / reached[-1]])
 
 
 def mismatched(images: int, generator: np.random.Generator) -> Tensor:

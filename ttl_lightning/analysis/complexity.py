@@ -1,4 +1,4 @@
-"""Parameters, multiply-accumulates and latency of a model.
+"""Parameters and multiply-accumulates of a model.
 
 One MAC is one multiply-accumulate. The count is fvcore's for convolutions and linear layers, two
 for each element that a norm scales and shifts, and one for each that a ReLU (leaky ones too) or a
@@ -11,8 +11,6 @@ Source: fvcore.nn.FlopCountAnalysis; the paper's Tables 1 and 3.
 from __future__ import annotations
 
 import math
-import statistics
-import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -44,19 +42,6 @@ ONE_PER_INPUT_ELEMENT = (
 )
 # and where each has its weight among its arguments
 NORMS = {"batch_norm": 1, "instance_norm": 1, "group_norm": 2, "layer_norm": 2}
-WARM_UP_RUNS = 3
-LATENCY_RUNS = 30
-LATENCY_BUDGET_S = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """Time of one forward pass, measured."""
-
-    median: float
-    p95: float
-    batch_size: int
-    threads: int
 
 
 class Macs(NamedTuple):
@@ -85,7 +70,6 @@ class Complexity:
     macs_by_op: dict[str, int]
     macs_by_unit: dict[str, int]
     unsupported_ops: dict[str, int]
-    latency_ms: dict[str, Latency]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for `result.json`."""
@@ -150,41 +134,10 @@ def _pooling_of_the_head(inputs: list[Any], _: list[Any]) -> int:
     return math.prod(sizes) if len(sizes) == 3 else 0
 
 
-def measure_latency(model: nn.Module, input_size: Sequence[int], batch_size: int = 1) -> Latency:
-    """Time forward passes of a batch on the model's device, in milliseconds.
-
-    Stops after `LATENCY_RUNS` passes or, warm-up included, `LATENCY_BUDGET_S` seconds, whichever
-    comes first, but not before it has timed one pass after another.
-    """
-    was_training = model.training
-    model.eval()
-    device = next(model.parameters()).device
-    x = torch.rand(batch_size, *input_size, device=device)
-    times_ms: list[float] = []
-    warm_ups, late = 0, False
-    begin = time.perf_counter()
-    with torch.inference_mode():
-        while len(times_ms) < LATENCY_RUNS and not (late and times_ms):
-            start = time.perf_counter()
-            model(x)
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            if late or warm_ups == WARM_UP_RUNS:
-                times_ms.append(1e3 * (time.perf_counter() - start))
-            else:
-                warm_ups += 1
-            late = time.perf_counter() - begin > LATENCY_BUDGET_S
-    model.train(was_training)
-    p95 = sorted(times_ms)[min(len(times_ms) - 1, round(0.95 * (len(times_ms) - 1)))]
-    return Latency(statistics.median(times_ms), p95, batch_size, torch.get_num_threads())
-
-
-def complexity(model: nn.Module, input_size: Sequence[int], *, latency: bool = True) -> Complexity:
-    """A model's parameters, MACs and, if asked for, latency on its device."""
+def complexity(model: nn.Module, input_size: Sequence[int]) -> Complexity:
+    """A model's parameters and MACs."""
     params, trainable = count_parameters(model)
     macs = count_macs(model, input_size)
-    device = next(model.parameters()).device.type
-    times = {device: measure_latency(model, input_size)} if latency else {}
     return Complexity(
         params=params,
         trainable_params=trainable,
@@ -193,5 +146,4 @@ def complexity(model: nn.Module, input_size: Sequence[int], *, latency: bool = T
         macs_by_op=macs.by_op,
         macs_by_unit=macs.by_unit,
         unsupported_ops=macs.unsupported_ops,
-        latency_ms=times,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +30,12 @@ THRESHOLD = 0.5
 CHANCE = 0.5
 # With a random mean this close to 1, nothing can exceed it.
 ROOM = 1e-6
+# A choice is close where a statistic that decides it is within so many standard errors of the
+# threshold.
+CLOSE = 2.0
+# Two halves of the images differ by chance as little as you like at one unit, not at several.
+UNITS = 3
+HALVES = "from two halves of the images"
 
 Floats = npt.NDArray[np.float64]
 
@@ -50,6 +56,13 @@ class Reuse(NamedTuple):
     random_spectrum: Floats | None = None
 
 
+class Error(NamedTuple):
+    """Standard error of the statistic, and what it was estimated from, in words."""
+
+    size: float
+    source: str
+
+
 @dataclass(frozen=True, slots=True)
 class Detection:
     """The unit to cut after, and what led to it.
@@ -62,6 +75,12 @@ class Detection:
         statistic: the key in `STATISTICS`.
         threshold: what the statistic had to exceed.
         notes: by unit, why it cannot be judged, or that it lies below the threshold before the cut.
+        nearest: of the units that would change the choice by crossing the threshold, the one
+            nearest to it; None if there is no other choice.
+        margin: by how much the nearest is above the threshold; negative below it.
+        error: standard error of the statistic; None where it is not known.
+        close: whether the margin is less than `CLOSE` standard errors; None where that is not
+            known.
     """
 
     unit: str
@@ -71,6 +90,10 @@ class Detection:
     statistic: str
     threshold: float
     notes: dict[str, str]
+    nearest: str | None = None
+    margin: float | None = None
+    error: float | None = None
+    close: bool | None = None
 
 
 def excess(reuse: Reuse) -> float:
@@ -87,6 +110,15 @@ def excess(reuse: Reuse) -> float:
     if random_mean > 1 - ROOM:
         raise DataError("random features are as alike as can be: too few samples for the channels")
     return (mean - random_mean) / (1 - random_mean)
+
+
+def judged(reuse: Reuse) -> bool:
+    """Whether the excess is known, with enough samples for the channels to mean something."""
+    try:
+        excess(reuse)
+    except DataError:
+        return False
+    return reuse.random_mean is not None and reuse.random_mean <= CHANCE
 
 
 def ks_distance(reuse: Reuse) -> float:
@@ -116,6 +148,7 @@ def detect(
     threshold: float = THRESHOLD,
     statistic: str = "excess",
     candidates: Collection[str] | None = None,
+    error: Error | None = None,
 ) -> Detection:
     """Choose the last candidate whose statistic is above the threshold.
 
@@ -127,6 +160,7 @@ def detect(
         threshold: from 0 to 1. The default was set for the excess; a distance wants its own.
         statistic: "excess" or "ks".
         candidates: the units that may be chosen, such as the ends of the blocks; None is all.
+        error: of the statistic, to say how close the choice was.
 
     Raises:
         ConfigError: a threshold out of range, or an unknown statistic or candidate, or none.
@@ -135,19 +169,7 @@ def detect(
     check_number("threshold", threshold, 0, 1)
     check_choice("statistic", statistic, STATISTICS)
     names = _in_order(measured, candidates)
-    scores: dict[str, float | None] = {}
-    notes: dict[str, str] = {}
-    for unit, reuse in measured.items():
-        try:
-            scores[unit] = STATISTICS[statistic](reuse)
-        except DataError as error:
-            scores[unit], notes[unit] = None, str(error)
-        else:
-            if reuse.random_mean is not None and reuse.random_mean > CHANCE:
-                notes[unit] = (
-                    f"random features are {reuse.random_mean:.2f} alike: too few samples for the "
-                    "channels to judge it"
-                )
+    scores, notes = _scores(measured, statistic)
     scored = {
         name: score for name in names if (score := scores[name]) is not None and name not in notes
     }
@@ -163,7 +185,56 @@ def detect(
     reason = _reason(scored, unit, statistic, threshold)
     if unscored := len(names) - len(scored):
         reason += f"; {unscored} cannot be judged"
-    return Detection(unit, f"{reason}.", scores, names, statistic, threshold, notes)
+    found = Detection(unit, f"{reason}.", scores, names, statistic, threshold, notes)
+    nearest = _nearest(scored, unit, threshold)
+    return found if nearest is None else _with_margin(found, nearest, scored[nearest], error)
+
+
+def _scores(
+    measured: Mapping[str, Reuse], statistic: str
+) -> tuple[dict[str, float | None], dict[str, str]]:
+    """The statistic of every unit, and why a unit cannot be judged by it."""
+    scores: dict[str, float | None] = {}
+    notes: dict[str, str] = {}
+    for unit, reuse in measured.items():
+        try:
+            scores[unit] = STATISTICS[statistic](reuse)
+        except DataError as error:
+            scores[unit], notes[unit] = None, str(error)
+        else:
+            if reuse.random_mean is not None and reuse.random_mean > CHANCE:
+                notes[unit] = (
+                    f"random features are {reuse.random_mean:.2f} alike: too few samples for the "
+                    "channels to judge it"
+                )
+    return scores, notes
+
+
+def error_between(
+    first: Mapping[str, Reuse], second: Mapping[str, Reuse], statistic: str = "excess"
+) -> Error | None:
+    """Standard error of the statistic of all images, from that of two halves of them.
+
+    Half the difference, as its root mean square over the units that both halves can judge: a half's
+    variance is twice that of the whole, and the difference of two has twice a half's.
+
+    Args:
+        first: by unit, of one half of the images.
+        second: of the other half.
+        statistic: "excess" or "ks".
+
+    Returns:
+        None if fewer than `UNITS` can be judged in both.
+    """
+    squares = []
+    for unit in first:
+        halves = first[unit], second[unit]
+        if all(map(judged, halves)):
+            one, other = map(STATISTICS[statistic], halves)
+            squares.append((one - other) ** 2 / 4)
+    if len(squares) < UNITS:
+        return None
+    return Error(math.sqrt(sum(squares) / len(squares)), HALVES)
 
 
 def _in_order(measured: Mapping[str, Reuse], candidates: Collection[str] | None) -> tuple[str, ...]:
@@ -176,6 +247,36 @@ def _in_order(measured: Mapping[str, Reuse], candidates: Collection[str] | None)
         if name not in measured:
             raise UnknownNameError("candidate", name, measured)
     return tuple(name for name in measured if name in candidates)
+
+
+def _nearest(scored: Mapping[str, float], unit: str, threshold: float) -> str | None:
+    """Of the units that decide, the one nearest to the threshold.
+
+    Those after the chosen one would be chosen above it; the chosen one would not be below it,
+    unless it is the first, which is chosen if none is above.
+    """
+    names = list(scored)
+    place = names.index(unit)
+    deciding = names[place if place else 1 :]
+    return min(deciding, key=lambda name: abs(scored[name] - threshold), default=None)
+
+
+def _with_margin(found: Detection, nearest: str, score: float, error: Error | None) -> Detection:
+    """The choice, and how close it was."""
+    margin = score - found.threshold
+    side = "above" if margin > 0 else "below"
+    place = f"the first to change it would be {nearest}, {abs(margin):.2g} {side} the threshold"
+    if error is None:
+        reason = f"{found.reason} T{place[1:]}; how far other images would move it is not known."
+        return replace(found, nearest=nearest, margin=margin, reason=reason)
+    close = abs(margin) < CLOSE * error.size
+    reason = (
+        f"{found.reason} A {'close' if close else 'clear'} choice: {place}; the standard error is "
+        f"{error.size:.2g} ({error.source})."
+    )
+    return replace(
+        found, nearest=nearest, margin=margin, error=error.size, close=close, reason=reason
+    )
 
 
 def _reason(scored: Mapping[str, float], unit: str, statistic: str, threshold: float) -> str:

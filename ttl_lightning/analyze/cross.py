@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ttl_lightning.analysis.baselines import expected_mean
+from ttl_lightning.analysis.baselines import expected_coefficients
 from ttl_lightning.analysis.detection import Reuse, excess
 from ttl_lightning.analysis.moments import Grid, Moments, shared_grid
 from ttl_lightning.analysis.svcca import (
@@ -158,8 +158,9 @@ def _columns(when: str, found: Similarity) -> dict[str, Any]:
 
 
 def _reuse(found: Similarity) -> Reuse:
-    random_mean = expected_mean(*found.retained, found.n) if min(found.retained) else None
-    return Reuse(found.mean, random_mean)
+    if not min(found.retained):
+        return Reuse(found.mean, None)
+    return Reuse(found.mean, float(expected_coefficients(*found.retained, found.n).mean()))
 
 
 def _excess(reuse: Reuse) -> float | None:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from ttl_lightning.analysis.detection import THRESHOLD, Detection, detect
+from ttl_lightning.analysis.detection import THRESHOLD, Detection, detect, error_between
 from ttl_lightning.analysis.svcca import VARIANCE_KEPT
 from ttl_lightning.analyze.figures import curves
 from ttl_lightning.analyze.findings import Findings
 from ttl_lightning.analyze.runs import OpenRun
-from ttl_lightning.analyze.transfer import UnitTransfer, compare, row
+from ttl_lightning.analyze.transfer import UnitTransfer, compare_halves, row
 from ttl_lightning.errors import ConfigError
 
 
@@ -26,7 +26,6 @@ class Options:
     threshold: float = THRESHOLD
     statistic: str = "excess"
     units: str = "all"
-    seed: int = 0
 
 
 def detect_cutoff(run: OpenRun, options: Options) -> tuple[Detection, list[UnitTransfer]]:
@@ -34,9 +33,9 @@ def detect_cutoff(run: OpenRun, options: Options) -> tuple[Detection, list[UnitT
 
     Args:
         run: of `strategy=ftl`.
-        options: `split`, `most`, `variance` and `seed` as for `compare`; `threshold` and
-            `statistic` as for `detect`; `units`, which of them may be chosen, as for `cross`. By
-            default the validation split decides: nothing is ever chosen on test.
+        options: `split`, `most` and `variance` as for `compare`; `threshold` and `statistic` as
+            for `detect`; `units`, which of them may be chosen, as for `cross`. By default the
+            validation split decides: nothing is ever chosen on test.
 
     Raises:
         ConfigError: if the run is not of full finetuning.
@@ -48,9 +47,10 @@ def detect_cutoff(run: OpenRun, options: Options) -> tuple[Detection, list[UnitT
             f"strategy={run.result.strategy}."
         )
     candidates = run.units(options.units)
-    found = compare(run, options.split, options.most, options.variance, options.seed)
-    reuse = {unit.unit: unit.reuse for unit in found}
-    return detect(reuse, options.threshold, options.statistic, candidates), found
+    found, halves = compare_halves(run, options.split, options.most, options.variance)
+    reuse, first, second = ({u.unit: u.reuse for u in units} for units in (found, *halves))
+    error = error_between(first, second, options.statistic)
+    return detect(reuse, options.threshold, options.statistic, candidates, error), found
 
 
 def report(run: OpenRun, options: Options) -> Findings:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ttl_lightning.analysis.baselines import gaussian_coefficients, mismatched, spectrum_edges
+from ttl_lightning.analysis.baselines import expected_coefficients, mismatched, spectrum_edges
 from ttl_lightning.analysis.detection import Reuse, excess
 from ttl_lightning.analysis.moments import Moments
 from ttl_lightning.analysis.svcca import (
@@ -49,7 +49,8 @@ class UnitTransfer:
     Attributes:
         unit: its name.
         similarity: of its features before and after training.
-        random: coefficients of Gaussian features of the same retained dimensions and samples.
+        random: what Gaussian features of the same retained dimensions and samples are expected to
+            reach.
         random_edges: where theirs end as all numbers grow large.
     """
 
@@ -70,7 +71,6 @@ def compare(
     split: str = "test",
     most: int | None = None,
     variance: float = VARIANCE_KEPT,
-    seed: int = 0,
 ) -> list[UnitTransfer]:
     """Compare every unit before and after training, in one pass over the images.
 
@@ -79,16 +79,43 @@ def compare(
         split: whose images are used.
         most: how many of them at most.
         variance: see `similarity`.
-        seed: of the random features.
 
     Raises:
         TTLError: if an option is out of range, or features are not finite.
     """
-    _check(variance, seed)
+    check_variance(variance)
     seen = Moments(_pairs(run))
     for maps in _maps(run, split, most):
         seen.update(maps)
-    return _units(run, seen, variance, seed)
+    return _units(run, seen, variance)
+
+
+def compare_halves(
+    run: OpenRun, split: str = "test", most: int | None = None, variance: float = VARIANCE_KEPT
+) -> tuple[list[UnitTransfer], tuple[list[UnitTransfer], list[UnitTransfer]]]:
+    """Compare as `compare` does and, in the same pass, in each of two halves of the images.
+
+    Neighbours, such as the images of one patient, mostly stay in one half: each batch is cut in
+    two.
+
+    Returns:
+        What `compare` does, and the same of each half; empty lists if a half has no images.
+
+    Raises:
+        TTLError: as of `compare`.
+    """
+    check_variance(variance)
+    first, second = Moments(_pairs(run)), Moments(_pairs(run))
+    for maps in _maps(run, split, most):
+        images = len(next(iter(maps.values())))
+        middle = (images + (first.images <= second.images)) // 2
+        first.update({key: x[:middle] for key, x in maps.items()})
+        second.update({key: x[middle:] for key, x in maps.items()})
+    of_first, of_second = (
+        _units(run, half, variance) if second.images else [] for half in (first, second)
+    )
+    first.merge(second)
+    return _units(run, first, variance), (of_first, of_second)
 
 
 def transfer(
@@ -100,6 +127,13 @@ def transfer(
 ) -> tuple[list[UnitTransfer], dict[str, float | None]]:
     """Compare as `compare` does and, in the same pass, with the baseline of permuted images.
 
+    Args:
+        run: as for `compare`, likewise split, most and variance.
+        split: as there.
+        most: as there.
+        variance: as there.
+        seed: of the permutations.
+
     Returns:
         What `compare` does; and by unit, the mean coefficient where each image's features before
         training are paired with another image's after it, None where every batch was of one image
@@ -108,7 +142,8 @@ def transfer(
     Raises:
         TTLError: as of `compare`.
     """
-    _check(variance, seed)
+    check_variance(variance)
+    check_number("seed", seed, 0, integer=True)
     seen, permuted = Moments(_pairs(run)), Moments(_pairs(run))
     generator = np.random.default_rng(seed)
     for maps in _maps(run, split, most):
@@ -124,13 +159,7 @@ def transfer(
             unit: similarity(permuted.pair(*pair), variance).mean
             for unit, pair in zip(units, permuted.pairs, strict=True)
         }
-    return _units(run, seen, variance, seed), means
-
-
-def _check(variance: float, seed: int) -> None:
-    """Before any image is read."""
-    check_variance(variance)
-    check_number("seed", seed, 0, integer=True)
+    return _units(run, seen, variance), means
 
 
 def _pairs(run: OpenRun) -> list[tuple[str, str]]:
@@ -150,20 +179,16 @@ def _maps(run: OpenRun, split: str, most: int | None) -> Iterator[dict[str, Tens
         yield maps
 
 
-def _units(run: OpenRun, seen: Moments, variance: float, seed: int) -> list[UnitTransfer]:
-    return [
-        _unit(unit, similarity(seen.pair(*pair), variance), seed + number)
-        for number, (unit, pair) in enumerate(
-            zip(run.after.backbone.cutoffs, seen.pairs, strict=True)
-        )
-    ]
+def _units(run: OpenRun, seen: Moments, variance: float) -> list[UnitTransfer]:
+    units = zip(run.after.backbone.cutoffs, seen.pairs, strict=True)
+    return [_unit(unit, similarity(seen.pair(*pair), variance)) for unit, pair in units]
 
 
-def _unit(unit: str, found: Similarity, seed: int) -> UnitTransfer:
+def _unit(unit: str, found: Similarity) -> UnitTransfer:
     p, q = found.retained
     if not min(p, q):  # a unit that is constant
         return UnitTransfer(unit, found, np.empty(0), (0.0, 0.0))
-    random = gaussian_coefficients(p, q, found.n, seed)
+    random = expected_coefficients(p, q, found.n)
     return UnitTransfer(unit, found, random, spectrum_edges(p, q, found.n))
 
 

@@ -11,14 +11,14 @@ from matplotlib.figure import Figure
 
 from ttl_lightning.report.choice import best_at_cutoffs
 from ttl_lightning.report.collect import Run
-from ttl_lightning.report.methods import Method, group
+from ttl_lightning.report.methods import Method, Span, cheaper, group
 from ttl_lightning.report.text import one_line
 from ttl_lightning.results import RunResult
 
 COLORS = {"ttl": "#0072b2", "tf": "#009e73", "lwft": "#cc79a7", "ftl": "#d55e00", "ffe": "#666666"}
 OTHER_COLORS = ("#e69f00", "#56b4e9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-COST_NAMES = {"params": "parameters", "latency_ms": "CPU latency (ms)"}
+COST_NAMES = {"params": "parameters", "latency_ratio": "CPU latency (of the whole network's)"}
 SIZE = (10, 3.8)
 # Letters in a row of the legend, and in a name that a figure can hold.
 LEGEND_LETTERS, NAME_LETTERS = 96, 48
@@ -83,7 +83,8 @@ def tradeoff_figure(methods: Sequence[Method], chosen: Sequence[Method]) -> Figu
     """Draw test AUPRC against parameters and latency, with the Pareto front of the means.
 
     Args:
-        methods: of one data set and one backbone; bars span the seeds, from lowest to highest.
+        methods: of one data set and one backbone; bars span the seeds, from lowest to highest, and
+            the noise of latencies.
         chosen: those of them to be ringed.
     """
     metric = "test/auprc"
@@ -104,14 +105,18 @@ def tradeoff_figure(methods: Sequence[Method], chosen: Sequence[Method]) -> Figu
     return figure
 
 
-def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Which (cost, score) no other point beats in both, by ascending cost; one of equal points."""
-    order = sorted(range(len(points)), key=lambda index: (points[index][0], -points[index][1]))
+def pareto(points: Sequence[tuple[Span, float]]) -> list[int]:
+    """Which (cost, score) no other point beats, by ascending cost; one of equal points.
+
+    A point is beaten by a better score at a cost that is not higher beyond noise, or by an equal
+    score at a lower cost.
+    """
+    order = sorted(range(len(points)), key=lambda index: (-points[index][1], points[index][0]))
     front: list[int] = []
     for index in order:
-        if not front or points[index][1] > points[front[-1]][1]:
+        if all(cheaper(points[index][0], points[better][0]) for better in front):
             front.append(index)
-    return front
+    return front[::-1]
 
 
 def _points(
@@ -124,7 +129,8 @@ def _points(
 def _front(axes: Axes, methods: Sequence[Method], cost: str, metric: str) -> None:
     """Draw the front, with the cutoff's name at each of its points."""
     points = _points(methods, cost, metric)
-    front = [points[index] for index in pareto([point for point, _ in points])]
+    spans = [(span, y) for (_, y), m in points if (span := m.span(cost))]
+    front = [points[index] for index in pareto(spans)]
     if front:
         axes.step(*zip(*(point for point, _ in front), strict=True), where="post", color="0.35",
                   linewidth=1, linestyle=":", label=FRONT, zorder=1)  # fmt: skip
@@ -171,12 +177,15 @@ def _against_cost(axes: Axes, series: Series, cost: str, metric: str) -> None:
     label: str | None = series.label
     for method in series.methods:
         values, size, mean = method.values(metric), method.cost(cost), method.mean(metric)
-        if size is not None and mean is not None:
+        span = method.span(cost)
+        if size is not None and span is not None and mean is not None:
+            low, high = span
             axes.errorbar(
                 [size],
                 [mean],
                 # a mean of equal values may be rounded to beside them
                 [[max(mean - min(values), 0.0)], [max(max(values) - mean, 0.0)]],
+                [[size - low], [high - size]] if low < high else None,
                 color=series.color,
                 marker=series.marker,
                 linestyle="none",

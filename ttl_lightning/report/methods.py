@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ttl_lightning.identity import bears
 from ttl_lightning.report.collect import Run
@@ -23,7 +24,10 @@ LABELS = {
     "ftl": "full finetuning",
     "ffe": "fixed features",
 }
-COSTS = ("params", "trainable_params", "macs", "latency_ms")
+COSTS = ("params", "trainable_params", "macs", "latency_ms", "latency_ratio")
+# Latencies that differ by less are equal, whatever noise a run measured: beside eleven other
+# processes on two cores, ratios of one network had a standard deviation of 5 to 9 % over runs.
+REPEATS = 0.2
 
 # What a method's own fields say already, or what has no bearing on its result.
 _NOT_VARIANTS = frozenset(
@@ -42,6 +46,9 @@ def key_of(override: str) -> str:
 def is_tuned(override: str) -> bool:
     """Whether an override is about how well a model is trained."""
     return key_of(override).startswith(TUNED)
+
+
+Span = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +110,17 @@ class Method:
         return statistics.fmean(values) if values else None
 
     def cost(self, key: str) -> float | None:
-        """One of `COSTS`: the median over seeds, since a busy machine spoils single latencies."""
+        """One of `COSTS`: the median over seeds."""
         found = (run_cost(run.result, key) for run in self.runs)
         values = [value for value in found if value is not None]
         return statistics.median(values) if values else None
+
+    def span(self, key: str) -> Span | None:
+        """Between which values one of `COSTS` lies: those of all seeds, a latency's with noise."""
+        spans = [span for run in self.runs if (span := _span(run.result, key))]
+        if not spans:
+            return None
+        return min(low for low, _ in spans), max(high for _, high in spans)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +139,46 @@ class Group:
 
 
 def run_cost(result: RunResult, key: str) -> float | None:
-    """One of `COSTS`, of one run; `latency_ms` is the median on the CPU."""
-    value = result.complexity.get(key)
-    if key == "latency_ms":
-        cpu = value.get("cpu") if isinstance(value, dict) else None
-        value = cpu.get("median") if isinstance(cpu, dict) else None
-    return number(value)
+    """One of `COSTS`, of one run.
+
+    On the CPU: `latency_ms` is the median, `latency_ratio` the ratio to the untruncated network.
+    """
+    if key.startswith("latency"):
+        return number(_cpu(result.complexity).get("median" if key == "latency_ms" else "ratio"))
+    return number(result.complexity.get(key))
+
+
+def whole_ms(result: RunResult) -> float | None:
+    """The untruncated network's fastest pass on the CPU; None where it was not timed."""
+    cost = result.complexity
+    whole = cost.get("untruncated")
+    if whole is None and run_cost(result, "latency_ratio") == 1:
+        whole = cost  # the strategy keeps it
+    return number(_cpu(whole).get("min")) if isinstance(whole, dict) else None
+
+
+def cheaper(one: Span, other: Span) -> bool:
+    """Whether a cost is lower than another one beyond the noise of both."""
+    return one[1] < other[0]
+
+
+def _span(result: RunResult, key: str) -> Span | None:
+    value = run_cost(result, key)
+    if value is None or not key.startswith("latency"):
+        return None if value is None else (value, value)
+    whole = result.complexity.get("untruncated")
+    if key == "latency_ratio" and not whole:
+        return value, value  # the network itself, by definition
+    sides = (result.complexity, whole or {})
+    noise = max(REPEATS / 2, sum(number(_cpu(side).get("noise")) or 0.0 for side in sides))
+    return value * (1 - noise), value * (1 + noise)
+
+
+def _cpu(cost: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is known of the latency on the CPU; nothing where it could not be measured."""
+    times = cost.get("latency_ms")
+    cpu = times.get("cpu") if isinstance(times, dict) else None
+    return cpu if isinstance(cpu, dict) else {}
 
 
 def group(runs: Iterable[Run]) -> list[Group]:

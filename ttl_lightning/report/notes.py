@@ -6,18 +6,21 @@ from collections.abc import Sequence
 
 from ttl_lightning.report.headline import title
 from ttl_lightning.report.learnt import RARE, STILL_RISING
-from ttl_lightning.report.methods import Group, run_cost
+from ttl_lightning.report.methods import Group, run_cost, whole_ms
 from ttl_lightning.report.rows import Row
 from ttl_lightning.report.stem import stem_note
-from ttl_lightning.report.text import count
+from ttl_lightning.report.text import count, milliseconds, one_line
 from ttl_lightning.report.verdict import MARGIN
+
+_NOT_BY_TURNS = "it was not timed by turns with the untruncated network"
 
 
 def notes(group: Group, rows: Sequence[Row]) -> list[str]:
     """Sentences for below the table: what its numbers are, and what is missing from it."""
     found = [
         "Scores are means over seeds ± sample standard deviation. The best mean of a column is "
-        f"bold. {_latency(rows)}",
+        "bold, and the lowest cost.",
+        _latency(rows),
         _images(rows),
         *_tests(rows),
         _learning(rows),
@@ -28,6 +31,7 @@ def notes(group: Group, rows: Sequence[Row]) -> list[str]:
         if row.learnt.faults:
             word = "has not learnt" if row.learnt.failed else "has learnt, but not in every seed"
             found.append(f"{name} {word}: {row.learnt.text}.")
+        found += _without_latency(row)
         dominated = {stem_note(run.result.complexity) for run in row.method.runs} - {""}
         found += [f"{name}: {note}" for note in sorted(dominated)]
         for ours, theirs in sorted({made.seeds for made in row.comparisons.values()}):
@@ -49,20 +53,28 @@ def notes(group: Group, rows: Sequence[Row]) -> list[str]:
 
 
 def _latency(rows: Sequence[Row]) -> str:
-    measured = [
-        run.result.complexity["latency_ms"]["cpu"]
-        for row in rows
-        for run in row.method.runs
-        if run_cost(run.result, "latency_ms") is not None
-    ]
-    settings = {(str(cpu.get("batch_size")), str(cpu.get("threads"))) for cpu in measured}
-    if not settings:
+    """What the column is, and what the machine that measured it needs for the whole network."""
+    if all(row.method.cost("latency_ratio") is None for row in rows):
         return ""
-    text = "Latency is the median over seeds, timed in each run beside whatever else ran then"
-    if len(settings) > 1:
-        return f"{text}, and not all with the same batch size and threads."
-    batch, threads = settings.pop()
-    return f"{text} (batch size {batch}, threads: {threads})."
+    text = (
+        "Latency is that of one input on one CPU thread, in percent of the untruncated network's: "
+        "the fastest of many passes of both, by turns, in a process of their own after each run; "
+        "the median over seeds. Those that noise does not tell from the lowest are bold."
+    )
+    if whole := [ms for row in rows for run in row.method.runs if (ms := whole_ms(run.result))]:
+        text += f" The untruncated network takes {milliseconds(min(whole))} ms, at its fastest."
+    return text
+
+
+def _without_latency(row: Row) -> list[str]:
+    """Why a method has no latency, or only some of its seeds have one."""
+    missing = [r.result for r in row.method.runs if run_cost(r.result, "latency_ratio") is None]
+    reasons = {
+        one_line(result.notes.get("complexity/latency_ms/cpu", _NOT_BY_TURNS)) for result in missing
+    }
+    place = "so it is on no front" if len(missing) == len(row.method.runs) else ""
+    seeds = place or f"for {count(len(missing), 'seed')} of {len(row.method.runs)}"
+    return [f"{title(row.method)}: no latency, {seeds}: {reason}." for reason in sorted(reasons)]
 
 
 def _images(rows: Sequence[Row]) -> str:

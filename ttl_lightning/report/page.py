@@ -30,7 +30,9 @@ CAPTIONS = {
     ),
     "tradeoff": (
         "Test AUPRC against what a model costs: means over seeds, with bars from the lowest to the "
-        "highest seed. No other model is better and cheaper than those on the dotted line."
+        "highest seed, and over the noise of latencies. No other model is better than those on the "
+        "dotted line at a cost that is not higher beyond noise; models whose latency is unknown "
+        "are not in the right panel."
     ),
 }
 STATES = {

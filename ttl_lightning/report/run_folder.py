@@ -99,6 +99,10 @@ def show(folder: Path, result: RunResult, console: Console | None = None) -> Non
     console.print(table)
     if note := stem_note(result.complexity):
         console.print(note[0].upper() + note[1:], soft_wrap=True, highlight=False)
+    for key, note in result.notes.items():
+        if key.startswith("complexity/latency_ms/"):
+            where = key.rpartition("/")[2]
+            console.print(f"No latency, {where}: {note}.", soft_wrap=True, highlight=False)
     console.print(
         f"{result.train['wall_s']:.1f} s; results in {folder}", soft_wrap=True, highlight=False
     )
@@ -111,9 +115,10 @@ def _costs(cost: Mapping[str, Any]) -> dict[str, tuple[float, str]]:
         "trained": (cost["trainable_params"] / 1e6, "{:.3f} M"),
         "MACs": (cost["macs"] / 1e9, "{:.4f} G"),
     }
-    latencies = cost["latency_ms"].items()
     return table | {
-        f"latency, {device}": (time["median"], "{:.2f} ms") for device, time in latencies
+        f"latency, {device}": (time["min"], "{:.2f} ms")
+        for device, time in cost["latency_ms"].items()
+        if time is not None
     }
 
 

@@ -18,7 +18,7 @@ def summary_csv(runs: Sequence[Run]) -> str:
     """Every run's settings, metrics, costs and times; what is unknown is an empty cell.
 
     Columns: folder, status, error, `FIELDS`, overrides (separated by blanks), every metric that any
-    run has, `COSTS` (latency_ms is the median on the CPU), `TRAIN`.
+    run has, `COSTS` (as of `run_cost`), `TRAIN`.
     """
     metrics = sorted({str(key) for run in runs for key in run.result.metrics})
     text = io.StringIO(newline="")
@@ -31,7 +31,7 @@ def summary_csv(runs: Sequence[Run]) -> str:
         row.append(" ".join(map(str, result.overrides)))
         row += [result.metrics.get(key) for key in metrics]
         row += [
-            run_cost(result, key) if key == "latency_ms" else result.complexity.get(key)
+            run_cost(result, key) if key.startswith("latency") else result.complexity.get(key)
             for key in COSTS
         ]
         row += [result.train.get(key) for key in TRAIN]

@@ -8,23 +8,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ttl_lightning.report.choice import Choice
-from ttl_lightning.report.methods import BASELINE, Group
+from ttl_lightning.report.methods import BASELINE, Group, cheaper
 from ttl_lightning.report.rows import METRICS, Row
 from ttl_lightning.report.text import (
     MINUS,
     NONE,
     amount,
-    milliseconds,
     one_line,
     p_value,
+    percent,
     signed,
     spread,
 )
 from ttl_lightning.report.verdict import verdict
 
 # What has fewer of it is the better model.
-_COSTS = {"params": amount, "macs": amount, "latency_ms": milliseconds}
-_COST_NAMES = ("parameters", "MACs", "CPU latency (ms)")
+_COSTS = {"params": amount, "macs": amount, "latency_ratio": percent}
+_COST_NAMES = ("parameters", "MACs", "CPU latency (of the whole)")
 _LATEX = {
     "\\": r"\textbackslash{}",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
@@ -41,7 +41,7 @@ _LATEX = {
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What one place of a table says; bold if it is the best of its column.
+    """What one place of a table says; bold if nothing in its column is better.
 
     Attributes:
         aside: follows the text, in HTML on a line of its own.
@@ -118,7 +118,6 @@ def main_table(rows: Sequence[Row]) -> Table:
     """
     compared = any(row.baseline for row in rows)
     best = {f"test/{metric}": _best(rows, f"test/{metric}") for metric in METRICS}
-    least = {key: _least(rows, key) for key in _COSTS}
     lines = []
     for row in rows:
         method = row.method
@@ -127,8 +126,7 @@ def main_table(rows: Sequence[Row]) -> Table:
         for key, top in best.items():
             cells.append(Cell(spread(method.values(key)), _is(method.mean(key), top)))
         for key, form in _COSTS.items():
-            cost = method.cost(key)
-            cells.append(Cell(form(cost), _is(cost, least[key])))
+            cells.append(Cell(form(method.cost(key)), _least(row, rows, key)))
         lines.append(cells + (_differences(row) if compared else []))
     columns = ["method", "cutoff", "seeds", "test AUROC", "test AUPRC", *_COST_NAMES]
     if compared:
@@ -194,9 +192,11 @@ def _best(rows: Sequence[Row], metric: str) -> float | None:
     return max((mean for mean in means if mean is not None), default=None)
 
 
-def _least(rows: Sequence[Row], key: str) -> float | None:
-    costs = (row.method.cost(key) for row in rows)
-    return min((cost for cost in costs if cost is not None), default=None)
+def _least(row: Row, rows: Sequence[Row], key: str) -> bool:
+    """Whether no other row's cost is lower beyond noise."""
+    own = row.method.span(key)
+    others = (span for other in rows if (span := other.method.span(key)))
+    return own is not None and not any(cheaper(other, own) for other in others)
 
 
 def _is(value: float | None, best: float | None) -> bool:

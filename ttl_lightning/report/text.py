@@ -43,6 +43,11 @@ def amount(value: float | None) -> str:
     return f"{value:.0f}"
 
 
+def percent(value: float | None) -> str:
+    """Of a ratio: `31 %`, `–` for what is unknown."""
+    return share(value, 1.0) or NONE
+
+
 def milliseconds(value: float | None) -> str:
     """Two decimals below 10 ms, three digits above."""
     return NONE if value is None else _three_digits(value)

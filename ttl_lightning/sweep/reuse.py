@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, variance
+from typing import NamedTuple
 
-from ttl_lightning.analysis.detection import Detection, Reuse, detect
+from ttl_lightning.analysis.detection import (
+    HALVES,
+    UNITS,
+    Detection,
+    Error,
+    Reuse,
+    detect,
+    excess,
+    judged,
+)
 from ttl_lightning.errors import DataError
 
 Means = tuple[float | None, float | None]
 
 
-def measured(run: Path, split: str) -> dict[str, Means]:
-    """Mean similarity of each unit before and after a run's training, and of random features.
+class Measured(NamedTuple):
+    """Mean similarity of each unit before and after training, and of random features; its error."""
+
+    means: dict[str, Means]
+    error: Error | None
+
+
+def measured(run: Path, split: str) -> Measured:
+    """What one full finetuning says, its error from halves of the images.
 
     Args:
         run: the folder of a completed full finetuning.
@@ -32,7 +50,38 @@ def measured(run: Path, split: str) -> dict[str, Means]:
         lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
         raise DataError(f"{run} could not be analysed: {lines[-1].removeprefix('error: ')}")
     content = json.loads((run / "analysis" / "detect.json").read_text(encoding="utf-8"))
-    return {row["unit"]: (row["mean"], row["random_mean"]) for row in content["rows"]}
+    means = {row["unit"]: (row["mean"], row["random_mean"]) for row in content["rows"]}
+    size = content["detection"]["error"]
+    return Measured(means, None if size is None else Error(size, HALVES))
+
+
+def combined(runs: Sequence[Measured]) -> Measured:
+    """Several full finetunings as one: means, and their error from the spread between them.
+
+    Args:
+        runs: one or more; of a single one its own error is kept.
+    """
+    tables = [run.means for run in runs]
+    return Measured(mean_of(tables), error_of(tables) if len(runs) > 1 else runs[0].error)
+
+
+def error_of(tables: Sequence[dict[str, Means]]) -> Error | None:
+    """Standard error of a unit's mean excess over runs, as its root mean square over the units.
+
+    Args:
+        tables: of two runs or more.
+
+    Returns:
+        None if too few units can be judged in all of them, of which one alone may agree by chance.
+    """
+    squares = []
+    for unit in tables[0]:
+        reuse = [Reuse(*table[unit]) for table in tables]
+        if all(judged(one) for one in reuse):
+            squares.append(variance([excess(one) for one in reuse]) / len(reuse))
+    if len(squares) * (len(tables) - 1) < UNITS:
+        return None
+    return Error(math.sqrt(fmean(squares)), f"of the mean of {len(tables)} full finetunings")
 
 
 def mean_of(tables: Iterable[dict[str, Means]]) -> dict[str, Means]:
@@ -44,7 +93,12 @@ def mean_of(tables: Iterable[dict[str, Means]]) -> dict[str, Means]:
     }
 
 
-def pointed_at(means: dict[str, Means], threshold: float, candidates: Sequence[str]) -> Detection:
+def pointed_at(
+    means: dict[str, Means],
+    threshold: float,
+    candidates: Sequence[str],
+    error: Error | None = None,
+) -> Detection:
     """The paper's rule, among these cutoffs.
 
     Raises:
@@ -52,7 +106,7 @@ def pointed_at(means: dict[str, Means], threshold: float, candidates: Sequence[s
         DataError: if no candidate can be judged.
     """
     reuse = {unit: Reuse(*pair) for unit, pair in means.items()}
-    return detect(reuse, threshold, candidates=candidates)
+    return detect(reuse, threshold, candidates=candidates, error=error)
 
 
 def mean(values: Sequence[float | None]) -> float | None:

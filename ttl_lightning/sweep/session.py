@@ -26,7 +26,7 @@ from ttl_lightning.sweep.job import Job, without_hydra
 from ttl_lightning.sweep.plan import Group, Overrides, Plan, cutoffs_of, without
 from ttl_lightning.sweep.precision import Settled, settled
 from ttl_lightning.sweep.prediction import Scores, predicted
-from ttl_lightning.sweep.reuse import Means, mean_of, measured, pointed_at
+from ttl_lightning.sweep.reuse import Measured, combined, measured, pointed_at
 from ttl_lightning.sweep.rounds import Search
 from ttl_lightning.sweep.tuning import Tuning, tuned
 
@@ -167,13 +167,14 @@ class Session:
             ConfigError: if a job could not begin.
             DataError: if no full finetuning completed, or one could not be analysed.
         """
-        known: dict[Overrides, dict[str, Means]] = {}
+        known: dict[Overrides, Measured] = {}
 
         def method(group: Group, candidates: Sequence[str]) -> Method:
             whole = (*without(group.overrides, "strategy"), "strategy=ftl")
             if whole not in known:
                 known[whole] = self._measured(whole, group, split)
-            found = pointed_at(known[whole], threshold, candidates)
+            means, error = known[whole]
+            found = pointed_at(means, threshold, candidates, error)
             return Detected(found.unit, found.reason[0].upper() + found.reason[1:])
 
         self.search(arguments, method, metric)
@@ -218,7 +219,7 @@ class Session:
         self._settled = settled(auto, self._folder)
         return [self._plan.settled(group, self._settled) for group in groups]
 
-    def _measured(self, whole: Overrides, group: Group, split: str) -> dict[str, Means]:
+    def _measured(self, whole: Overrides, group: Group, split: str) -> Measured:
         jobs = [self._plan.job((*whole, *seed)) for seed in group.seeds]
         self._run(jobs)
         completed = [job.folder for job, _ in jobs if (found := job.result()) and found.succeeded]
@@ -226,7 +227,7 @@ class Session:
             where = jobs[0][0].folder
             raise DataError(f"no full finetuning completed to detect a cutoff in: see {where}.")
         log.info("looking for the cutoff in %d full finetunings", len(completed))
-        return mean_of(measured(folder, split) for folder in completed)
+        return combined([measured(folder, split) for folder in completed])
 
     def _result(self, job: Job) -> tuple[str, RunResult]:
         """A job's folder below the sweep's, and what lies there."""
