@@ -53,7 +53,7 @@ def test_views_are_averaged_for_each_window_before_its_study(finished, tmp_path)
     )
     assert result.metrics["val/auroc"] == plain.metrics["val/auroc"]
     task, cfg = ttl.load(tmp_path), OmegaConf.load(tmp_path / "config.yaml")
-    data = assemble(cfg, tmp_path, described(cfg, [])).data
+    data = assemble(cfg, tmp_path, described(cfg, [], {})).data
     highest: dict[int, float] = {}
     for batch in data.test_dataloader():
         for views, study in zip(batch["views"], batch["study"].tolist(), strict=True):
@@ -69,7 +69,7 @@ def test_a_study_has_the_highest_score_of_its_windows(finished) -> None:
     folder, result = finished
     task = ttl.load(folder)
     cfg = OmegaConf.load(folder / "config.yaml")
-    data = assemble(cfg, folder, described(cfg, [])).data
+    data = assemble(cfg, folder, described(cfg, [], {})).data
     highest: dict[int, float] = {}
     for batch in data.test_dataloader():
         scores = task(batch["image"]).detach().double().softmax(1)[:, 1]

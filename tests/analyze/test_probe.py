@@ -17,8 +17,11 @@ def test_every_unit_before_and_after(open_cut: OpenRun) -> None:
         splits = {}
         for split in ("train", "val", "test"):
             with torch.no_grad():
-                maps = [model.backbone(b["image"]).mean((2, 3)) for b in open_cut.batches(split)]
-            features = torch.cat(maps).double().numpy()
+                maps = [
+                    model.backbone(b["image"]).double().mean((2, 3))
+                    for b in open_cut.batches(split)
+                ]
+            features = torch.cat(maps).numpy()
             splits[split] = Labelled(features, open_cut.data.labels(split))
         expected = probe(splits, "binary")
         ours = getattr(found["block2.1"], when)

@@ -68,7 +68,7 @@ def test_every_protocol_builds(name: str) -> None:
     assert isinstance(instantiate(protocol.augment), Augment)
     assert protocol.monitor_mode in ("min", "max")
     keys = "optimizer learning_rate scheduler scheduler_interval monitor monitor_mode lr_floor"
-    keys += " pretrained_lr_factor loss focal_gamma max_epochs batch_size augment"
+    keys += " pretrained_lr_factor head_init loss focal_gamma max_epochs batch_size augment"
     assert set(protocol) == set(keys.split())
 
 
