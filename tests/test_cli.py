@@ -79,7 +79,7 @@ def test_a_multirun_makes_a_folder_a_job(tmp_path) -> None:
     done = command("ttl_lightning", *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = {p.parent.parent.name for p in (tmp_path / "multirun").rglob("result.json")}
-    assert found == {"block1", "block2"}
+    assert found == {"block1.1", "block2.1"}  # by the full names of their units
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import os
 import subprocess
@@ -21,6 +22,7 @@ from ttl_lightning.data.phantom3d_generator import draw_volume
 from ttl_lightning.errors import ConfigError, UnknownNameError
 from ttl_lightning.record import described
 from ttl_lightning.report.predictions import PROBABILITY
+from ttl_lightning.report.stem import stem_note
 
 SMALL = [
     "data=phantom3d", "backbone=resnet3d_10", "protocol=3d_fast", "data.image_size=[8,24,24]",
@@ -173,7 +175,11 @@ def test_a_search_of_the_cutoff_in_three_dimensions(tmp_path: Path) -> None:
     results = [json.loads(path.read_text()) for path in sweep.rglob("result.json")]
     assert {result["status"] for result in results} == {"completed"}
     assert all(result["complexity"]["input_size"] == [1, 8, 24, 24] for result in results)
-    assert "the stem, which every cutoff keeps" in (sweep / "report.html").read_text()
+    notes = {r["cutoff"]: stem_note(r["complexity"]) for r in results if r["strategy"] == "ttl"}
+    assert "the stem, which every cutoff keeps" in notes["block2.1"]
+    (search,) = json.loads((sweep / "search.json").read_text())["searches"]
+    page = (sweep / "report.html").read_text()
+    assert html.escape(notes[search["choice"]]).replace(" %", "&nbsp;%") in page
 
 
 @pytest.mark.parametrize("backbone", ["resnet18", "resnet3d_10"])
