@@ -18,7 +18,15 @@ import numpy as np
 import pytest
 import torch
 
+import ttl_lightning as ttl
+
 SEED = 0
+
+SMALL = [
+    "backbone=test_resnet", "backbone.weights=null", "data.image_size=32", "data.train_size=40",
+    "data.val_size=24", "data.test_size=24", "protocol.batch_size=10", "trainer.accelerator=cpu",
+    "trainer.precision=32-true", "trainer.max_epochs=2",
+]  # fmt: skip
 
 
 def pytest_configure() -> None:
@@ -84,3 +92,20 @@ def _is_local(host: Any) -> bool:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
+
+
+def _trained(folder: Path, *overrides: str) -> Path:
+    ttl.train(overrides=[*SMALL, *overrides], run_dir=folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small run of full finetuning."""
+    return _trained(tmp_path_factory.mktemp("full"), "strategy=ftl")
+
+
+@pytest.fixture(scope="session")
+def cut(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small run cut at block 2."""
+    return _trained(tmp_path_factory.mktemp("cut"), "strategy=ttl", "cutoff=block2")

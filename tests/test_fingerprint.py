@@ -193,8 +193,9 @@ def test_a_key_that_an_older_run_did_not_have_is_not_todays_default(key, old, tr
 
 
 def test_what_an_older_run_names_is_not_made(old, trained, monkeypatch) -> None:
-    monkeypatch.setattr("ttl_lightning.fingerprint.get_class", lambda _: pytest.fail("imported"))
-    edit(old, "data", _target_="os.path.exists")
+    (old / "left_here.py").write_text("raise AssertionError('imported')")
+    monkeypatch.syspath_prepend(str(old))
+    edit(old, "data", _target_="left_here.exists")
     assert seen(old) not in (trained[1].config_sha256, "0" * 64)
     (old / "config.yaml").write_text("[")
     assert seen(old) == "0" * 64

@@ -11,7 +11,7 @@ import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger
 
 from ttl_lightning import config
@@ -31,6 +31,7 @@ from ttl_lightning.callbacks.checkpoints import (
 from ttl_lightning.callbacks.history import History
 from ttl_lightning.callbacks.progress import progress, watched
 from ttl_lightning.data.module import ClassificationDataModule
+from ttl_lightning.data.sources import AUGMENT, SOURCES
 from ttl_lightning.errors import ConfigError, check_choice, check_number
 from ttl_lightning.results import RunResult
 from ttl_lightning.strategies.base import TransferModel
@@ -83,8 +84,7 @@ def check(cfg: DictConfig) -> None:
     if cfg.backbone.weights is not None:
         find(cfg.backbone.name, str(cfg.backbone.weights))
     # What others wrote may do anything; it runs in the job's own process, not in the sweep's.
-    targets = (OmegaConf.select(cfg, f"{key}._target_") for key in ("data", "protocol.augment"))
-    if all(str(target).startswith("ttl_lightning.") for target in targets):
+    if cfg.data.get("_target_") in SOURCES and cfg.protocol.augment.get("_target_") == AUGMENT:
         with config.made():
             create_data(cfg)
 

@@ -8,24 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import get_class
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
-from ttl_lightning import config
+from ttl_lightning import config, stored
 from ttl_lightning.backbones.base import Backbone
 from ttl_lightning.backbones.factory import create_backbone, pixel_statistics
 from ttl_lightning.backbones.pretrained import find as find_weights
 from ttl_lightning.data.content import file_hash
-from ttl_lightning.data.module import ClassificationDataModule
+from ttl_lightning.data.sources import source as known_source
 from ttl_lightning.errors import TTLError
 from ttl_lightning.identity import OF_OUR_SOURCES, digest, kept
 from ttl_lightning.results import RunResult
 from ttl_lightning.strategies import STRATEGIES
 
-CONFIG_FILE = "config.yaml"
-OWN = "ttl_lightning."
 # Lightning's short names
 PRECISIONS = {"16": "16-mixed", "bf16": "bf16-mixed", "32": "32-true", "64": "64-true"}
 
@@ -110,14 +106,11 @@ def left_in(
         known: as in `identity`.
         auto: a run of `trainer.precision=auto` is asked for, which goes on with what was chosen.
     """
-    if result.identity or not (folder / CONFIG_FILE).is_file():
+    if result.identity or not (folder / stored.CONFIG_FILE).is_file():
         return result.config_sha256
     try:
-        cfg = OmegaConf.load(folder / CONFIG_FILE)
-        assert isinstance(cfg, DictConfig)
-        return digest(_as_it_was(cfg, result, known, auto=auto))
-    except (OSError, YAMLError, AssertionError, AttributeError, KeyError, TypeError, ValueError,
-            OmegaConfBaseException, TTLError):  # fmt: skip
+        return digest(_as_it_was(stored.read(folder), result, known, auto=auto))
+    except (AttributeError, KeyError, TypeError, ValueError, OmegaConfBaseException, TTLError):
         return result.config_sha256
 
 
@@ -141,25 +134,13 @@ def _as_it_was(
 
 def _data(options: Mapping[str, Any], known: Known) -> dict[str, Any]:
     """`data`: the options that count; `content`: what lies where the others say."""
-    source = _source(options)
+    source = known_source(options.get("_target_"))
     if source is None:
         return {"data": kept("data", options), "content": {}}
     beside = {key.removeprefix("data.") for key in OF_OUR_SOURCES} | set(source.places)
     counted = {key: value for key, value in options.items() if key not in beside}
     content = _once(known, ("data", repr(options)), lambda: source.content(options))
     return {"data": kept("data", counted), "content": content}
-
-
-def _source(options: Mapping[str, Any]) -> type[ClassificationDataModule] | None:
-    """The package's own source; None for another's, which stays unread."""
-    target = str(options.get("_target_"))
-    if not target.startswith(OWN):
-        return None
-    try:
-        found = get_class(target)
-    except Exception:  # noqa: BLE001 - Hydra's, of several kinds; who makes the source says it
-        return None
-    return found if issubclass(found, ClassificationDataModule) else None
 
 
 def _devices(cfg: DictConfig) -> int | str:

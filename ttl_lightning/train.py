@@ -25,11 +25,12 @@ from ttl_lightning.callbacks.checkpoints import (
 from ttl_lightning.callbacks.memory import peak_memory_mb, reset_peak_memory
 from ttl_lightning.callbacks.progress import quiet
 from ttl_lightning.errors import ConfigError
-from ttl_lightning.fingerprint import CONFIG_FILE, identity
+from ttl_lightning.fingerprint import identity
 from ttl_lightning.latency import Timer, Times, timer
 from ttl_lightning.record import already_completed, described, is_main_process, recorded
 from ttl_lightning.report import run_folder
 from ttl_lightning.results import RunResult
+from ttl_lightning.stored import CONFIG_FILE
 from ttl_lightning.strategies.base import TransferModel
 from ttl_lightning.strategies.factory import create_model
 from ttl_lightning.tasks.bootstrap import WITHOUT, bootstrap_intervals

@@ -7,25 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
-from ttl_lightning import config
+from ttl_lightning import config, stored
 from ttl_lightning.assembly import create_data, initial_model
 from ttl_lightning.callbacks.progress import watched
 from ttl_lightning.data.module import ClassificationDataModule
 from ttl_lightning.errors import ConfigError, DataError, check_choice, check_number
-from ttl_lightning.fingerprint import CONFIG_FILE
 from ttl_lightning.loading import load
 from ttl_lightning.results import RunResult
 from ttl_lightning.strategies.base import TransferModel
 
 # Where the results of every kind lie, in the run's folder.
 FOLDER = "analysis"
-OWN = "ttl_lightning."
-BEFORE = {"fit": "crop", "eval_view": "center_crop", "tta": 1}
-"""What a run did whose configuration is older than the key."""
 UNITS = ("all", "blocks")
 
 
@@ -113,7 +107,7 @@ def open_run(run: str | Path, overrides: Sequence[str] = (), device: str = "auto
     result = RunResult.load(folder)
     if result.status != "completed":
         raise DataError(f"{folder} holds a run that is {result.status}, not a completed one.")
-    cfg = _configuration(folder, overrides)
+    cfg = stored.rebuildable(folder, overrides)
     with config.made():
         data = create_data(cfg)
     data.prepare_data()
@@ -123,25 +117,6 @@ def open_run(run: str | Path, overrides: Sequence[str] = (), device: str = "auto
     after = load(folder).model.eval().to(where)
     assert isinstance(after, TransferModel)  # what load() makes
     return OpenRun(folder, result, data, before, after, where)
-
-
-def _configuration(folder: Path, overrides: Sequence[str]) -> DictConfig:
-    try:
-        cfg = OmegaConf.merge({"data": BEFORE}, OmegaConf.load(folder / CONFIG_FILE))
-        assert isinstance(cfg, DictConfig)
-        OmegaConf.set_struct(cfg, True)  # noqa: FBT003 - OmegaConf's own signature
-        cfg.merge_with_dotlist(list(overrides))
-    except (OSError, AssertionError, OmegaConfBaseException) as error:
-        raise ConfigError(f"{folder / CONFIG_FILE}: {config.first_line(error)}") from error
-    # A folder may come from anyone; what it names is run.
-    for key in ("data", "protocol.augment"):
-        target = str(OmegaConf.select(cfg, f"{key}._target_"))
-        if not target.startswith(OWN):
-            raise ConfigError(
-                f"{folder / CONFIG_FILE}: {key}._target_ is {target}, which is not this package's; "
-                "a run's folder does not get to run it."
-            )
-    return cfg
 
 
 def _device(name: str) -> torch.device:
