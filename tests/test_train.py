@@ -1,8 +1,11 @@
 """A whole run in this process: what it writes, how it goes on, and what breaks it."""
 
 import csv
+import errno
+import hashlib
 import importlib
 import json
+import os
 import shutil
 
 import numpy as np
@@ -255,6 +258,41 @@ def test_a_damaged_last_checkpoint_is_named(finished, tmp_path) -> None:
     result.save(tmp_path / "run")
     with pytest.raises(WeightsError, match=r"last\.ckpt cannot be read"):
         run(tmp_path / "run")
+
+
+def test_no_other_weights_are_scored_for_the_best_ones(finished, tmp_path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished[0], folder)
+    best = folder / "checkpoints" / "best.ckpt"
+    assert finished[1].train["scored"] == {
+        "file": "checkpoints/best.ckpt",
+        "sha256": hashlib.sha256(best.read_bytes()).hexdigest(),
+    }
+    best.unlink()
+    result = RunResult.load(folder)
+    result.status = "failed"
+    result.save(folder)
+    with pytest.raises(WeightsError, match=r"best\.ckpt is gone.*resume=never"):
+        run(folder)
+    assert RunResult.load(folder).status == "failed"
+
+
+def test_a_full_disk_is_one_line_and_what_was_there_stays(finished, tmp_path, monkeypatch) -> None:
+    real, written = os.fsync, []
+
+    def full(handle: int) -> None:
+        written.append(handle)
+        if len(written) > 4:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(TTLError, match=r"No space left on device: free some space"):
+        run(tmp_path / "run")
+    monkeypatch.setattr(os, "fsync", real)
+    assert RunResult.load(tmp_path / "run").status == "running"
+    assert not list((tmp_path / "run").rglob(".*.part"))
+    assert run(tmp_path / "run").metrics == finished[1].metrics
 
 
 def test_never_resuming_starts_anew(finished, tmp_path) -> None:

@@ -14,7 +14,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from ttl_lightning import config
-from ttl_lightning.errors import FAILED, INTERRUPTED, USAGE, NonFiniteLossError, TTLError
+from ttl_lightning.errors import FAILED, USAGE, NonFiniteLossError, TTLError
+from ttl_lightning.stopping import heed_sigterm, name_of, status_of
 
 if TYPE_CHECKING:
     from ttl_lightning.results import RunResult
@@ -27,6 +28,7 @@ def main() -> None:
     from ttl_lightning.sweep.process import die_with_parent
 
     die_with_parent()
+    heed_sigterm()
     # Our files for other launchers stand before the plugins' own of the same names on purpose.
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/", UserWarning)
     given = sys.argv[1:]
@@ -40,8 +42,8 @@ def main() -> None:
         _exit(error)
     try:
         _hydra_main()
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+    except KeyboardInterrupt as stop:
+        sys.exit(status_of(stop))
 
 
 @hydra.main(
@@ -55,6 +57,7 @@ def _hydra_main(cfg: DictConfig) -> float | None:
 
 def _run(cfg: DictConfig, settings: HydraConf) -> RunResult:
     from ttl_lightning.record import clear
+    from ttl_lightning.results import FILE_NAME
     from ttl_lightning.train import train
 
     folder = Path(settings.runtime.output_dir)
@@ -63,6 +66,16 @@ def _run(cfg: DictConfig, settings: HydraConf) -> RunResult:
     except TTLError as error:
         clear(folder)  # Hydra made it before anything was checked
         _exit(error)
+    except KeyboardInterrupt as stop:
+        kept = (folder / FILE_NAME).is_file()
+        print(  # noqa: T201 - what a command line is for
+            f"stopped by {name_of(stop)}: "
+            + (f"the same command with hydra.run.dir={folder} goes on from here." if kept else
+               "nothing had begun."),
+            file=sys.stderr,
+        )  # fmt: skip
+        clear(folder)
+        raise
 
 
 def _job(cfg: DictConfig, settings: HydraConf) -> RunResult:

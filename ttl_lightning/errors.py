@@ -8,8 +8,8 @@ from numbers import Real
 
 MAX_LISTED = 40
 
-# Exit statuses: a run or a job failed; the command line or the data are wrong; stopped by Ctrl-C.
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
+# Exit statuses: a run or a job failed; the command line or the data are wrong.
+FAILED, USAGE = 1, 2
 
 
 class TTLError(Exception):

@@ -8,6 +8,7 @@ import torch
 
 from ttl_lightning.backbones.weights import read
 from ttl_lightning.errors import WeightsError
+from ttl_lightning.holding import completed
 from ttl_lightning.results import FILE_NAME, RunResult
 from ttl_lightning.strategies.factory import create_model
 from ttl_lightning.tasks.classification import ClassificationTask
@@ -17,18 +18,18 @@ def load(run: str | Path) -> ClassificationTask:
     """A finished run, ready to predict, in evaluation mode on the CPU; runs no stored code.
 
     Args:
-        run: the run's folder, or a checkpoint in it.
+        run: the folder of a run that is completed, or a checkpoint in that of any.
 
     Raises:
-        DataError: if there is no result beside it.
+        DataError: if there is no result beside it, or the run in the folder is not completed.
         WeightsError: if the checkpoint cannot be read, or does not fit.
     """
     path = Path(run)
     folder = path if path.is_dir() else path.parent.parent
     checkpoint = folder / "checkpoints" / "best.ckpt" if path.is_dir() else path
+    result = completed(folder) if path.is_dir() else RunResult.load(folder)
     if not checkpoint.is_file():
         raise WeightsError(f"there is no checkpoint {checkpoint}.")
-    result = RunResult.load(folder)
     described = result.model
     names = described["class_names"]
     model = create_model(

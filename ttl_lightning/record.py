@@ -13,25 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig
 
 import ttl_lightning
 from ttl_lightning import config
 from ttl_lightning.errors import ConfigError, TTLError
 from ttl_lightning.fingerprint import left_in
+from ttl_lightning.holding import held, is_held, is_main_process
 from ttl_lightning.identity import differences, digest
 from ttl_lightning.results import FILE_NAME, RunResult
+from ttl_lightning.shortage import shortage
+from ttl_lightning.stopping import interruption
 
 log = logging.getLogger(__name__)
 
 # What a supervised run prints; the process that started it writes this file.
 LOG_FILE = "job.log"
-
-
-def is_main_process() -> bool:
-    """Whether this process writes the results: the only one, or rank 0 of several."""
-    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def described(cfg: DictConfig, overrides: Sequence[str], identity: Mapping[str, Any]) -> RunResult:
@@ -84,33 +81,64 @@ def already_completed(cfg: DictConfig, folder: Path, result: RunResult) -> RunRe
 
 @contextlib.contextmanager
 def recorded(result: RunResult, folder: Path) -> Iterator[None]:
-    """Keep `result.json` true whatever happens; a run that never began leaves no folder behind."""
+    """Keep `result.json` true whatever happens; a run that never began leaves no folder behind.
+
+    Raises:
+        ConfigError: if the folder cannot be made or written, or another process runs in it.
+        TTLError: in place of what the machine ran out of.
+    """
+    try:
+        with held(folder), _written_down(result, folder), config.made():
+            yield
+    except TTLError:
+        if result.status == "pending":
+            clear(folder)
+        raise
+
+
+@contextlib.contextmanager
+def _written_down(result: RunResult, folder: Path) -> Iterator[None]:
     started = time.perf_counter()
-    folder.mkdir(parents=True, exist_ok=True)
     earlier_s = float(result.train.get("wall_s") or 0.0)
     try:
-        with config.made():
-            yield
+        yield
     except BaseException as error:
         if isinstance(error, TTLError) and result.status == "pending":
-            clear(folder)
             raise
-        # Lightning turns one into the other.
-        stopped = isinstance(error, KeyboardInterrupt | SystemExit)
-        result.status = "interrupted" if stopped else "failed"
-        result.error = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        stop, short = interruption(error), shortage(error)
+        told = short or error
+        interrupted = stop is not None or isinstance(error, SystemExit)
+        result.status = "interrupted" if interrupted else "failed"
+        result.error = f"{type(told).__name__}: {' '.join(str(told).split())}"
+        if stop is not None and stop is not error:
+            raise stop from None
+        if short is not None:
+            raise short from error
         raise
     finally:
         result.train["wall_s"] = earlier_s + time.perf_counter() - started
         # A mistake found before training leaves an earlier result as it was.
         if result.status != "pending" and is_main_process():
-            result.save(folder)
+            _save(result, folder)
+
+
+def _save(result: RunResult, folder: Path) -> None:
+    """Save the result; where it cannot be, what went wrong first is the error that counts."""
+    try:
+        result.save(folder)
+    except OSError as error:
+        log.warning("%s could not be written: %s", folder / FILE_NAME, error)
+        if result.succeeded:
+            raise ConfigError(f"{folder / FILE_NAME} could not be written: {error}") from error
 
 
 def clear(folder: Path) -> None:
-    """Remove the folder of a run that never began, and those up to here that are empty then."""
+    """Remove the folder of a run that never began, and those up to here that are empty then.
+
+    It stays if another process has begun there.
+    """
     kept = any((folder / name).exists() for name in (FILE_NAME, LOG_FILE))
-    if kept or not is_main_process():
+    if kept or not is_main_process() or is_held(folder):
         return
     shutil.rmtree(folder, ignore_errors=True)
     here = Path.cwd()

@@ -14,6 +14,8 @@ from ttl_lightning.errors import DataError
 
 SCHEMA = 1
 FILE_NAME = "result.json"
+# how the name of a file ends that is being written
+PART = ".part"
 
 
 @dataclass(slots=True)
@@ -96,7 +98,7 @@ class RunResult:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace a file by new content in a single step that a crash cannot tear."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -107,6 +109,15 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what writes left in a folder, and in those below it, that were killed half-way.
+
+    Nobody may be writing there: the run that calls this has the folder for itself.
+    """
+    for part in folder.rglob(f".*{PART}"):
+        part.unlink(missing_ok=True)
 
 
 def finite(value: object) -> object:

@@ -86,7 +86,7 @@ def _values(path: Path) -> DictConfig:
             raise ValueError(f"line {line} holds a reference or a tag")
     cfg = OmegaConf.create(text)  # by a loader that makes plain values alone
     if not isinstance(cfg, DictConfig) or not cfg:
-        raise ValueError("it holds no keys with values")  # noqa: TRY004 - the file's, not a type's
+        raise ValueError("it holds no keys with values")
     for key, value in _leaves(OmegaConf.to_container(cfg, resolve=False)):
         if isinstance(value, str) and "${" in value:
             raise ValueError(f"{key} is an interpolation, and a stored value stands for itself")

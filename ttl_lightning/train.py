@@ -18,16 +18,17 @@ from ttl_lightning import config
 from ttl_lightning.analysis.complexity import complexity
 from ttl_lightning.analysis.head_start import probed_head, zero_head
 from ttl_lightning.assembly import Parts, assemble, check
-from ttl_lightning.backbones.weights import load_plain
+from ttl_lightning.backbones.weights import load_plain, sha256
 from ttl_lightning.callbacks.checkpoints import (
     is_finished,
 )
 from ttl_lightning.callbacks.memory import peak_memory_mb, reset_peak_memory
 from ttl_lightning.callbacks.progress import quiet
-from ttl_lightning.errors import ConfigError
+from ttl_lightning.errors import ConfigError, WeightsError
 from ttl_lightning.fingerprint import identity
+from ttl_lightning.holding import is_main_process
 from ttl_lightning.latency import Timer, Times, timer
-from ttl_lightning.record import already_completed, described, is_main_process, recorded
+from ttl_lightning.record import already_completed, described, recorded
 from ttl_lightning.report import run_folder
 from ttl_lightning.results import RunResult
 from ttl_lightning.stored import CONFIG_FILE
@@ -150,10 +151,10 @@ def _start_head(cfg: DictConfig, parts: Parts) -> dict[str, Any]:
 
 def _evaluate(parts: Parts, result: RunResult) -> None:
     """Score the best epoch's model on the validation and the test split."""
-    ckpt = str(parts.best) if parts.best.is_file() else None
+    result.train["scored"] = scored = _weights_to_score(parts)
     common: dict[str, Any] = {
         "datamodule": parts.data,
-        "ckpt_path": ckpt,
+        "ckpt_path": str(parts.best) if scored["sha256"] else None,
         "weights_only": True,
         "verbose": False,
     }
@@ -166,6 +167,22 @@ def _evaluate(parts: Parts, result: RunResult) -> None:
     intervals = bootstrap_intervals(table.probabilities, table.labels, parts.task.task)
     result.intervals = {f"test/{key}": interval for key, interval in intervals.items()}
     result.notes |= {f"intervals/test/{key}": reason for key, reason in WITHOUT.items()}
+
+
+def _weights_to_score(parts: Parts) -> dict[str, str | None]:
+    """Which weights are scored, by the hash of their file.
+
+    Raises:
+        WeightsError: if the best epoch's are gone; what is in memory may be trained by nobody.
+    """
+    if parts.trainer.fast_dev_run:  # type: ignore[attr-defined]  # which writes no checkpoints
+        return {"file": None, "sha256": None}
+    if not parts.best.is_file():
+        raise WeightsError(
+            f"{parts.best} is gone, so the best epoch cannot be scored: put it back, or give "
+            "resume=never to train anew."
+        )
+    return {"file": f"checkpoints/{parts.best.name}", "sha256": sha256(parts.best)}
 
 
 @contextmanager

@@ -66,7 +66,7 @@ def test_what_cannot_be_opened(cut: Path, tmp_path: Path) -> None:
     shutil.copytree(cut, folder)
     result = json.loads((folder / "result.json").read_text())
     (folder / "result.json").write_text(json.dumps(result | {"status": "paused"}))
-    with pytest.raises(DataError, match=r"holds a run that is paused, not a completed one\.$"):
+    with pytest.raises(DataError, match=r"a run that is not completed: it is paused"):
         open_run(folder)
     (folder / "result.json").write_text(json.dumps(result))
     with pytest.raises(ConfigError, match=r"config\.yaml: .*sise"):

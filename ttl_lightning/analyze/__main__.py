@@ -19,13 +19,13 @@ from ttl_lightning.analyze.findings import Findings
 from ttl_lightning.analyze.runs import OpenRun, open_run
 from ttl_lightning.callbacks.progress import quiet
 from ttl_lightning.errors import (
-    INTERRUPTED,
     USAGE,
     ConfigError,
     TTLError,
     UnknownNameError,
     check_choice,
 )
+from ttl_lightning.stopping import status_of
 
 USE = """usage: python -m ttl_lightning.analyze KIND run=FOLDER [KEY=VALUE …]
 
@@ -67,8 +67,8 @@ def main() -> None:
     except TTLError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(USAGE)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+    except KeyboardInterrupt as stop:
+        sys.exit(status_of(stop))
     print(findings.headline[0].upper() + findings.headline[1:])  # noqa: T201
     for path in files:
         print(path)  # noqa: T201

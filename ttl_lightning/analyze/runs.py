@@ -13,7 +13,8 @@ from ttl_lightning import config, stored
 from ttl_lightning.assembly import create_data, initial_model
 from ttl_lightning.callbacks.progress import watched
 from ttl_lightning.data.module import ClassificationDataModule
-from ttl_lightning.errors import ConfigError, DataError, check_choice, check_number
+from ttl_lightning.errors import ConfigError, check_choice, check_number
+from ttl_lightning.holding import completed
 from ttl_lightning.loading import load
 from ttl_lightning.results import RunResult
 from ttl_lightning.strategies.base import TransferModel
@@ -104,9 +105,7 @@ def open_run(run: str | Path, overrides: Sequence[str] = (), device: str = "auto
         TTLError: if its data or weights are not to be had any more.
     """
     folder = Path(run)
-    result = RunResult.load(folder)
-    if result.status != "completed":
-        raise DataError(f"{folder} holds a run that is {result.status}, not a completed one.")
+    result = completed(folder)
     cfg = stored.rebuildable(folder, overrides)
     with config.made():
         data = create_data(cfg)

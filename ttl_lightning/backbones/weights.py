@@ -19,7 +19,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ttl_lightning.errors import UnknownNameError, WeightsError
+from ttl_lightning.errors import DataError, UnknownNameError, WeightsError
+from ttl_lightning.results import RunResult
 
 log = logging.getLogger(__name__)
 
@@ -60,14 +61,14 @@ class WeightsReport:
 
 
 def find_file(weights: str) -> Path:
-    """The file that a path, or a run's folder, names.
+    """The file that a path, or the folder of a completed run, names.
 
     Raises:
         WeightsError: if there is none.
     """
     path = Path(weights).expanduser()
     if path.is_dir():
-        path = path / "checkpoints" / "best.ckpt"
+        path = _of_a_completed_run(path)
     if not path.is_file():
         allowed = ("imagenet", "null", "a .pth or .safetensors file", "a run's folder")
         if "/" not in weights and "." not in weights:
@@ -75,6 +76,17 @@ def find_file(weights: str) -> Path:
         raise WeightsError(
             f"backbone.weights: there is no file {path}. Allowed: {', '.join(allowed)}."
         )
+    return path
+
+
+def _of_a_completed_run(folder: Path) -> Path:
+    path = folder / "checkpoints" / "best.ckpt"
+    with contextlib.suppress(DataError):  # a folder with a checkpoint alone will do
+        if (status := RunResult.load(folder).status) != "completed":
+            raise WeightsError(
+                f"backbone.weights: the run in {folder} is {status}, not completed: end it, or "
+                f"give {path}, its best epoch so far."
+            )
     return path
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -16,11 +14,12 @@ from omegaconf import DictConfig
 
 from ttl_lightning import config
 from ttl_lightning.assembly import check
-from ttl_lightning.errors import FAILED, INTERRUPTED, USAGE, ConfigError, DataError, TTLError
+from ttl_lightning.errors import FAILED, USAGE, ConfigError, DataError, TTLError
 from ttl_lightning.report import sweep as report
 from ttl_lightning.report.terminal import show
 from ttl_lightning.results import RunResult
 from ttl_lightning.search import Compare, Detected, Method
+from ttl_lightning.stopping import heed_sigterm, name_of, status_of
 from ttl_lightning.sweep import rounds
 from ttl_lightning.sweep.job import Job, without_hydra
 from ttl_lightning.sweep.plan import Group, Overrides, Plan, cutoffs_of, without
@@ -286,17 +285,16 @@ def run_session(
         The exit status: 0 if all jobs completed.
     """
     session = Session(compose, launch, folder)
-    with suppress(ValueError):  # not the main thread
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    heed_sigterm()
     try:
         act(session)
     except TTLError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - as of a plain run
         return USAGE
-    except KeyboardInterrupt:
-        log.error("interrupted; the same command goes on from here.")  # noqa: TRY400
+    except KeyboardInterrupt as stop:
+        log.error("stopped by %s: the same command goes on from here.", name_of(stop))  # noqa: TRY400
         _report(folder)
-        return INTERRUPTED
+        return status_of(stop)
     _report(folder)
     return FAILED if session.unfinished else 0
 

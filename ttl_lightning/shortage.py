@@ -1,0 +1,47 @@
+"""What a machine ran out of, in one line: space, memory, the right to write."""
+
+from __future__ import annotations
+
+import errno
+
+from ttl_lightning.errors import TTLError
+
+WAYS_OUT = {
+    errno.ENOSPC: "free some space, and give the same command again",
+    errno.EDQUOT: "free some of the quota, and give the same command again",
+    errno.EFBIG: "the limit on the size of files is too low",
+    errno.EROFS: "give hydra.run.dir=FOLDER where it can be written",
+    errno.EACCES: "give hydra.run.dir=FOLDER where it can be written",
+    errno.EPERM: "give hydra.run.dir=FOLDER where it can be written",
+    errno.ENOTDIR: "give hydra.run.dir=FOLDER where it can be made",
+    errno.EEXIST: "give hydra.run.dir=FOLDER where it can be made",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.EMFILE: "raise the limit on open files (ulimit -n)",
+}
+# What allocators say; none of them has a type of its own on the CPU.
+OUT_OF_MEMORY = ("bad_alloc", "can't allocate memory", "not enough memory", "out of memory")
+SHARED = ("shared memory", "/dev/shm", "bus error")
+
+
+class ShortageError(TTLError):
+    """The machine lacks space, memory or rights."""
+
+
+def shortage(error: BaseException) -> ShortageError | None:
+    """The line that says what was lacking and the way out; None if an error is of another kind."""
+    if isinstance(error, OSError) and error.errno in WAYS_OUT:
+        where = f" {error.filename}" if error.filename else ""
+        return ShortageError(f"{error.strerror}{where}: {WAYS_OUT[error.errno]}.")
+    text = str(error).lower()
+    if isinstance(error, RuntimeError | OSError) and any(word in text for word in SHARED):
+        return ShortageError(
+            "the loaders' processes ran out of shared memory (/dev/shm): give data.num_workers=0, "
+            "or a larger /dev/shm."
+        )
+    gpu = "cuda" in text or "gpu" in text
+    if isinstance(error, MemoryError) or any(word in text for word in OUT_OF_MEMORY):
+        return ShortageError(
+            f"out of {'GPU ' if gpu else ''}memory: lower data.batch_size or data.image_size"
+            f"{'' if gpu else ', or give data.cache=disk or none'}."
+        )
+    return None
