@@ -38,7 +38,8 @@ BEARS = {
     *(f"data.{key}" for key in (
         "_target_", "image_size", "in_channels", "batch_size", "classes", "val_fraction",
         "test_fraction", "label_columns", "path_column", "split_column", "patient_column",
-        "slice_column", "study_column", "abnormal_column", "dataset", "source_size", "level",
+        "slice_column", "study_column", "missing", "uncertain",
+        "abnormal_column", "dataset", "source_size", "level",
         "difficulty", "balance", "train_size", "val_size", "test_size", "num_slices",
         "window_stride", "windows_per_study", "min_abnormal_slices", "abnormal_fraction",
         "hu_window", "resample_depth", "fit", "eval_view", "tta",

@@ -35,6 +35,8 @@ ADDED: dict[str, Any] = {
     "data.fit": "crop",
     "data.eval_view": "center_crop",
     "data.tta": 1,
+    "data.missing": "error",
+    "data.uncertain": "error",
     "protocol.head_init": "random",
 }
 

@@ -160,7 +160,7 @@ def changed(row: int, text: str) -> list[str]:
             "path,label,split",
             changed(2, "images/2.png,,train"),
             {},
-            "column 'label' is empty in row '3'",
+            r"column 'label': no label in 1 of \d+ rows \(row '3'\)",
         ),
         ("path,label,split", changed(2, ",0,train"), {}, "column 'path' is empty in row '3'"),
         ("path,label,split", changed(2, "images/2.png,0"), {}, "row 3: 2 fields, not 3"),

@@ -10,7 +10,8 @@ from ttl_lightning.data.base import CommonOptions, ImageDataModule, existing_pat
 from ttl_lightning.data.content import file_hash, listing_hash
 from ttl_lightning.data.samples import Samples
 from ttl_lightning.data.store import FileImages
-from ttl_lightning.data.table import Table, TableOptions, as_columns, read_header, read_table
+from ttl_lightning.data.table import TableOptions, as_columns
+from ttl_lightning.data.textfile import Table, read_header, read_table
 
 
 class CsvDataModule(ImageDataModule):
@@ -30,6 +31,8 @@ class CsvDataModule(ImageDataModule):
         classes: for one label column, the classes in the order of their numbers; by default sorted.
         val_fraction: of the images, or of the training images where only some splits are given.
         test_fraction: likewise.
+        missing: a row whose label is not known: "error", or "drop".
+        uncertain: a label of -1: "error", "drop"; in several columns also "ones" or "zeros".
 
     Raises:
         ConfigError: naming the key that is missing or out of range.
@@ -53,6 +56,8 @@ class CsvDataModule(ImageDataModule):
         classes: Sequence[str] | None = None,
         val_fraction: float = 0.15,
         test_fraction: float = 0.15,
+        missing: str = "error",
+        uncertain: str = "error",
         **common: Unpack[CommonOptions],
     ) -> None:
         super().__init__(name=name, on_duplicate=on_duplicate, **common)
@@ -66,6 +71,8 @@ class CsvDataModule(ImageDataModule):
             classes,
             val_fraction,
             test_fraction,
+            missing,
+            uncertain,
         )
         others = {"path_column": path_column, "slice_column": slice_column}
         self.table_options.check(read_header(self.path), others)
@@ -89,7 +96,7 @@ class CsvDataModule(ImageDataModule):
         Raises:
             DataError: naming the row and column that is not as it should be.
         """
-        table = read_table(self.path)
+        table, left_out = self.table_options.usable(read_table(self.path))
         names = table.filled(self.path_column)
         slices = self._slices(table)
         ids = [
@@ -97,7 +104,7 @@ class CsvDataModule(ImageDataModule):
             for name, number in zip(names, slices, strict=True)
         ]
         samples, notes = self.table_options.samples(table, ids, self.seed)
-        self.notes += notes
+        self.notes += left_out + notes
         if samples.task != "multilabel":
             chosen = self.table_options.classes is not None
             self.note_positive(samples.class_names, chosen=chosen)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Unpack
 
@@ -12,11 +12,13 @@ from ttl_lightning.data.base import CommonOptions, ImageDataModule, existing_pat
 from ttl_lightning.data.content import listing_hash
 from ttl_lightning.data.files import check_split_options, complete_splits
 from ttl_lightning.data.images import SUFFIXES
-from ttl_lightning.data.samples import SPLIT_NAMES, Samples, encode_classes, listed, task_of
+from ttl_lightning.data.labels import encode_classes, unified
+from ttl_lightning.data.samples import SPLIT_NAMES, Samples, listed, task_of
 from ttl_lightning.data.store import FileImages
 from ttl_lightning.errors import DataError
 
-SYSTEM_FILES = {"Thumbs.db", "desktop.ini"}
+# what file managers and archives leave
+NO_DATA = {"Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir", "$RECYCLE.BIN"}
 
 
 class _Found(NamedTuple):
@@ -80,7 +82,10 @@ class FolderDataModule(ImageDataModule):
         found, strange = find_images(root)
         if strange:
             named = listed([path.relative_to(root).as_posix() for path in strange])
-            self.notes.append(f"{len(strange)} files are no images by their names: {named}.")
+            self.notes.append(
+                f"{len(strange)} files are left out, since they are no images by their names or "
+                f"lie in no class folder: {named}."
+            )
         labels, names = encode_classes([entry.label for entry in found], self.classes)
         given = np.array([entry.split for entry in found]) if found[0].split else None
         fractions = {"val": self.val_fraction, "test": self.test_fraction}
@@ -101,33 +106,121 @@ class FolderDataModule(ImageDataModule):
 def find_images(root: Path) -> tuple[list[_Found], list[Path]]:
     """Image files below a root with their class and split ("" where the root has none).
 
+    Folders are splits where some of them have a split's usual name and class folders below; then
+    all of them must be splits, with the same classes in each. Hidden files and folders, and what
+    archives leave, are no part of the data.
+
     Returns:
-        The images in the order of their paths, and the files that are none by their names.
+        The images in the order of their paths, and the files that are none by their names, or lie
+        in no class folder.
 
     Raises:
-        DataError: if there are no class folders, or they hold no images.
+        DataError: if there are no class folders, one holds no images, or folders do not fit.
     """
-    folders = _folders(root)
-    by_split = bool(folders) and all(folder.name.lower() in SPLIT_NAMES for folder in folders)
     found: list[_Found] = []
     strange: list[Path] = []
-    for top in folders if by_split else [root]:
-        split = SPLIT_NAMES[top.name.lower()] if by_split else ""
+    empty: list[Path] = []
+    splits = _split_folders(root)
+    for top in dict.fromkeys((root, *splits)):
+        strange += [path for path in _visible(top) if not path.is_dir()]
+    for top, split in splits.items():
         for folder in _folders(top):
-            for path in sorted(folder.rglob("*")):
-                if path.is_dir() or path.name.startswith(".") or path.name in SYSTEM_FILES:
-                    continue
-                if path.name.lower().endswith(SUFFIXES):
-                    found.append(_Found(path, folder.name, split))
-                else:
-                    strange.append(path)
+            files = list(_files_below(folder))
+            images = [path for path in files if path.name.lower().endswith(SUFFIXES)]
+            strange += [path for path in files if not path.name.lower().endswith(SUFFIXES)]
+            found += [_Found(path, folder.name, split) for path in images]
+            empty += [] if images else [folder]
     if not found:
         raise DataError(
             f"data.path: no images in {root}; it must hold <class>/<image> or "
             f"<split>/<class>/<image>, with names that end in {', '.join(SUFFIXES)}."
         )
+    if empty:
+        raise DataError(
+            f"data.path: no images in the class folder {listed([str(path) for path in empty])}, by "
+            f"names that end in {', '.join(SUFFIXES)}: fill it, or move it away."
+        )
+    _check_classes(root, found)
     return found, strange
 
 
+def _split_folders(root: Path) -> dict[Path, str]:
+    """The folders that hold class folders, with their splits: the root alone where it has none.
+
+    Raises:
+        DataError: naming the folders that do not fit beside those of splits.
+    """
+    folders = _folders(root)
+    called = {folder: SPLIT_NAMES.get(folder.name.lower(), "") for folder in folders}
+    splits = {folder: split for folder, split in called.items() if split and _folders(folder)}
+    if not splits:
+        if folders and all(called.values()):
+            raise DataError(
+                f"data.path: {listed([folder.name for folder in folders])} in {root} are splits by "
+                "their names and hold no class folders: it must be <split>/<class>/<image>."
+            )
+        return {root: ""}
+    beside = [folder.name for folder in folders if folder not in splits]
+    if beside:
+        raise DataError(
+            f"data.path: {listed(beside)} in {root} is no split with class folders, and "
+            f"{listed([folder.name for folder in splits])} beside it are: move it away, or make it "
+            "<split>/<class>/<image> too."
+        )
+    twice = [
+        folder.name for folder, split in splits.items() if list(called.values()).count(split) > 1
+    ]
+    if twice:
+        raise DataError(f"data.path: {listed(twice)} in {root} are the same split by their names.")
+    return splits
+
+
+def _check_classes(root: Path, found: Sequence[_Found]) -> None:
+    """Demand several classes, spelt alike and the same in every split.
+
+    Raises:
+        DataError: naming those that are not.
+    """
+    by_split: dict[str, dict[str, None]] = {}
+    for entry in found:
+        by_split.setdefault(entry.split, {})[entry.label] = None
+    labels = list(dict.fromkeys(entry.label for entry in found))
+    if len(labels) == 1:
+        inner = next((f for f in _folders(root) if len(_folders(f)) > 1), None)
+        hint = f" Did you mean data.path={inner}?" if inner else ""
+        raise DataError(
+            f"at least two classes, each once, are needed; got {listed(labels)} in {root}.{hint}"
+        )
+    _, merged = unified(labels)
+    if merged:
+        name, others = next(iter(merged.items()))
+        raise DataError(
+            f"data.path: the class folders {name!r} and {listed(others)} in {root} differ only in "
+            "how they are written: give a class one name."
+        )
+    for split, names in by_split.items():
+        lacking = [label for label in labels if label not in names]
+        if lacking:
+            raise DataError(
+                f"data.path: the {split} split in {root} has no class folder {listed(lacking)}, "
+                f"which {listed([s for s in by_split if lacking[0] in by_split[s]])} has."
+            )
+
+
 def _folders(root: Path) -> list[Path]:
-    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return [path for path in _visible(root) if path.is_dir()]
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Files at any depth, in the order of their paths; links to folders are not followed."""
+    for path in _visible(folder):
+        if not path.is_dir():
+            yield path
+        elif not path.is_symlink():
+            yield from _files_below(path)
+
+
+def _visible(folder: Path) -> list[Path]:
+    """What a person put into a folder, in order."""
+    paths = (p for p in folder.iterdir() if not p.name.startswith(".") and p.name not in NO_DATA)
+    return sorted(paths)

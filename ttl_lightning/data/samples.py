@@ -12,8 +12,12 @@ from numpy.typing import NDArray
 from ttl_lightning.errors import DataError, check_choice
 
 SPLITS = ("train", "val", "test")
-SPLIT_NAMES = {name: name for name in SPLITS} | {"valid": "val", "validation": "val"}
-"""Names that data sets give their splits, with ours."""
+SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""Names that data sets give their splits, in lower case, with ours."""
 
 Labels = NDArray[Any]
 """(n,) int64, or (n, L) float32 of zeros and ones for multilabel."""
@@ -59,32 +63,6 @@ class Samples:
         )
 
 
-def encode_classes(
-    values: Sequence[str], classes: Sequence[str] | None = None
-) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Class numbers (n,) and class names of labels written as text.
-
-    Args:
-        values: one label an image.
-        classes: the names in their order; by default the labels found, sorted (as numbers where all
-            of them are).
-
-    Raises:
-        DataError: if a label is not among `classes`, or there are fewer than two classes.
-    """
-    found = set(values)
-    names = tuple(str(name) for name in classes) if classes is not None else _sorted_names(found)
-    strange = sorted(found - set(names))
-    if strange:
-        raise DataError(
-            f"data.classes gives {len(names)} classes ({', '.join(names)}), "
-            f"but the labels hold {len(found)}: {listed(strange)} not among them."
-        )
-    check_classes(names)
-    number = {name: i for i, name in enumerate(names)}
-    return np.array([number[value] for value in values], np.int64), names
-
-
 def check_classes(names: Sequence[str]) -> None:
     """Demand two or more class names, each once.
 
@@ -98,12 +76,6 @@ def check_classes(names: Sequence[str]) -> None:
 def task_of(class_names: Sequence[str]) -> str:
     """The task of single labels: "binary" for two classes, else "multiclass"."""
     return "binary" if len(class_names) == 2 else "multiclass"
-
-
-def _sorted_names(found: set[str]) -> tuple[str, ...]:
-    if all(name.lstrip("-").isdecimal() for name in found):
-        return tuple(sorted(found, key=int))
-    return tuple(sorted(found))
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:

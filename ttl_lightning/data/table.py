@@ -1,65 +1,41 @@
-"""Tables of samples: .csv files with a header, and what their columns say."""
+"""Tables of samples: files of text with a header, and what their columns say."""
 
 from __future__ import annotations
 
-import csv
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ttl_lightning.data.files import check_split_options, complete_splits
+from ttl_lightning.data.labels import (
+    SEVERAL,
+    UNCERTAIN,
+    as_written_once,
+    encode_classes,
+    encode_several,
+    is_missing,
+    unified,
+    yes_or_no,
+)
 from ttl_lightning.data.samples import (
     SPLIT_NAMES,
+    SPLITS,
     Labels,
     Samples,
     check_classes,
-    encode_classes,
     listed,
     task_of,
 )
-from ttl_lightning.errors import DataError, UnknownNameError
+from ttl_lightning.data.textfile import Table
+from ttl_lightning.errors import ConfigError, DataError, UnknownNameError, check_choice
 
 SPLIT_COLUMN, PATIENT_COLUMN = "split", "patient_id"
 """Columns that are used where they exist, unless others are named."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A .csv file's columns, as text without surrounding blanks."""
-
-    path: Path
-    columns: Mapping[str, list[str]]
-
-    def filled(self, column: str) -> list[str]:
-        """A column without an empty field.
-
-        Raises:
-            DataError: naming the rows that are empty.
-        """
-        texts = self.columns[column]
-        empty = [str(row + 1) for row, text in enumerate(texts) if not text]
-        if empty:
-            raise DataError(f"{self.path}: column {column!r} is empty in row {listed(empty)}.")
-        return texts
-
-    def optional(self, named: str | None, usual: str) -> list[str] | None:
-        """The column that is named; else the usual one, where there is such a column.
-
-        Raises:
-            DataError: naming the rows that are empty.
-        """
-        column = named if named is not None else usual
-        return self.filled(column) if column in self.columns else None
-
-    def error(self, row: int, column: str, allowed: str) -> DataError:
-        """That a field does not hold what is allowed."""
-        text = self.columns[column][row]
-        return DataError(
-            f"{self.path}, row {row + 1}, column {column!r}: got {text!r}, allowed: {allowed}."
-        )
+ON_MISSING = ("error", "drop")
+ON_UNCERTAIN = ("error", "drop", "ones", "zeros")
 
 
 @dataclass(frozen=True)
@@ -73,6 +49,9 @@ class TableOptions:
         classes: for one label column, the classes in the order of their numbers; None: sorted.
         val_fraction: of the rows, or of the training rows where only some splits are given.
         test_fraction: likewise.
+        missing: what a row is whose label is empty or says that it is not known: an "error", or
+            "drop" leaves it out.
+        uncertain: what -1 is: an "error", a row to "drop", or in several columns "ones" or "zeros".
     """
 
     label_columns: tuple[str, ...]
@@ -81,9 +60,11 @@ class TableOptions:
     classes: Sequence[str] | None
     val_fraction: float
     test_fraction: float
+    missing: str = "error"
+    uncertain: str = "error"
 
     def check(self, header: Sequence[str], others: Mapping[str, str | None]) -> None:
-        """Demand that every column that is named exists, and fractions that leave something.
+        """Demand that every column that is named exists, and options that are in range.
 
         Args:
             header: the names that there are.
@@ -91,54 +72,140 @@ class TableOptions:
 
         Raises:
             UnknownNameError: naming key and column.
-            ConfigError: naming the fraction that is out of range.
+            ConfigError: naming the option that is out of range.
         """
         check_split_options(self.val_fraction, self.test_fraction)
+        check_choice("data.missing", self.missing, ON_MISSING)
+        check_choice("data.uncertain", self.uncertain, ON_UNCERTAIN)
+        if len(self.label_columns) == 1 and self.uncertain in ("ones", "zeros"):
+            raise ConfigError(
+                f"data.uncertain={self.uncertain} is for several label columns; with one, allowed: "
+                "error, drop, or -1 among data.classes."
+            )
+        there = {as_written_once(name) for name in header}
         for key, name in (
             *others.items(),
             *(("label_columns", column) for column in self.label_columns),
             ("split_column", self.split_column),
             ("patient_column", self.patient_column),
         ):
-            if name is not None and name not in header:
+            if name is not None and as_written_once(str(name)) not in there:
                 raise UnknownNameError(f"column for data.{key}", name, header)
+
+    def usable(self, table: Table) -> tuple[Table, list[str]]:
+        """The rows whose labels are known, and what was left out.
+
+        Raises:
+            DataError: naming the rows whose labels are not known, unless they are to be dropped.
+        """
+        keep, notes = np.ones(len(table), np.bool_), []
+        own = {as_written_once(str(name)) for name in self.classes or ()}
+        for what, action, unknown in (
+            ("no label", self.missing, is_missing),
+            ("the uncertain label -1", self.uncertain, lambda text: _is_uncertain(text, own)),
+        ):
+            found = {
+                column: [row for row, text in enumerate(table.columns[column]) if unknown(text)]
+                for column in self.label_columns
+            }
+            rows = sorted({row for at in found.values() for row in at})
+            if not rows or action in ("ones", "zeros"):
+                continue
+            if action == "error":
+                column = next(column for column, at in found.items() if at)
+                key = "missing" if unknown is is_missing else "uncertain"
+                raise DataError(
+                    f"{table.path}, column {column!r}: {what} in {len(rows)} of {len(table)} rows "
+                    f"(row {listed([str(table.numbers[row]) for row in found[column]])}). "
+                    f"{self._ways_out(key)}"
+                )
+            keep[rows] = False
+            notes.append(f"{len(rows)} of {len(table)} rows were left out: they have {what}.")
+        return table.take(np.flatnonzero(keep)), notes
 
     def samples(self, table: Table, ids: Sequence[str], seed: int) -> tuple[Samples, list[str]]:
         """What the table says of its rows, and notes about it.
 
         Args:
-            table: with the columns that `check` has found.
+            table: of usable rows, with the columns that `check` has found.
             ids: names of the rows.
             seed: of the splits that are drawn.
 
         Raises:
             DataError: naming the row and column that is not as it should be.
         """
-        labels, names = self._labels(table)
+        labels, names, notes = self._labels(table)
         patients = table.optional(self.patient_column, PATIENT_COLUMN)
+        # two spellings of one patient must not end up in two splits
+        same = None if patients is None else tuple(unified(patients)[0])
         fractions = {"val": self.val_fraction, "test": self.test_fraction}
-        splits, drawn = complete_splits(self._splits(table), labels, patients, fractions, seed)
-        notes = [
-            f"{table.path} has no {PATIENT_COLUMN!r} column: one patient's images may be in two "
-            "splits. data.patient_column names the column that says whom an image shows."
-        ]
+        splits, drawn = complete_splits(self._splits(table), labels, same, fractions, seed)
+        if same is None:
+            notes.append(
+                f"{table.path} has no {PATIENT_COLUMN!r} column: one patient's images may be in "
+                "two splits. data.patient_column names the column that says whom an image shows."
+            )
         samples = Samples(
             ids=tuple(ids),
             labels=labels,
             splits=splits,
             class_names=names,
             task="multilabel" if labels.ndim == 2 else task_of(names),
-            patients=None if patients is None else tuple(patients),
+            patients=same,
         )
-        return samples, (notes if patients is None else []) + drawn
+        return samples, [*table.notes, *notes, *drawn]
 
-    def _labels(self, table: Table) -> tuple[Labels, tuple[str, ...]]:
+    def _labels(self, table: Table) -> tuple[Labels, tuple[str, ...], list[str]]:
+        if len(self.label_columns) > 1:
+            return self._of_columns(table)
+        column = self.label_columns[0]
+        texts = table.filled(column)
+        if self.classes is None and any(SEVERAL in text for text in texts):
+            several, names = encode_several(texts)
+            check_classes(names)
+            return several, names, [
+                f"Column {column!r} holds several labels a row, apart by {SEVERAL!r}: "
+                f"{len(names)} labels, any number of which may hold."
+            ]  # fmt: skip
+        labels, names = encode_classes(texts, self.classes)
+        merged = unified(texts)[1]
+        notes = [
+            f"Labels {listed(others)} in column {column!r} are taken for {name!r}."
+            for name, others in merged.items()
+        ]
+        return labels, names, notes
+
+    def _of_columns(self, table: Table) -> tuple[Labels, tuple[str, ...], list[str]]:
         columns = self.label_columns
-        if len(columns) == 1:
-            return encode_classes(table.filled(columns[0]), self.classes)
         check_classes(columns)
-        values = np.array([_zeros_and_ones(table, column) for column in columns], np.float32)
-        return np.ascontiguousarray(values.T), columns
+        values = np.array([self._numbers(table, column) for column in columns], np.float32).T
+        notes = []
+        unsure = Counter(
+            column
+            for column in columns
+            for text in table.columns[column]
+            if _is_uncertain(text, set())
+        )
+        if unsure:
+            counts = ", ".join(f"{column} {number}" for column, number in unsure.items())
+            notes.append(f"Uncertain labels are taken for {self.uncertain}: {counts}.")
+        if len(columns) > 2 and bool((values.sum(1) == 1).all()):
+            notes.append(
+                f"Each row has exactly one of the {len(columns)} labels, so they are taken for the "
+                "classes of one label, of which one holds."
+            )
+            return values.argmax(1).astype(np.int64), columns, notes
+        return np.ascontiguousarray(values), columns, notes
+
+    def _numbers(self, table: Table, column: str) -> list[float]:
+        instead = {"ones": 1.0, "zeros": 0.0}.get(self.uncertain)
+        numbers = []
+        for row, text in enumerate(table.columns[column]):
+            number = instead if _is_uncertain(text, set()) else yes_or_no(text)
+            if number is None:
+                raise table.error(row, column, "0 or 1, true or false")
+            numbers.append(number)
+        return numbers
 
     def _splits(self, table: Table) -> NDArray[np.str_] | None:
         given = table.optional(self.split_column, SPLIT_COLUMN)
@@ -147,59 +214,21 @@ class TableOptions:
         for row, text in enumerate(given):
             if text.lower() not in SPLIT_NAMES:
                 column = self.split_column or SPLIT_COLUMN
-                raise table.error(row, column, ", ".join(SPLIT_NAMES))
+                raise table.error(row, column, ", ".join(SPLITS))
         return np.array([SPLIT_NAMES[text.lower()] for text in given])
+
+    def _ways_out(self, key: str) -> str:
+        if key == "missing":
+            return "data.missing=drop leaves such rows out."
+        if len(self.label_columns) > 1:
+            return "data.uncertain=ones or zeros says what it is, drop leaves such rows out."
+        return "data.uncertain=drop leaves such rows out; as a class it is listed in data.classes."
+
+
+def _is_uncertain(text: str, classes: set[str]) -> bool:
+    return as_written_once(text) == UNCERTAIN and UNCERTAIN not in classes
 
 
 def as_columns(given: Sequence[str] | str) -> tuple[str, ...]:
     """One column's name, or several."""
     return (given,) if isinstance(given, str) else tuple(given)
-
-
-def read_header(path: Path) -> list[str]:
-    """Column names of a .csv file.
-
-    Raises:
-        DataError: if it is not one, or a name stands for two columns.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            header = next(csv.reader(file), [])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"cannot read {path} as a .csv file: {error}.") from error
-    if not header:
-        raise DataError(f"cannot read {path} as a .csv file: it is empty.")
-    twice = sorted({name for name in header if header.count(name) > 1})
-    if twice:
-        raise DataError(f"{path}: more than one column is called {listed(twice)}.")
-    return header
-
-
-def read_table(path: Path) -> Table:
-    """All rows of a .csv file; blank lines are left out.
-
-    Raises:
-        DataError: naming the row that has more or fewer fields than the header.
-    """
-    header = read_header(path)
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
-        next(reader)
-        try:
-            rows = [row for row in reader if row]
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise DataError(f"cannot read {path} as a .csv file: {error}.") from error
-    for number, row in enumerate(rows):
-        if len(row) != len(header):
-            raise DataError(f"{path}, row {number + 1}: {len(row)} fields, not {len(header)}.")
-    if not rows:
-        raise DataError(f"{path} has no rows below its header.")
-    return Table(path, {name: [row[i].strip() for row in rows] for i, name in enumerate(header)})
-
-
-def _zeros_and_ones(table: Table, column: str) -> list[float]:
-    numbers = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0}
-    for row, text in enumerate(table.columns[column]):
-        if text not in numbers:
-            raise table.error(row, column, "0 or 1")
-    return [numbers[text] for text in table.columns[column]]

@@ -14,7 +14,8 @@ from ttl_lightning.data.base import existing_path
 from ttl_lightning.data.content import file_hash, listing_hash
 from ttl_lightning.data.samples import Samples, listed
 from ttl_lightning.data.studies import StudyFiles, find_studies
-from ttl_lightning.data.table import Table, TableOptions, as_columns, read_header, read_table
+from ttl_lightning.data.table import TableOptions, as_columns
+from ttl_lightning.data.textfile import Table, read_header, read_table
 from ttl_lightning.data.volume_base import VolumeDataModule, VolumeOptions
 from ttl_lightning.data.volume_store import VolumeReader
 from ttl_lightning.data.windows import Integers
@@ -46,6 +47,8 @@ class VolumesDataModule(VolumeDataModule):
         classes: for one label column, the classes in the order of their numbers; by default sorted.
         val_fraction: of the studies, or of the training studies where only some splits are given.
         test_fraction: likewise.
+        missing: a row whose label is not known: "error", or "drop".
+        uncertain: a label of -1: "error", "drop"; in several columns also "ones" or "zeros".
 
     Raises:
         ConfigError: naming the key that is missing or out of range.
@@ -69,6 +72,8 @@ class VolumesDataModule(VolumeDataModule):
         classes: Sequence[str] | None = None,
         val_fraction: float = 0.15,
         test_fraction: float = 0.15,
+        missing: str = "error",
+        uncertain: str = "error",
         **common: Unpack[VolumeOptions],
     ) -> None:
         super().__init__(name=name, on_duplicate=on_duplicate, **common)
@@ -89,6 +94,8 @@ class VolumesDataModule(VolumeDataModule):
             classes,
             val_fraction,
             test_fraction,
+            missing,
+            uncertain,
         )
         others = {"study_column": study_column, "abnormal_column": abnormal_column}
         self.table_options.check(read_header(self.labels_path), others)
@@ -118,14 +125,14 @@ class VolumesDataModule(VolumeDataModule):
         Raises:
             DataError: naming the row and column, or the studies, that are not as they should be.
         """
-        table = read_table(self.labels_path)
+        table, left_out = self.table_options.usable(read_table(self.labels_path))
         self._studies = table.filled(self.study_column)
         samples, notes = self.table_options.samples(table, self._studies, self.seed)
         self._ranges = self._abnormal_ranges(table)
         if samples.task != "multilabel":
             chosen = self.table_options.classes is not None
             self.note_positive(samples.class_names, chosen=chosen)
-        self.notes += notes
+        self.notes += left_out + notes
         if self.path.is_dir():
             found = find_studies(self.path)
             self._check_found(list(found))
