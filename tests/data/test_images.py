@@ -200,3 +200,16 @@ def test_value_range(values: np.ndarray, expected: tuple[float, float]) -> None:
 def test_pixels_that_cannot_be_stored(values: np.ndarray, text: str) -> None:
     with pytest.raises(ValueError, match=text):
         to_storage(values, 0, 1)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_white_is_zero_in_a_tiff_of_any_depth(kind: type, tmp_path: Path) -> None:
+    values = (np.arange(64).reshape(8, 8) * (np.iinfo(kind).max // 64)).astype(kind)
+    Image.fromarray(values).save(tmp_path / "black.tif")
+    # Pillow itself inverts eight bits when it writes them
+    stored = values if kind == np.uint8 else np.iinfo(kind).max - values
+    Image.fromarray(stored).save(tmp_path / "white.tif", tiffinfo={262: 0})
+    with Image.open(tmp_path / "white.tif") as image:
+        assert image.tag_v2[262] == 0
+    read = read_image(tmp_path / "white.tif").astype(float)
+    assert np.abs(read - read_image(tmp_path / "black.tif")).max() <= 1

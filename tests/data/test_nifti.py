@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import builtins
+import gzip
 import itertools
+import tracemalloc
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -189,3 +192,47 @@ def test_nibabel_missing_names_the_extra(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ConfigError, match=r"needs nibabel: pip install 'ttl_lightning\[nifti\]'"):
         read_nifti_volume(tmp_path / "x.nii")
+
+
+def test_a_flipped_bit_in_a_packed_file_is_found(tmp_path: Path) -> None:
+    path = write_nifti(tmp_path / "x.nii.gz", phantom((9, 12, 14)), "RAS")
+    good, read = path.read_bytes(), read_nifti_volume(path).voxels
+    rng, refused = np.random.default_rng(0), 0
+    for place in rng.integers(10, len(good) - 8, 40):  # between gzip's header and its checksum
+        damaged = bytearray(good)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        with suppress(DataError):
+            assert np.array_equal(read_nifti_volume(path).voxels, read), "other voxels, no word"
+            continue
+        refused += 1
+    assert refused > 30
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("shape", [(30000, 30000, 30000), (2000, 2000, 1000)])
+def test_a_header_that_promises_too_much_takes_no_memory(
+    shape: tuple[int, ...], suffix: str, tmp_path: Path
+) -> None:
+    path = save(tmp_path / f"x{suffix}", np.zeros((4, 4, 4), np.int16))
+    opener = gzip.open if suffix.endswith("gz") else open
+    with opener(path, "rb") as file:
+        content = bytearray(file.read())
+    content[40:56] = np.array([3, *shape, 1, 1, 1, 1], np.int16).tobytes()
+    with opener(path, "wb") as file:
+        file.write(content)
+    tracemalloc.start()
+    text = error_of(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert "its header promises" in text
+    assert peak < 50e6
+
+
+def test_a_packed_file_that_unpacks_to_more_than_it_says(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.nii.gz", np.zeros((4, 4, 4), np.int16))
+    with gzip.open(path, "rb") as file:
+        content = file.read()
+    with gzip.open(path, "wb") as file:
+        file.write(content + bytes(64_000_000))
+    assert "it unpacks to more than" in error_of(path)

@@ -206,3 +206,68 @@ def test_middle() -> None:
     assert middle(0, 3) == 0
     with pytest.raises(ValueError, match="slice -1 is not from 0 to 2"):
         middle(-1, 3)
+
+
+def enhanced(path: Path, *, shared: dict | None = None, each: list[dict] | None = None) -> Path:
+    """Two frames of equal stored values, with tags in functional groups."""
+    from pydicom.dataset import Dataset
+
+    def group(tags: dict) -> Dataset:
+        item, pixels, window = Dataset(), Dataset(), Dataset()
+        for tag, value in tags.items():
+            setattr(window if tag.startswith("Window") else pixels, tag, value)
+        if len(pixels):
+            item.PixelValueTransformationSequence = [pixels]
+        if len(window):
+            item.FrameVOILUTSequence = [window]
+        return item
+
+    groups: dict[str, object] = {"NumberOfFrames": 2}
+    if shared is not None:
+        groups["SharedFunctionalGroupsSequence"] = [group(shared)]
+    if each is not None:
+        groups["PerFrameFunctionalGroupsSequence"] = [group(tags) for tags in each]
+    return write_dicom(path, np.stack([STORED, STORED]), **groups)
+
+
+def test_frames_of_an_enhanced_file_have_their_own_scale_and_window(tmp_path: Path) -> None:
+    each = [
+        {"RescaleSlope": 1, "RescaleIntercept": 0, "WindowCenter": 2048, "WindowWidth": 4097},
+        {"RescaleSlope": 7, "RescaleIntercept": -100, "WindowCenter": 2048, "WindowWidth": 4097},
+    ]
+    path = enhanced(tmp_path / "x.dcm", each=each)
+    for frame, (slope, intercept) in enumerate([(1, 0), (7, -100)]):
+        units = STORED.astype(float) * slope + intercept
+        expected = np.clip((units - 2047.5) / 4096 + 0.5, 0, 1)
+        np.testing.assert_allclose(fraction(path, frame)[0], expected, atol=1e-3)
+
+
+def test_a_shared_negative_slope_inverts(tmp_path: Path) -> None:
+    path = enhanced(tmp_path / "x.dcm", shared={"RescaleSlope": -1, "RescaleIntercept": 0})
+    np.testing.assert_allclose(fraction(path, 0)[0], 1 - STORED / 4095, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"RescaleSlope": None, "RescaleIntercept": None},
+        {"RescaleSlope": 2},
+        {"RescaleIntercept": 5},
+        {"WindowCenter": None, "WindowWidth": None},
+        {"WindowCenter": 100},
+    ],
+)
+def test_tags_that_are_empty_or_alone_change_nothing(tags: dict, tmp_path: Path) -> None:
+    # slope and intercept alone scale values and range alike
+    read = fraction(write_dicom(tmp_path / "x.dcm", **tags))
+    np.testing.assert_allclose(read[0], STORED / 4095, atol=1e-4)
+
+
+def test_a_slope_of_nothing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"x\.dcm: RescaleSlope is 0"):
+        read_image(write_dicom(tmp_path / "x.dcm", RescaleSlope=0, RescaleIntercept=1))
+
+
+def test_dicom_without_a_suffix_is_known_by_content(tmp_path: Path) -> None:
+    path = write_dicom(tmp_path / "IM0001")
+    np.testing.assert_array_equal(read_image(path), read_image(write_dicom(tmp_path / "x.dcm")))

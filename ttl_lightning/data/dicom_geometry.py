@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ttl_lightning.data.dicom_tags import frames_in, groups_of, numbers_of
 from ttl_lightning.errors import DataError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-# Enhanced files keep these in functional groups, of each frame or of all (PS3.3 C.7.6.16.2).
-_GROUPS = {
-    "PixelSpacing": "PixelMeasuresSequence",
-    "SliceThickness": "PixelMeasuresSequence",
-    "ImagePositionPatient": "PlanePositionSequence",
-    "ImageOrientationPatient": "PlaneOrientationSequence",
-    "RescaleSlope": "PixelValueTransformationSequence",
-    "RescaleIntercept": "PixelValueTransformationSequence",
-}
 _COSINES = 1e-3  # by how much direction cosines may differ: scanners write few decimals
 _SPACINGS = 1e-3  # likewise pixel spacings, relative
 _DUPLICATE = 1e-3  # a step below this part of the largest one is none
@@ -45,8 +36,6 @@ class Frame(NamedTuple):
     """Between rows and between columns."""
     thickness_mm: float
     """NaN where the file does not say."""
-    slope: float
-    intercept: float
 
     @property
     def name(self) -> str:
@@ -65,23 +54,21 @@ def frames_of(path: Path, header: Dataset) -> list[Frame]:
         raise ValueError("it holds no image")
     if not kind.startswith("MONOCHROME") or header.get("SamplesPerPixel", 1) != 1:
         raise ValueError(f"a volume is grey, this image is {kind}")
-    count = int(_numbers("NumberOfFrames", 1, header, default=1)[0]) or 1
+    count = frames_in(header)
     groups = list(header.get("PerFrameFunctionalGroupsSequence") or [])
     if len(groups) != (count if groups or count > 1 else 0):
         raise ValueError(
             f"it has {count} frames and {len(groups)} positions of frames; "
             "only enhanced multi-frame files have them"
         )
-    shared = list(header.get("SharedFunctionalGroupsSequence") or [])
     return [
-        _frame(path, header, number, count, [groups[number], *shared] if groups else [])
-        for number in range(count)
+        _frame(path, header, number, count, groups_of(header, number)) for number in range(count)
     ]
 
 
 def _frame(path: Path, header: Dataset, number: int, count: int, groups: list[Dataset]) -> Frame:
     def numbers(tag: str, length: int, default: float | None = None) -> list[float]:
-        return _numbers(tag, length, header, groups, default)
+        return numbers_of(tag, length, header, groups, default)
 
     orientation = np.array(numbers("ImageOrientationPatient", 6)).reshape(2, 3)
     if not np.allclose(orientation @ orientation.T, np.eye(2), atol=10 * _COSINES):
@@ -101,33 +88,7 @@ def _frame(path: Path, header: Dataset, number: int, count: int, groups: list[Da
         orientation=orientation,
         spacing_mm=(row_mm, column_mm),
         thickness_mm=numbers("SliceThickness", 1, float("nan"))[0],
-        slope=numbers("RescaleSlope", 1, 1.0)[0],
-        intercept=numbers("RescaleIntercept", 1, 0.0)[0],
     )
-
-
-def _numbers(
-    tag: str,
-    length: int,
-    header: Dataset,
-    groups: Sequence[Dataset] = (),
-    default: float | None = None,
-) -> list[float]:
-    """A tag's values, from the first of the functional groups that has them, or the header."""
-    items = [item for group in groups for item in group.get(_GROUPS.get(tag, "")) or []]
-    try:
-        value = next((item[tag].value for item in items if tag in item), header.get(tag))
-        if value is None or value == "":
-            values = [] if default is None else [default]
-        else:
-            values = [float(part) for part in np.atleast_1d(np.asarray(value, np.float64))]
-    except Exception as error:  # pydicom converts values when they are asked for
-        raise ValueError(f"{tag} is not a number: {error}") from error
-    if not values:
-        raise ValueError(f"it has no {tag}")
-    if len(values) != length or (not np.isfinite(values).all() and values != [default]):
-        raise ValueError(f"{tag} must be {length} finite numbers, got {value}")
-    return values
 
 
 def ordered(path: Path, frames: list[Frame]) -> list[Frame]:

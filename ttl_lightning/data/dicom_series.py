@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ttl_lightning.data.dicom_geometry import Frame, frames_of, ordered, steps_mm
+from ttl_lightning.data.dicom_pixels import measured
+from ttl_lightning.data.dicom_tags import is_dicom
 from ttl_lightning.data.images import DICOM
 from ttl_lightning.data.reading import Volume, assemble, missing_package, naming, unlogged
 from ttl_lightning.errors import DataError
@@ -20,8 +21,6 @@ from ttl_lightning.errors import DataError
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-_PREAMBLE, _MAGIC = 128, b"DICM"
-_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _HEADER = [
     "SeriesInstanceUID",
     "SamplesPerPixel",
@@ -33,8 +32,6 @@ _HEADER = [
     "SliceThickness",
     "ImagePositionPatient",
     "ImageOrientationPatient",
-    "RescaleSlope",
-    "RescaleIntercept",
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 ]
@@ -83,18 +80,10 @@ def dicom_files(folder: Path) -> Iterator[Path]:
         if path.name.startswith(".") or path.name.upper() == "DICOMDIR" or not path.is_file():
             continue
         emptied = not path.suffix and path.stat().st_size == 0
-        if emptied or path.name.lower().endswith(DICOM) or is_dicom(path):
+        with naming(path):
+            found = emptied or path.name.lower().endswith(DICOM) or is_dicom(path)
+        if found:
             yield path
-
-
-def is_dicom(path: Path) -> bool:
-    """Whether a file starts as DICOM's file format demands.
-
-    Raises:
-        DataError: naming the file, if it cannot be opened.
-    """
-    with naming(path), path.open("rb") as stream:
-        return stream.read(_PREAMBLE + len(_MAGIC))[_PREAMBLE:] == _MAGIC
 
 
 def _frames(path: Path, files: list[Path]) -> list[Frame]:
@@ -134,50 +123,10 @@ def _slices(frames: list[Frame]) -> Iterator[NDArray[Any]]:
         with naming(frame.path):
             if dataset is None or previous is None or previous.path != frame.path:
                 dataset = pydicom.dcmread(frame.path)
-            values = _decode(dataset, frame)
+            values = measured(dataset, frame.number)
+            if values.shape != frame.size:
+                raise ValueError(f"its pixels have shape {values.shape}, not {frame.size}")
         yield values
-
-
-def _decode(dataset: Dataset, frame: Frame) -> NDArray[Any]:
-    from pydicom.pixels import processing
-    from pydicom.pixels.utils import pixel_array
-
-    if not any(name in dataset for name in _PIXELS):
-        raise ValueError("it ends before its pixels, or has none")
-    syntax = getattr(dataset.file_meta, "TransferSyntaxUID", None)
-    try:
-        _check_uncompressed(dataset)
-        values = pixel_array(dataset, index=frame.number)
-    except Exception as error:
-        name = syntax.name if syntax else "without a transfer syntax"
-        raise ValueError(f"its pixels ({name}) cannot be decoded: {error}") from error
-    if values.shape != frame.size:
-        raise ValueError(f"its pixels have shape {values.shape}, its header says {frame.size}")
-    if dataset.get("ModalityLUTSequence"):
-        return processing.apply_modality_lut(values, dataset)
-    if (frame.slope, frame.intercept) == (1.0, 0.0):
-        return values
-    return values.astype(np.float64) * frame.slope + frame.intercept
-
-
-def _check_uncompressed(dataset: Dataset) -> None:
-    """Demand that pixels said to be uncompressed are, and no more than the header says.
-
-    pydicom only warns of too many, and takes the first of them.
-
-    Raises:
-        ValueError: if they come in fragments, as only compressed ones do, or there are at least
-            twice as many bytes: then size or bits in the header are wrong.
-    """
-    syntax = getattr(dataset.file_meta, "TransferSyntaxUID", None)
-    if syntax is None or syntax.is_compressed or "PixelData" not in dataset:
-        return
-    if dataset["PixelData"].is_undefined_length:
-        raise ValueError("they come in fragments, as only compressed ones do")
-    frames = int(dataset.get("NumberOfFrames", 1) or 1)
-    expected = frames * dataset.Rows * dataset.Columns * dataset.BitsAllocated // 8
-    if len(dataset.PixelData) >= 2 * expected:
-        raise ValueError(f"{len(dataset.PixelData)} bytes, its header says {expected}")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import numpy as np
 from ttl_lightning.data.base import CommonOptions, ImageDataModule, existing_path
 from ttl_lightning.data.content import listing_hash
 from ttl_lightning.data.files import check_split_options, complete_splits
-from ttl_lightning.data.images import SUFFIXES
+from ttl_lightning.data.images import SUFFIXES, is_image
 from ttl_lightning.data.labels import encode_classes, unified
 from ttl_lightning.data.samples import SPLIT_NAMES, Samples, listed, task_of
 from ttl_lightning.data.store import FileImages
@@ -126,8 +126,8 @@ def find_images(root: Path) -> tuple[list[_Found], list[Path]]:
     for top, split in splits.items():
         for folder in _folders(top):
             files = list(_files_below(folder))
-            images = [path for path in files if path.name.lower().endswith(SUFFIXES)]
-            strange += [path for path in files if not path.name.lower().endswith(SUFFIXES)]
+            images = [path for path in files if is_image(path)]
+            strange += [path for path in files if not is_image(path)]
             found += [_Found(path, folder.name, split) for path in images]
             empty += [] if images else [folder]
     if not found:

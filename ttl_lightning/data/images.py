@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION
 
+from ttl_lightning.data.dicom_tags import is_dicom
 from ttl_lightning.data.slices import middle, read_dicom, read_nifti
 from ttl_lightning.errors import DataError, TTLError
 
@@ -19,6 +21,8 @@ SUFFIXES = (*PICTURES, *DICOM, *NIFTI)
 
 # A picture holds nothing but pixels in these modes; the others are converted to RGB by Pillow.
 _AS_THEY_ARE = {"L", "RGB", "I", "F"}
+_EIGHT_BITS = ("1", "L", "LA", "La", "P", "RGB", "RGBA")
+WHITE_IS_ZERO = 0
 _GREY = {"1": "L", "LA": "L", "La": "L"}
 
 
@@ -47,7 +51,7 @@ def read_image(path: Path, slice_index: int | None = None) -> NDArray[Any]:
             raise ValueError("no such file")  # noqa: TRY301
         if path.stat().st_size == 0:
             raise ValueError("the file has 0 bytes")  # noqa: TRY301
-        if name.endswith(DICOM):
+        if name.endswith(DICOM) or (not name.endswith(SUFFIXES) and is_dicom(path)):
             return to_storage(*read_dicom(path, slice_index))
         if name.endswith(NIFTI):
             return to_storage(*read_nifti(path, slice_index))
@@ -58,6 +62,16 @@ def read_image(path: Path, slice_index: int | None = None) -> NDArray[Any]:
         # Decoders raise what they like (SyntaxError, struct.error, zlib.error …), none with a path.
         reason = str(error) or type(error).__name__
         raise DataError(f"cannot read image {path}: {reason.rstrip('.')}.") from error
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file is an image by its name; without a suffix, whether it is DICOM by content."""
+    if path.suffix:
+        return path.name.lower().endswith(SUFFIXES)
+    try:
+        return path.is_file() and is_dicom(path)
+    except OSError:
+        return False
 
 
 def to_storage(values: NDArray[Any], low: float, high: float) -> NDArray[Any]:
@@ -117,9 +131,15 @@ def _read_picture(path: Path, slice_index: int | None) -> NDArray[Any]:
             mode = upright.mode
             wanted = mode if mode in _AS_THEY_ARE else _GREY.get(mode, "RGB")
             values = np.asarray(upright if wanted == mode else upright.convert(wanted))
+        # Pillow inverts where white is 0 in eight bits, and in no deeper ones
+        inverted = (
+            upright.mode not in _EIGHT_BITS
+            and getattr(image, "tag_v2", {}).get(PHOTOMETRIC_INTERPRETATION) == WHITE_IS_ZERO
+        )
         deep_png = upright.mode == "I" and image.format == "PNG"  # Pillow < 11 widens 16 bits so
     if deep_png:
         values = values.astype(np.uint16)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise ValueError(f"{int((~np.isfinite(values)).sum())} pixels are NaN or infinite")
-    return to_storage(values, *value_range(values))
+    low, high = value_range(values)
+    return to_storage(low + high - values.astype(np.float64) if inverted else values, low, high)

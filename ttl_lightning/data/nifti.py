@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,9 @@ from numpy.typing import NDArray
 from ttl_lightning.data.reading import Volume, assemble, missing_package, naming, unlogged
 
 _UNIT_MM = {"meter": 1000.0, "micron": 0.001}  # NIfTI's other lengths: mm, and unknown
+MOST_BYTES = 16 * 1024**3
+"""Of one volume's values as the file types them: a study of 8 GiB is larger than any scanner's."""
+_CHUNK = 1 << 20
 _SINGULAR = 1e-3  # volume of the axes' unit vectors: 1 where they are perpendicular
 
 
@@ -46,6 +51,7 @@ def load_nifti(path: Path) -> Volume:
     image: Any = nibabel.load(path)
     if len(image.shape) < 2 or any(extent != 1 for extent in image.shape[3:]):
         raise ValueError(f"expected one 2D or 3D image, got shape {tuple(image.shape)}")
+    _check_size(path, image)
     columns, rows, slices = (*image.shape, 1)[:3]
     # the file's first axis changes fastest, so a slice of the last one is read in one go
     steps_mm = _steps_mm(image)[[2, 0, 1]]
@@ -55,6 +61,38 @@ def load_nifti(path: Path) -> Volume:
     layers = stored.reshape((columns, rows, slices), order="F")
     slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
     return assemble(_scaled(layers, slope, intercept), (slices, columns, rows), steps_mm)
+
+
+def _check_size(path: Path, image: Any) -> None:
+    """Demand what the header promises, before memory is taken for it; and a packed file's checksum.
+
+    Raises:
+        ValueError: if the file holds less, or it is more than a volume can be.
+        OSError: if a packed file's checksum is not that of what is in it.
+    """
+    promised = math.prod(image.shape) * image.dataobj.dtype.itemsize + int(image.dataobj.offset)
+    if promised > MOST_BYTES:
+        raise ValueError(f"its header promises {promised:,} bytes, more than {MOST_BYTES:,}")
+    packed = path.name.lower().endswith(".gz")
+    held = _unpacked_bytes(path, most=promised + _CHUNK) if packed else path.stat().st_size
+    if held < promised:
+        raise ValueError(f"its header promises {promised:,} bytes, the file holds {held:,}")
+
+
+def _unpacked_bytes(path: Path, most: int) -> int:
+    """Length of what is in a .gz file, read to its end, where its checksum is compared.
+
+    Raises:
+        ValueError: if it is more than `most`.
+        OSError: if the checksum differs.
+    """
+    held = 0
+    with gzip.open(path) as stream:
+        while part := stream.read(_CHUNK):
+            held += len(part)
+            if held > most:
+                raise ValueError(f"it unpacks to more than the {most:,} bytes that it promises")
+    return held
 
 
 def _scaled(layers: NDArray[Any], slope: float, intercept: float) -> Iterator[NDArray[Any]]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ttl_lightning.data.dicom_pixels import shown, stored
+from ttl_lightning.data.dicom_tags import frames_in
 from ttl_lightning.data.nifti import load_nifti
 from ttl_lightning.data.reading import missing_package
-
-if TYPE_CHECKING:
-    from pydicom import Dataset
 
 Pixels = tuple[NDArray[Any], float, float]
 """(H, W) or (H, W, 3), with the values of black and of white."""
@@ -22,8 +21,9 @@ def read_dicom(path: Path, slice_index: int | None = None) -> Pixels:
     """One frame of a DICOM file.
 
     Grey passes through the modality transform (rescale slope and intercept, or table) and, where
-    the file has one, the first window or table of its values of interest. The range is what the
-    stored bits can hold, passed through the same transforms. MONOCHROME1 is inverted, so that white
+    the file has one, the first window or table of its values of interest; those of the frame, where
+    an enhanced file has them. The range is what the stored bits can hold, passed through the same
+    transforms. MONOCHROME1 is inverted, so that white
     is dense in every image.
 
     Raises:
@@ -33,42 +33,20 @@ def read_dicom(path: Path, slice_index: int | None = None) -> Pixels:
     try:
         import pydicom
         from pydicom.pixels import processing
-        from pydicom.pixels.utils import pixel_array
     except ImportError:
         raise missing_package(path, "pydicom", "dicom") from None
     dataset = pydicom.dcmread(path)
     kind = str(dataset.get("PhotometricInterpretation", ""))
-    frame = middle(slice_index, int(dataset.get("NumberOfFrames", 1) or 1))
-    values = pixel_array(dataset, index=frame)
+    frame = middle(slice_index, frames_in(dataset))
     if kind in ("MONOCHROME1", "MONOCHROME2"):
-        values = processing.apply_voi_lut(processing.apply_modality_lut(values, dataset), dataset)
-        low, high = _dicom_range(dataset)
-        # float64 rounding of the transforms may step over the exact limit
-        values = np.where(np.isclose(values, high), high, values)
-        values = np.where(np.isclose(values, low), low, values)
+        values, low, high = shown(dataset, frame)
         return (low + high - values if kind == "MONOCHROME1" else values), low, high
+    values = stored(dataset, frame)
     if kind == "PALETTE COLOR":
         values = processing.apply_color_lut(values, dataset)
     elif not (kind == "RGB" or kind.startswith("YBR")):
         raise ValueError(f"photometric interpretation {kind!r} is not known")
     return values, 0.0, float(np.iinfo(values.dtype).max)
-
-
-def _dicom_range(dataset: Dataset) -> tuple[float, float]:
-    """The smallest and the largest value that the transforms can give."""
-    for sequence in ("VOILUTSequence", "ModalityLUTSequence"):
-        if dataset.get(sequence):
-            return 0.0, float(2 ** int(dataset[sequence][0].LUTDescriptor[2]) - 1)
-    bits = int(dataset.BitsStored)
-    stored = (
-        (0, 2**bits - 1)
-        if dataset.PixelRepresentation == 0
-        else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-    )
-    slope = float(dataset.get("RescaleSlope", 1))
-    intercept = float(dataset.get("RescaleIntercept", 0))
-    ends = sorted(slope * end + intercept for end in stored)
-    return ends[0], ends[1]
 
 
 def read_nifti(path: Path, slice_index: int | None = None) -> Pixels:

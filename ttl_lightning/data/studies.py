@@ -6,7 +6,8 @@ import hashlib
 import os
 from pathlib import Path
 
-from ttl_lightning.data.dicom_series import dicom_files, is_dicom, read_dicom_series
+from ttl_lightning.data.dicom_series import dicom_files, read_dicom_series
+from ttl_lightning.data.dicom_tags import is_dicom
 from ttl_lightning.data.images import DICOM, NIFTI
 from ttl_lightning.data.nifti import read_nifti_volume
 from ttl_lightning.data.reading import Volume, naming
@@ -64,7 +65,9 @@ def read_volume(path: Path) -> Volume:
         raise DataError(f"cannot read {path}: no such file or folder.")
     if name.endswith(NIFTI) and path.is_file():
         return read_nifti_volume(path)
-    if path.is_dir() or name.endswith(DICOM) or is_dicom(path):
+    with naming(path):
+        known = path.is_dir() or name.endswith(DICOM) or is_dicom(path)
+    if known:
         return read_dicom_series(path)
     raise DataError(
         f"{path} is no volume: expected a folder with a DICOM series, a DICOM file, or a file "
