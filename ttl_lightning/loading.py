@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from ttl_lightning.backbones.weights import read
+from ttl_lightning.backbones.weights import check_usable, read
 from ttl_lightning.errors import WeightsError
 from ttl_lightning.holding import completed
 from ttl_lightning.results import FILE_NAME, RunResult
@@ -45,6 +45,7 @@ def load(run: str | Path) -> ClassificationTask:
     backbone.mean, backbone.std = tuple(described["mean"]), tuple(described["std"])
     try:
         tensors = read(checkpoint)
+        check_usable(tensors, str(checkpoint))
         head = {key: value for key, value in tensors.items() if key.startswith("head.")}
         body = {f"backbone.{key}": value for key, value in tensors.items() if key not in head}
         model.load_state_dict({**body, **head})

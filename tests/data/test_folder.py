@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -148,3 +149,14 @@ def test_bad_folders(write_images, tmp_path: Path) -> None:
         FolderDataModule(path=tmp_path / "three", val_fraction=3)
     with pytest.raises(ConfigError, match="must be below 1"):
         FolderDataModule(path=tmp_path / "three", val_fraction=0.5, test_fraction=0.5)
+
+
+def test_a_name_that_is_no_utf8_can_be_written_down(write_images, tmp_path: Path) -> None:
+    write_images(names("a", "b", count=8))
+    strange = os.fsencode(tmp_path / "a") + b"/\xff.png"
+    os.rename(os.fsencode(tmp_path / "a" / "0.png"), strange)  # noqa: PTH104 - bytes
+    data = FolderDataModule(path=tmp_path, image_size=16)
+    data.setup()
+    ids = [name for split in ("train", "val", "test") for name in data.sample_ids(split)]
+    assert r"a/\udcff.png" in ids
+    "".join(ids).encode("utf-8")

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import io
 import os
 import pickle
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -173,3 +176,61 @@ def test_real_x_rays(request: pytest.FixtureRequest) -> None:
     assert (data.task, len(data.labels("val")), len(data.labels("test"))) == ("binary", 524, 624)
     assert data.labels("test").sum() == 390
     assert any("left out" in note for note in data.notes)
+
+
+def _with_header(path: Path, key: str, shape: tuple[int, ...]) -> None:
+    """An array whose header promises another shape than the file holds."""
+    content = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        content, {"descr": "|u1", "fortran_order": False, "shape": shape}
+    )
+    with zipfile.ZipFile(path) as archive:
+        parts = {info.filename: archive.read(info) for info in archive.infolist()}
+    parts[f"{key}.npy"] = content.getvalue() + bytes(64)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part)
+
+
+@pytest.mark.parametrize("shape", [(10**15,), (4, 10**6, 10**6), (4, 1000, 1000)])
+def test_a_header_that_promises_too_much_takes_no_memory(shape, tmp_path: Path) -> None:
+    path = written(tmp_path / "x.npz", arrays())
+    _with_header(path, "train_images", shape)
+    tracemalloc.start()
+    with pytest.raises(DataError, match="train_images promises") as caught:
+        load_npz(path)
+    assert tracemalloc.get_traced_memory()[1] < 20e6
+    tracemalloc.stop()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("flag", "method", "text"), [(1, 0, "is encrypted"), (0, 12, "NumPy does not write")]
+)
+def test_members_that_numpy_does_not_write(flag, method, text, tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    np.savez(path, **arrays())
+    content = bytearray(path.read_bytes())
+    for signature, flags, kind in ((b"PK\3\4", 6, 8), (b"PK\1\2", 8, 10)):
+        start = content.index(signature)
+        content[start + flags] |= flag
+        content[start + kind] = method
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=text):
+        load_npz(path)
+
+
+@pytest.mark.parametrize("label", [1_000_000, 2**40, 1e300, -5])
+def test_a_label_that_is_no_class_number(label: float, tmp_path: Path) -> None:
+    labels = np.array([[0], [1], [0], [label]], np.float64)
+    tracemalloc.start()
+    with pytest.raises(DataError):
+        NpzDataModule(path=written(tmp_path / "x.npz", arrays(labels)), image_size=8).setup()
+    assert tracemalloc.get_traced_memory()[1] < 50e6
+    tracemalloc.stop()
+
+
+def test_a_pipe_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.npz")
+    with pytest.raises(DataError, match="is neither a file nor a folder"):
+        NpzDataModule(path=tmp_path / "x.npz")

@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ttl_lightning.backbones.tensors import check_packed, unusable
 from ttl_lightning.errors import DataError, UnknownNameError, WeightsError
 from ttl_lightning.results import RunResult
 
@@ -170,6 +171,7 @@ def load_plain(path: Path) -> object:
             from safetensors.torch import load_file
 
             return load_file(path)
+        check_packed(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what matters about a strange file is the error
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -198,6 +200,17 @@ def read(path: Path) -> dict[str, Tensor]:
     if not tensors:
         raise WeightsError(f"weights {path} hold no tensors by name.")
     return _unwrapped(tensors)
+
+
+def check_usable(tensors: Mapping[str, Tensor], source: str) -> None:
+    """Demand tensors that a network can be filled with.
+
+    Raises:
+        WeightsError: naming the first that is not, and why.
+    """
+    for name, tensor in tensors.items():
+        if reason := unusable(name, tensor):
+            raise WeightsError(f"weights {source}: {name} {reason}.")
 
 
 def _cause(error: Exception) -> str:
@@ -246,6 +259,7 @@ def matched(
     allowed = (*known, *HEADS)
     foreign = [k for k in tensors if k not in needed and not k.startswith(allowed)]
     filled = {key: tensors[key] for key in needed if key in tensors}
+    check_usable(filled, source)
     conv = f"{first_conv}.weight"
     if conv in filled:
         filled[conv] = _adapted(filled[conv], needed[conv].shape[1])

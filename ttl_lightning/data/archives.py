@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ttl_lightning.data.npz_members import check_members
 from ttl_lightning.data.reading import UNKNOWN_MM, Volume, assemble, missing_package, naming
 from ttl_lightning.errors import UnknownNameError
 
@@ -46,7 +47,7 @@ class ArchiveStudies:
             DataError: naming the file and the study, if it cannot be read or holds no volume.
         """
         name = self._names[row]
-        with naming(self._path / name), _opened(self._path) as archive:
+        with naming(self._path / name), _opened(self._path, [name]) as archive:
             if name not in archive:
                 raise ValueError("there is no such study")
             stored = archive[name]
@@ -77,7 +78,7 @@ def study_names(path: Path) -> list[str]:
         ConfigError: naming the extra, if h5py is needed and not installed.
         DataError: naming the file, if it cannot be read or holds none.
     """
-    with naming(path), _opened(path) as archive:
+    with naming(path), _opened(path, []) as archive:
         if isinstance(archive, np.lib.npyio.NpzFile):
             names = list(archive.files)
         else:
@@ -90,8 +91,12 @@ def study_names(path: Path) -> list[str]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(path: Path, names: Sequence[str]) -> Iterator[Any]:
     """The archive as a mapping of names to arrays; pickled objects are refused.
+
+    Args:
+        path: of the archive.
+        names: of the arrays that will be read.
 
     Raises:
         ConfigError: naming the extra, if h5py is needed and not installed.
@@ -102,6 +107,7 @@ def _opened(path: Path) -> Iterator[Any]:
     if suffix not in ARCHIVES:
         raise UnknownNameError("archive of studies", path.name, ARCHIVES)
     if suffix == ".npz":
+        check_members(path, names)
         # NumPy leaves a damaged archive open unless it is given an open file
         with path.open("rb") as stream:
             archive = np.load(stream, allow_pickle=False)

@@ -91,4 +91,8 @@ def existing_path(path: str | Path | None) -> Path:
     found = Path(path).expanduser()
     if not found.exists():
         raise DataError(f"data.path: no such file or folder: {found} (seen from {Path.cwd()}).")
+    if (
+        not found.is_file() and not found.is_dir()
+    ):  # a pipe would be waited for, a device never ends
+        raise DataError(f"data.path: {found} is neither a file nor a folder.")
     return found

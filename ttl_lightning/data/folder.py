@@ -81,7 +81,7 @@ class FolderDataModule(ImageDataModule):
         root = self.path
         found, strange = find_images(root)
         if strange:
-            named = listed([path.relative_to(root).as_posix() for path in strange])
+            named = listed([printable(path.relative_to(root).as_posix()) for path in strange])
             self.notes.append(
                 f"{len(strange)} files are left out, since they are no images by their names or "
                 f"lie in no class folder: {named}."
@@ -94,7 +94,7 @@ class FolderDataModule(ImageDataModule):
         self.notes += notes
         self.note_positive(names, chosen=self.classes is not None)
         samples = Samples(
-            ids=tuple(entry.path.relative_to(root).as_posix() for entry in found),
+            ids=tuple(printable(entry.path.relative_to(root).as_posix()) for entry in found),
             labels=labels,
             splits=splits,
             class_names=names,
@@ -205,6 +205,11 @@ def _check_classes(root: Path, found: Sequence[_Found]) -> None:
                 f"data.path: the {split} split in {root} has no class folder {listed(lacking)}, "
                 f"which {listed([s for s in by_split if lacking[0] in by_split[s]])} has."
             )
+
+
+def printable(name: str) -> str:
+    r"""A file's name for tables and texts; bytes that are no UTF-8 as `\udcff`."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _folders(root: Path) -> list[Path]:

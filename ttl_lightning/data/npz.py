@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ttl_lightning.data.base import CommonOptions, ImageDataModule, existing_path
 from ttl_lightning.data.content import file_hash
+from ttl_lightning.data.npz_members import check_members
 from ttl_lightning.data.samples import SPLITS, Labels, Samples, check_classes, task_of
 from ttl_lightning.data.store import ArrayImages
 from ttl_lightning.errors import DataError
@@ -21,6 +22,7 @@ KEYS = tuple(f"{split}_{part}" for split in SPLITS for part in ("images", "label
 SHAPES = {"npz": "(N, H, W) or (N, H, W, 3)", "npz3d": "(N, D, H, W)"}
 """Shapes of the images, by the source that takes them."""
 
+MOST_CLASSES = 100_000
 NO_PATIENTS = "npz files hold no patient ids: splits are taken as the file gives them."
 
 
@@ -118,6 +120,7 @@ def load_arrays(
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
     try:
+        check_members(path, KEYS)
         # NumPy leaves a damaged archive open unless it is given an open file
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             missing = [key for key in KEYS if key not in file]
@@ -127,8 +130,10 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
                     f"and holds {', '.join(file) or 'nothing'}."
                 )
             return {key: file[key] for key in KEYS}
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"cannot read {path} as an .npz file: {error}.") from error
+    except (OSError, ValueError, EOFError, TypeError, NotImplementedError, MemoryError,
+            zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"cannot read {path} as an .npz file: {reason.rstrip('.')}.") from error
 
 
 def _flat(path: Path, split: str, labels: NDArray[Any]) -> Labels:
@@ -142,6 +147,9 @@ def _flat(path: Path, split: str, labels: NDArray[Any]) -> Labels:
     flat = labels.reshape(-1)
     if not np.isfinite(flat).all() or (flat != np.floor(flat)).any():
         raise DataError(f"{path}: {split}_labels must be whole numbers.")
+    if len(flat) and (flat.min() < -MOST_CLASSES or flat.max() > MOST_CLASSES):
+        far = flat.min() if flat.min() < -MOST_CLASSES else flat.max()
+        raise DataError(f"{path}: {split}_labels must be class numbers from 0, got {far:g}.")
     return flat.astype(np.int64)
 
 
@@ -169,6 +177,12 @@ def _class_names(labels: Labels, classes: Sequence[str] | None) -> tuple[str, ..
     elif labels.ndim == 2:
         names = tuple(str(i) for i in range(labels.shape[1]))
     else:
-        names = tuple(str(i) for i in range(int(labels.max(initial=0)) + 1))
+        count = int(labels.max(initial=0)) + 1
+        if count > len(labels):  # then most classes have no sample, and tables by class no end
+            raise DataError(
+                f"labels run to {count - 1}, and there are {len(labels)} samples: class numbers "
+                "count from 0 without gaps."
+            )
+        names = tuple(str(i) for i in range(count))
     check_classes(names)
     return names

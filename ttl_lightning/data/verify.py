@@ -85,8 +85,12 @@ def check_training_classes(
     Raises:
         DataError: naming the absent classes and where else they are.
     """
-    member = labels if labels.ndim == 2 else np.eye(len(class_names))[labels]
-    numbers = {split: member[splits == split].sum(0).astype(int) for split in SPLITS}
+    numbers = {
+        split: labels[splits == split].sum(0).astype(int)
+        if labels.ndim == 2
+        else np.bincount(labels[splits == split], minlength=len(class_names))
+        for split in SPLITS
+    }
     absent = np.flatnonzero(numbers["train"] == 0)
     if len(absent):
         where = ", ".join(f"{split} {numbers[split][absent[0]]}" for split in SPLITS)

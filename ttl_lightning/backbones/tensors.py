@@ -1,0 +1,59 @@
+"""Whether a file's tensors are numbers that a network can be filled with; before they are."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+COUNTER = "num_batches_tracked"
+VARIANCE = "running_var"
+
+
+def check_packed(path: Path) -> None:
+    """Demand of a checkpoint that is a .zip, as torch writes them, that its checksums hold.
+
+    torch reads without comparing them. It writes without packing, so that what is packed is
+    another's, and may unpack to any size.
+
+    Raises:
+        ValueError: naming the part that is damaged or packed.
+        zipfile.BadZipFile: if the archive is damaged.
+    """
+    if not zipfile.is_zipfile(path):
+        return  # of before torch 1.6, or no checkpoint: torch says so
+    with zipfile.ZipFile(path) as archive:
+        for part in archive.infolist():
+            if part.compress_type != zipfile.ZIP_STORED or part.flag_bits & 1:
+                raise ValueError(f"its part {part.filename} is packed, as torch packs none")
+        if damaged := archive.testzip():
+            raise ValueError(f"the checksum of its part {damaged} differs")
+
+
+def unusable(name: str, tensor: Tensor) -> str | None:
+    """Why a tensor cannot be a network's weight or statistic, in words; None if it can.
+
+    Args:
+        name: its key; batches are counted in integers, and variances are not negative.
+        tensor: as the file has it.
+    """
+    if tensor.layout != torch.strided or tensor.is_quantized:
+        return "is sparse or quantised, not plain numbers"
+    if tensor.device.type == "meta":
+        return "has a shape and no values"
+    if name.endswith(COUNTER):
+        return None if tensor.numel() == 1 and not tensor.is_complex() else "is no count of batches"
+    if tensor.dtype not in FLOATS:
+        return f"is of type {str(tensor.dtype).removeprefix('torch.')}, not floating point"
+    if tensor.numel() == 0:
+        return f"is empty, of shape {tuple(tensor.shape)}"
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        return f"says shape {tuple(tensor.shape)}, more than the file holds"
+    if not bool(torch.isfinite(tensor).all()):
+        return "holds values that are not finite"
+    if name.endswith(VARIANCE) and bool((tensor < 0).any()):
+        return "holds negative variances"
+    return None
