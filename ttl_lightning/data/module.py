@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from ttl_lightning.data.dataset import ImageDataset, WindowDataset, as_it_is, as_views
 from ttl_lightning.data.fit import FIT, FITS, fit_notes
+from ttl_lightning.data.ranges import spread_notes
 from ttl_lightning.data.sampler import EpochSampler
 from ttl_lightning.data.samples import SPLITS, Labels, Samples
 from ttl_lightning.data.store import CACHES, ON_BAD_IMAGE, Scan
@@ -273,6 +274,8 @@ class ClassificationDataModule(LightningDataModule, ABC):
         kept, hashes = samples.take(rows), [scan.hashes[row] for row in rows]
         stored = self.augment.stored_size(self.input_side)
         self.notes += fit_notes(scan.sides[rows], stored, self.fit, self.counted)
+        if scan.spreads is not None:
+            self.notes += spread_notes(scan.spreads[rows], self.counted)
         if self.on_duplicate == "raise":
             check_images(hashes, kept)
             return rows

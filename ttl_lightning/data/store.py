@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ttl_lightning.data.fit import FIT, Sides, fit_square
 from ttl_lightning.data.images import read_image
+from ttl_lightning.data.ranges import spread
 from ttl_lightning.errors import DataError
 
 CACHES = ("memory", "disk", "none")
@@ -101,12 +102,13 @@ class Scan(NamedTuple):
     """What a look at every image found.
 
     hashes: by row, "" where bad. bad: reasons by bad row. sides: of the images before they became
-    squares, by row, 1 × 1 where bad.
+    squares, by row, 1 × 1 where bad. spreads: of images the part of their range that they fill.
     """
 
     hashes: list[str]
     bad: dict[int, str]
     sides: Sides
+    spreads: NDArray[np.float64] | None = None
 
 
 class _Fitted(NamedTuple):
@@ -149,6 +151,7 @@ class ImageStore:
         """
         hashes, bad = [""] * len(self._reader), {}
         sides = np.ones((len(self._reader), 2), np.int64)
+        spreads = np.ones(len(self._reader))
         packed: NDArray[Any] | None = None
         for row, fitted in enumerate(self._decoded()):
             if isinstance(fitted, DataError):
@@ -156,11 +159,12 @@ class ImageStore:
                 check_bad(fitted, bad, on_bad_image, max_bad)
                 continue
             hashes[row], sides[row] = pixel_hash(fitted.image), fitted.sides
+            spreads[row] = spread(fitted.image)
             if self._cache == "memory":
                 packed = _place(packed, row, fitted.image, len(self._reader))
         if packed is not None:
             self._packed = torch.from_numpy(packed)
-        return Scan(hashes, bad, sides)
+        return Scan(hashes, bad, sides, spreads)
 
     def batch(self, rows: NDArray[np.int64]) -> Tensor:
         """Images (N, C, size, size), float32 in [0, 1]; C is 1 where all of them are grey."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ttl_lightning.data.dataset import WindowDataset
 from ttl_lightning.data.module import ClassificationDataModule, SharedOptions
+from ttl_lightning.data.ranges import window_notes
 from ttl_lightning.data.samples import SPLITS, Labels, Samples
 from ttl_lightning.data.transforms import TrainTransform, ascending_pair
 from ttl_lightning.data.verify import verify_samples
@@ -145,7 +146,11 @@ class VolumeDataModule(ClassificationDataModule):
             )
         samples = samples.take(rows)
         verify_samples(samples)
-        slices = np.array([store.facts(int(row)).shape[0] for row in rows], np.int64)
+        facts = [store.facts(int(row)) for row in rows]
+        if self.hu_window is not None:
+            ends = np.array([(found.lowest, found.highest) for found in facts])
+            self.notes += window_notes(ends[:, 0], ends[:, 1], self.hu_window)
+        slices = np.array([found.shape[0] for found in facts], np.int64)
         abnormal = self._abnormal(samples, rows, slices)
         common = (self.image_size[1], self.mean, self.std)
         for split in SPLITS:

@@ -24,7 +24,7 @@ from ttl_lightning.data.store import (
 from ttl_lightning.errors import DataError
 from ttl_lightning.results import write_atomically
 
-_FORMAT = 2  # raise it when what is stored changes: files written before are then ignored
+_FORMAT = 3  # raise it when what is stored changes: files written before are then ignored
 _PERCENTILES = (0.5, 99.5)
 
 
@@ -49,7 +49,8 @@ class Facts(NamedTuple):
     """What is known of a stored study without reading it.
 
     shape: (slices, size, size). hash: of the stored voxels. low, high: their 0.5th and 99.5th
-    percentile. sides: height and width of the slices before they became squares.
+    percentile. sides: height and width of the slices before they became squares. lowest, highest:
+    of all voxels.
     """
 
     shape: tuple[int, int, int]
@@ -57,6 +58,8 @@ class Facts(NamedTuple):
     low: float
     high: float
     sides: tuple[int, int]
+    lowest: float
+    highest: float
 
 
 class VolumeStore:
@@ -146,7 +149,8 @@ class VolumeStore:
         voxels = self._fitted(whole)
         low, high = (float(value) for value in np.percentile(voxels, _PERCENTILES))
         _, height, width = whole.shape
-        facts = Facts(voxels.shape, pixel_hash(voxels), low, high, (height, width))
+        ends = float(voxels.min()), float(voxels.max())
+        facts = Facts(voxels.shape, pixel_hash(voxels), low, high, (height, width), *ends)
         if self._cache == "disk":
             save_array(path, voxels)
             _write_facts(path, facts)
@@ -212,7 +216,8 @@ def _read_facts(path: Path) -> Facts | None:
         shape = tuple(int(extent) for extent in content["shape"])
         low, high = float(content["low"]), float(content["high"])
         height, width = (int(extent) for extent in content["sides"])
-        known = (str(content["hash"]), low, high, (height, width))
+        ends = float(content["lowest"]), float(content["highest"])
+        known = (str(content["hash"]), low, high, (height, width), *ends)
         facts = Facts((shape[0], shape[1], shape[2]), *known)
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
