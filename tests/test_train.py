@@ -64,7 +64,7 @@ def finished(tmp_path_factory):
 
 def test_a_run_leaves_what_is_promised(finished) -> None:
     folder, result = finished
-    assert {path.name for path in folder.iterdir()} == {
+    assert {path.name for path in folder.iterdir() if not path.name.startswith(".")} == {
         "config.yaml", "result.json", "predictions.csv", "checkpoints", "metrics.csv",
         "roc.png", "pr.png", "curves.png",
     }  # fmt: skip

@@ -8,11 +8,9 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
-from pytorch_lightning.loggers import Logger
+from torch import nn
 
 from ttl_lightning import config
 from ttl_lightning.analysis.bfloat16 import wrong_in_bfloat16
@@ -32,17 +30,26 @@ from ttl_lightning.callbacks.history import History
 from ttl_lightning.callbacks.progress import progress, watched
 from ttl_lightning.data.module import ClassificationDataModule
 from ttl_lightning.data.sources import AUGMENT, SOURCES
-from ttl_lightning.errors import ConfigError, check_choice, check_number
+from ttl_lightning.errors import ConfigError, check_choice
+from ttl_lightning.parts import (
+    callbacks_of,
+    logger_of,
+    naming,
+    optimizer_of,
+    scheduler_of,
+    trainer_of,
+    try_parts,
+)
 from ttl_lightning.results import RunResult
+from ttl_lightning.schema import check_values
 from ttl_lightning.strategies.base import TransferModel
 from ttl_lightning.strategies.factory import create_model
 from ttl_lightning.tasks.classification import ClassificationTask
 from ttl_lightning.tasks.losses import gamma_of
+from ttl_lightning.tasks.metrics import check_monitor
 from ttl_lightning.tasks.weights import class_weights
 
 log = logging.getLogger(__name__)
-
-RESUME = ("auto", "never")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,29 +71,39 @@ def check(cfg: DictConfig) -> None:
         TTLError: if a number is out of range, or the network, its weights or the data's place
             are not to be had.
     """
-    check_choice("resume", cfg.resume, RESUME)
-    if not isinstance(cfg.latency, bool):
-        raise ConfigError(f"latency must be true or false, got {cfg.latency!r}.")
-    check_number("seed", cfg.seed, 0, 2**32 - 1, integer=True)
+    check_values(config.values_of(cfg))
     protocol = cfg.protocol
-    check_number("protocol.learning_rate", protocol.learning_rate, 1e-12, 1e30)
     check_choice("protocol.head_init", protocol.head_init, HEAD_INITS)
     gamma_of(protocol.loss, protocol.focal_gamma)
+    check_monitor(protocol.monitor, protocol.monitor_mode)
     if cfg.trainer.batch_size_finder is not None:
         check_choice("trainer.batch_size_finder", cfg.trainer.batch_size_finder, FINDERS)
-    check_number("trainer.max_epochs", cfg.trainer.max_epochs, 1, integer=True)
-    if cfg.until_epoch is not None:
-        check_number("until_epoch", cfg.until_epoch, 1, integer=True)
+    # What others wrote may do anything; it runs in the job's own process, not in the sweep's.
+    own = cfg.data._target_ in SOURCES and protocol.augment._target_ == AUGMENT
+    data = create_data(cfg) if own else None
     with torch.device("meta"):
         model = _model(cfg, num_classes=2, weights=None)
-    model.param_groups(protocol.learning_rate, protocol.pretrained_lr_factor)
     _check_precision(cfg, model)
     if cfg.backbone.weights is not None:
         find(cfg.backbone.name, str(cfg.backbone.weights))
-    # What others wrote may do anything; it runs in the job's own process, not in the sweep's.
-    if cfg.data.get("_target_") in SOURCES and cfg.protocol.augment.get("_target_") == AUGMENT:
-        with config.made():
-            create_data(cfg)
+    groups = model.param_groups(protocol.learning_rate, protocol.pretrained_lr_factor)
+    try_parts(cfg, groups)
+    if data is not None:
+        _check_batch(model, data.batch_size)
+
+
+def _check_batch(model: TransferModel, batch_size: int) -> None:
+    """Demand batches that BatchNorm can train on.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    norms = (m for m in model.train().modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
+    if batch_size == 1 and any(norm.training for norm in norms):
+        raise ConfigError(
+            "data.batch_size=1 does not do for a network that trains BatchNorm, whose statistics "
+            "are those of a batch: give 2 or more, or strategy=ffe."
+        )
 
 
 def _check_precision(cfg: DictConfig, model: TransferModel) -> None:
@@ -140,17 +157,19 @@ def assemble(cfg: DictConfig, folder: Path, result: RunResult) -> Parts:
     weights = class_weights(
         data.labels("train"), config.plain(cfg.task.class_weights), data.num_classes
     )
-    task: ClassificationTask = instantiate(cfg.task, _convert_="all")(
+    with naming("task"):
+        make = instantiate(cfg.task, _convert_="all")
+    task: ClassificationTask = make(
         model,
         task=data.task,
         class_names=data.class_names,
         class_weights=weights,
-        optimizer=instantiate(cfg.protocol.optimizer, _convert_="all"),
+        optimizer=optimizer_of(cfg),
         learning_rate=cfg.protocol.learning_rate,
         pretrained_lr_factor=cfg.protocol.pretrained_lr_factor,
         loss=cfg.protocol.loss,
         focal_gamma=cfg.protocol.focal_gamma,
-        scheduler=instantiate(cfg.protocol.scheduler, _convert_="all"),
+        scheduler=scheduler_of(cfg),
         scheduler_interval=cfg.protocol.scheduler_interval,
         monitor=cfg.protocol.monitor,
         lr_floor=cfg.protocol.lr_floor,
@@ -163,22 +182,18 @@ def assemble(cfg: DictConfig, folder: Path, result: RunResult) -> Parts:
     last = LastCheckpoint(checkpoints, until_epoch=cfg.until_epoch)
     same = [SameConfig(str(result.config_sha256)), SameBuffers()]
     rows = History(folder / history.FILE_NAME)
-    own = ("precision", "channels_last", "batch_size_finder")
-    settings = {key: value for key, value in cfg.trainer.items() if key not in own}
-    try:
-        trainer: pl.Trainer = instantiate(settings, _partial_=True, _convert_="all")(
-            precision=choice.precision,
-            default_root_dir=str(folder),
-            callbacks=[*same, best, rows, last, progress(cfg.protocol.monitor)],
-            plugins=[AtomicCheckpointIO()],
-            logger=_logger(cfg, folder),
-            enable_model_summary=False,
-            enable_progress_bar=watched(),
-            use_distributed_sampler=False,
-            num_sanity_val_steps=0,
-        )
-    except (TypeError, ValueError, MisconfigurationException) as error:
-        raise ConfigError(f"trainer: {error}") from error
+    trainer = trainer_of(
+        cfg,
+        precision=choice.precision,
+        default_root_dir=str(folder),
+        callbacks=[*same, best, rows, last, progress(cfg.protocol.monitor), *callbacks_of(cfg)],
+        plugins=[AtomicCheckpointIO()],
+        logger=logger_of(cfg, folder),
+        enable_model_summary=False,
+        enable_progress_bar=watched(),
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+    )
     _same_devices(cfg, trainer, result)
     _fit_batch(cfg, data, task, trainer, result)
     return Parts(data, task, trainer, rows, checkpoints / "best.ckpt", last)
@@ -191,9 +206,11 @@ def create_data(cfg: DictConfig) -> ClassificationDataModule:
         TTLError: if a key is out of range, or the data's place is not to be had.
     """
     mean, std = pixel_statistics(cfg.backbone.name, cfg.data.in_channels, cfg.backbone.weights)
-    augment = instantiate(cfg.protocol.augment, _convert_="all")
-    make = instantiate(cfg.data, _partial_=True, _convert_="all")
-    data: ClassificationDataModule = make(seed=cfg.seed, augment=augment, mean=mean, std=std)
+    with naming("protocol.augment"):
+        augment = instantiate(cfg.protocol.augment, _convert_="all")
+    with naming("data"):
+        make = instantiate(cfg.data, _partial_=True, _convert_="all")
+        data: ClassificationDataModule = make(seed=cfg.seed, augment=augment, mean=mean, std=std)
     return data
 
 
@@ -295,16 +312,3 @@ def device(cfg: DictConfig) -> torch.device:
     """Where a run computes."""
     gpu = cfg.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     return torch.device("cuda" if gpu else "cpu")
-
-
-def _logger(cfg: DictConfig, folder: Path) -> Logger | bool:
-    if cfg.logger._target_ is None:
-        return False
-    settings = dict(cfg.logger)
-    if "save_dir" in settings and settings["save_dir"] is None:
-        settings["save_dir"] = str(folder)
-    try:
-        made: Logger = instantiate(settings, _convert_="all")
-    except (ModuleNotFoundError, InstantiationException) as error:
-        raise ConfigError(f"logger {cfg.logger._target_} cannot be made: {error}") from error
-    return made

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra import compose, initialize_config_module
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -22,9 +23,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ttl_lightning.errors import ConfigError, TTLError, UnknownNameError
+from ttl_lightning.schema import check_values
 
 MODULE, ROOT = "ttl_lightning.conf", "config"
 VERSION_BASE = "1.3"
+# What a timm name looks like, with or without a tag.
+NETWORK = re.compile(r"[A-Za-z][\w.]*")
+# Groups that may be left out, and those that take several choices.
+OPTIONAL, SEVERAL = ("experiment",), ("callbacks",)
 
 # A run's place in a sweep's folder: the default of oc.select is for a missing key, not for null.
 OmegaConf.register_new_resolver(
@@ -76,13 +82,29 @@ def read(overrides: Sequence[str]) -> tuple[DictConfig, Path]:
     with _own_hydra():
         try:
             cfg = compose(ROOT, list(overrides), return_hydra_config=True)
-        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            folder = Path(cfg.hydra.run.dir)
+        except (HydraException, OmegaConfBaseException, ValueError, TypeError) as error:
             raise in_one_line(error, overrides) from error
-    folder = Path(cfg.hydra.run.dir)
     OmegaConf.set_struct(cfg, False)  # noqa: FBT003 - OmegaConf's own signature
     del cfg["hydra"]
     OmegaConf.set_struct(cfg, True)  # noqa: FBT003
+    check_values(values_of(cfg))
     return cfg, folder
+
+
+def values_of(cfg: DictConfig) -> dict[str, Any]:
+    """The whole configuration as plain values, each interpolation resolved.
+
+    Raises:
+        ConfigError: naming the key that cannot be resolved, or has no value.
+    """
+    try:
+        found = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except (OmegaConfBaseException, ValueError, RecursionError) as error:
+        key = getattr(error, "full_key", None)
+        where = f"{key}: " if key else ""
+        raise ConfigError(f"{where}{first_line(error)}") from error
+    return cast("dict[str, Any]", found)
 
 
 @contextlib.contextmanager
@@ -104,7 +126,7 @@ def accept_backbones(overrides: Sequence[str]) -> None:
     for override in overrides:
         key, _, value = override.partition("=")
         for name in value.split(",") if key == "backbone" else ():
-            if name and name not in here:
+            if NETWORK.fullmatch(name) and name not in here:
                 stored.store(name, {"name": name, "weights": "imagenet"}, group="backbone")
 
 
@@ -166,8 +188,11 @@ def in_one_line(error: Exception, overrides: Sequence[str]) -> ConfigError:
     for override in groups:
         if found := _wrong_choice(override):
             return found
-    with _own_hydra():
-        allowed = list(_keys(compose(ROOT, [o.input_line for o in groups if o.input_line])))
+    try:
+        with _own_hydra():
+            allowed = list(_keys(compose(ROOT, [o.input_line for o in groups if o.input_line])))
+    except (HydraException, OmegaConfBaseException, ValueError, TypeError) as found_too:
+        return ConfigError(first_line(found_too))
     for override in given:
         if not override.key_or_group:
             return ConfigError(f"cannot read an override: {override.input_line!r} names no key.")
@@ -206,11 +231,15 @@ def quoted(text: str) -> str:
 
 
 def _wrong_choice(override: Override) -> ConfigError | None:
-    allowed = _choices(override.key_or_group)
-    value = override.value()
-    if value is None or isinstance(value, list) or str(value) in allowed:
+    group = override.key_or_group
+    allowed, value = _choices(group), override.value()
+    if value is None and group in OPTIONAL:
         return None
-    return UnknownNameError(override.key_or_group, value, allowed)
+    chosen = value if isinstance(value, list) and group in SEVERAL else [value]
+    for one in chosen:
+        if not isinstance(one, str) or one not in allowed:
+            return UnknownNameError(group, one, allowed)
+    return None
 
 
 def _wrong_key(override: Override, allowed: list[str]) -> ConfigError | None:

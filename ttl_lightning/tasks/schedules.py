@@ -62,12 +62,7 @@ def create_scheduler(
             plateau looked for by steps, or in a run that does not validate once in so many epochs.
     """
     if interval == "step":
-        if "total_steps" not in inspect.signature(factory).parameters:
-            raise ConfigError(
-                "protocol.scheduler must take total_steps when protocol.scheduler_interval=step; "
-                "ttl_lightning.tasks.schedules.cosine_with_warmup and torch's OneCycleLR do, "
-                f"{_name(factory)} does not."
-            )
+        check_takes_steps(factory)
         total_steps = trainer.estimated_stepping_batches
         if not 0 < total_steps < math.inf:
             raise ConfigError(
@@ -79,6 +74,20 @@ def create_scheduler(
     if isinstance(scheduler, ReduceLROnPlateau):
         _check_validated(trainer)
     return scheduler
+
+
+def check_takes_steps(factory: Callable[..., object]) -> None:
+    """Demand a schedule that is told how many steps there are.
+
+    Raises:
+        ConfigError: naming it.
+    """
+    if "total_steps" not in inspect.signature(factory).parameters:
+        raise ConfigError(
+            "protocol.scheduler must take total_steps when protocol.scheduler_interval=step; "
+            "ttl_lightning.tasks.schedules.cosine_with_warmup and torch's OneCycleLR do, "
+            f"{_name(factory)} does not."
+        )
 
 
 def _check_validated(trainer: Trainer) -> None:

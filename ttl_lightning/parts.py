@@ -1,0 +1,174 @@
+"""Optimizer, schedule, callbacks and trainer of a run, made from its configuration, and tried."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import Logger
+
+from ttl_lightning import config
+from ttl_lightning.callbacks.progress import quiet
+from ttl_lightning.errors import ConfigError, TTLError
+from ttl_lightning.tasks.schedules import check_takes_steps
+
+# Code that may be run where jobs are planned; what others wrote runs in the job's own process.
+TRUSTED = ("torch.", "pytorch_lightning.", "ttl_lightning.", "timm.")
+STEPS = 8
+
+
+@contextmanager
+def naming(key: str) -> Iterator[None]:
+    """Make whatever a setting leads to one line that names its key.
+
+    Raises:
+        ConfigError: in place of it; the project's own errors pass.
+    """
+    try:
+        yield
+    except TTLError:
+        raise
+    except Exception as error:  # constructors raise what they like
+        inner = error.__cause__
+        cause = inner if isinstance(inner, Exception) else error
+        if isinstance(cause, TTLError):
+            raise cause from error
+        text = config.first_line(cause)
+        raise ConfigError(f"{key}: {type(cause).__name__}: {text}") from error
+
+
+def optimizer_of(cfg: DictConfig) -> Any:  # noqa: ANN401 - a partial of whatever was named
+    """What makes the optimizer from parameter groups."""
+    with naming("protocol.optimizer"):
+        return instantiate(cfg.protocol.optimizer, _convert_="all")
+
+
+def scheduler_of(cfg: DictConfig) -> Any:  # noqa: ANN401 - likewise
+    """What makes the schedule from an optimizer, or None."""
+    with naming("protocol.scheduler"):
+        return instantiate(cfg.protocol.scheduler, _convert_="all")
+
+
+def callbacks_of(cfg: DictConfig) -> list[Callback]:
+    """The callbacks beside a run's own.
+
+    Raises:
+        ConfigError: naming the key of one that cannot be made, or is none.
+    """
+    found = []
+    for key, given in (cfg.get("callbacks") or {}).items():
+        if given is None:
+            continue
+        with naming(f"callbacks.{key}"):
+            made = instantiate(given, _convert_="all")
+        if not isinstance(made, Callback):
+            raise ConfigError(f"callbacks.{key}: {given._target_} is no callback of Lightning.")
+        found.append(made)
+    return found
+
+
+def logger_of(cfg: DictConfig, folder: Path) -> Logger | bool:
+    """The logger beside a run's own history, which writes into its folder; False for none.
+
+    Raises:
+        ConfigError: if it cannot be made.
+    """
+    if cfg.logger._target_ is None:
+        return False
+    settings = dict(cfg.logger)
+    if "save_dir" in settings and settings["save_dir"] is None:
+        settings["save_dir"] = str(folder)
+    try:
+        made: Logger = instantiate(settings, _convert_="all")
+    except (ModuleNotFoundError, InstantiationException) as error:
+        raise ConfigError(f"logger {cfg.logger._target_} cannot be made: {error}") from error
+    return made
+
+
+def trainer_of(cfg: DictConfig, **own: Any) -> pl.Trainer:  # noqa: ANN401 - Trainer's arguments
+    """Lightning's Trainer of the configuration, with what a run sets itself.
+
+    Raises:
+        ConfigError: in Lightning's words.
+    """
+    ours = ("precision", "channels_last", "batch_size_finder", *own)
+    settings = {key: value for key, value in cfg.trainer.items() if key not in ours}
+    with naming("trainer"):
+        made: pl.Trainer = instantiate(settings, _partial_=True, _convert_="all")(**own)
+    return made
+
+
+def try_parts(cfg: DictConfig, groups: Sequence[Mapping[str, Any]]) -> None:
+    """Make the parts that need no data, and let optimizer and schedule take a few steps.
+
+    What is not trusted is left to the job's own process.
+
+    Args:
+        cfg: with values that are in range.
+        groups: the model's parameter groups, of which the numbers of dimensions are looked at.
+
+    Raises:
+        ConfigError: naming the key that leads to an error.
+    """
+    if _trusted(cfg.protocol.optimizer):
+        optimizer = _tried_optimizer(cfg, groups)
+        if _trusted(cfg.protocol.scheduler):
+            _try_scheduler(cfg, optimizer)
+    if all(_trusted(given) for given in (cfg.get("callbacks") or {}).values()):
+        callbacks_of(cfg)
+    if _trusted(cfg.trainer):
+        # where jobs are planned there may be no such devices as where they run
+        here = {"accelerator": "cpu", "devices": 1, "strategy": "auto"}
+        plain = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+        with quiet():
+            trainer_of(cfg, **here, **plain, enable_model_summary=False)
+
+
+def _tried_optimizer(cfg: DictConfig, groups: Sequence[Mapping[str, Any]]) -> torch.optim.Optimizer:
+    make = optimizer_of(cfg)
+    small = [
+        {**group, "params": [torch.zeros((2,) * p.dim()).requires_grad_() for p in group["params"]]}
+        for group in groups
+    ]
+    with naming("protocol.optimizer"):
+        optimizer = make(small)
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise ConfigError(
+                f"protocol.optimizer: {cfg.protocol.optimizer._target_} is no optimizer of torch."
+            )
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = torch.zeros_like(parameter)
+        optimizer.step(lambda: 0.0)
+    return optimizer
+
+
+def _try_scheduler(cfg: DictConfig, optimizer: torch.optim.Optimizer) -> None:
+    make = scheduler_of(cfg)
+    if make is None:
+        return
+    by_step = cfg.protocol.scheduler_interval == "step"
+    if by_step:
+        check_takes_steps(make)
+    with naming("protocol.scheduler"):
+        schedule = make(optimizer, total_steps=STEPS) if by_step else make(optimizer)
+        plateau = isinstance(schedule, torch.optim.lr_scheduler.ReduceLROnPlateau)
+        if not plateau and not isinstance(schedule, torch.optim.lr_scheduler.LRScheduler):
+            raise ConfigError(
+                f"protocol.scheduler: {cfg.protocol.scheduler._target_} is no schedule of torch."
+            )
+        for _ in range(STEPS - 1):
+            optimizer.step(lambda: 0.0)
+            schedule.step(0.0) if plateau else schedule.step()
+
+
+def _trusted(options: Mapping[str, Any] | None) -> bool:
+    return options is None or str(options.get("_target_")).startswith(TRUSTED)
