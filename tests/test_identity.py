@@ -107,8 +107,8 @@ def test_a_key_of_the_users_own_makes_another_run() -> None:
     ids = [
         identity.digest(identity_of(composed(*base, *extra)))
         for extra in ((), ("+data.fold=1",), ("+data.fold=2",), ("data.name=two",),
-                      ("+trainer.overfit_batches=4",), ("+backbone.drop=0.1",),
-                      ("+strategy.depth=2",))
+                      ("+trainer.overfit_batches=4",), ("callbacks=early_stopping",),
+                      ("callbacks=early_stopping", "callbacks.early_stopping.patience=2"))
     ]  # fmt: skip
     assert len(set(ids)) == len(ids)
     assert identity.digest(identity_of(composed(*base, "data.num_workers=2"))) == ids[0]

@@ -37,6 +37,7 @@ from ttl_lightning.parts import (
     naming,
     optimizer_of,
     scheduler_of,
+    task_of,
     trainer_of,
     try_parts,
 )
@@ -157,9 +158,7 @@ def assemble(cfg: DictConfig, folder: Path, result: RunResult) -> Parts:
     weights = class_weights(
         data.labels("train"), config.plain(cfg.task.class_weights), data.num_classes
     )
-    with naming("task"):
-        make = instantiate(cfg.task, _convert_="all")
-    task: ClassificationTask = make(
+    task: ClassificationTask = task_of(cfg)(
         model,
         task=data.task,
         class_names=data.class_names,

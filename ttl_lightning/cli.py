@@ -31,7 +31,9 @@ def main() -> None:
     heed_sigterm()
     # Our files for other launchers stand before the plugins' own of the same names on purpose.
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/", UserWarning)
-    given = sys.argv[1:]
+    # Hydra's parser wants its flags before the overrides
+    given = sorted(sys.argv[1:], key=lambda argument: argument not in SWEEP_FLAGS)
+    sys.argv[1:] = given
     arguments = [argument for argument in given if argument not in SWEEP_FLAGS]
     try:
         config.accept_backbones(arguments)

@@ -8,26 +8,28 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
+from ttl_lightning import config, shell
 
-from ttl_lightning import config
-from ttl_lightning.analysis.complexity import Complexity, complexity
-from ttl_lightning.errors import USAGE, TTLError
-from ttl_lightning.strategies import STRATEGIES
-from ttl_lightning.strategies.factory import create_model
+if TYPE_CHECKING:
+    from ttl_lightning.analysis.complexity import Complexity
 
 NUM_CLASSES = 2
+# What a model's cost depends on.
+USED = ("backbone", "strategy", "cutoff", "data.image_size", "data.in_channels")
+USE = """usage: python -m ttl_lightning.complexity [KEY=VALUE …]
+
+Parameters, multiply-adds and the stem's share of them for each cutoff, without data or training.
+
+  python -m ttl_lightning.complexity backbone=resnet50 strategy=ttl
+
+"""
 
 
 def main() -> None:
     """Print the table of the configuration that the arguments compose."""
-    try:
-        show(sys.argv[1:])
-    except TTLError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - what a command line is for
-        sys.exit(USAGE)
+    shell.run(show, lambda: USE + config.usage(USED), sys.argv[1:])
 
 
 def rows(overrides: list[str]) -> Iterator[tuple[str, int, Complexity]]:
@@ -36,6 +38,10 @@ def rows(overrides: list[str]) -> Iterator[tuple[str, int, Complexity]]:
     Raises:
         TTLError: if the configuration names what there is not.
     """
+    from ttl_lightning.analysis.complexity import complexity
+    from ttl_lightning.strategies import STRATEGIES
+    from ttl_lightning.strategies.factory import create_model
+
     cfg, _ = config.read(overrides)
     settings = {
         "pooling": cfg.strategy.pooling,
@@ -55,6 +61,9 @@ def rows(overrides: list[str]) -> Iterator[tuple[str, int, Complexity]]:
 
 def show(overrides: list[str]) -> None:
     """Print one row a cutoff."""
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table()
     for column in ("cutoff", "number", "parameters", "trained", "MACs", "stem", "not counted"):
         table.add_column(column, justify="left" if column in ("cutoff", "not counted") else "right")

@@ -78,13 +78,22 @@ def read(overrides: Sequence[str]) -> tuple[DictConfig, Path]:
         ConfigError: if an override is malformed or names what there is not.
     """
     accept_backbones(overrides)
+    for override in parsed(overrides):
+        several = isinstance(override.value(), list) and override.key_or_group not in SEVERAL
+        if several and not override.is_sweep_override() and _choices(override.key_or_group):
+            raise ConfigError(f"{override.input_line}: {override.key_or_group} takes one choice.")
     setup_globals()  # the resolver of ${now:…}
     with _own_hydra():
         try:
             cfg = compose(ROOT, list(overrides), return_hydra_config=True)
-            folder = Path(cfg.hydra.run.dir)
+            folder, moves = Path(cfg.hydra.run.dir), cfg.hydra.job.chdir
         except (HydraException, OmegaConfBaseException, ValueError, TypeError) as error:
             raise in_one_line(error, overrides) from error
+    if moves:
+        raise ConfigError(
+            "hydra.job.chdir=true is not for these runs: relative paths begin where the command "
+            "was given, and the folder of a run that never began is removed."
+        )
     OmegaConf.set_struct(cfg, False)  # noqa: FBT003 - OmegaConf's own signature
     del cfg["hydra"]
     OmegaConf.set_struct(cfg, True)  # noqa: FBT003
@@ -142,10 +151,22 @@ def parsed(overrides: Sequence[str]) -> list[Override]:
     Raises:
         ConfigError: if one is malformed.
     """
-    try:
-        return OverridesParser.create().parse_overrides(list(overrides))
-    except HydraException as error:
-        raise ConfigError(f"cannot read an override: {first_line(error)}") from error
+    parser = OverridesParser.create()
+    found = []
+    for override in overrides:
+        try:
+            found += parser.parse_overrides([override])
+        except HydraException as error:
+            key, equals, value = override.partition("=")
+            strange = equals and any(sign in value for sign in " ()[]{},:;'\"&$")
+            hint = (
+                f" A value with blanks, brackets or commas is quoted for Hydra and for the shell: "
+                f"{key}=\"'…'\"."
+            )
+            raise ConfigError(
+                f"cannot read an override: {first_line(error)}.{hint if strange else ''}"
+            ) from error
+    return found
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - whatever a key may hold
@@ -169,6 +190,27 @@ def channels_last(cfg: DictConfig) -> bool | None:
     if said is None and cfg.trainer.precision != "auto":
         return len(spatial(cfg)) == 2
     return None if said is None else bool(said)
+
+
+def usage(keys: Sequence[str]) -> str:
+    """Help for a command that takes a run's overrides: choices of its groups, keys and values.
+
+    Args:
+        keys: groups, and keys of the configuration, that the command reads.
+    """
+    with _own_hydra():
+        cfg = compose(ROOT)
+    lines = ["Choices (backbone takes any timm name of the supported families):", ""]
+    groups = [key for key in keys if _choices(key)]
+    lines += [f"  {group}={'|'.join(_choices(group))}" for group in groups]
+    lines += ["", "Keys and their values:", ""]
+    shown = [key for key in keys if key not in groups]
+    for group in groups:
+        shown += [f"{group}.{key}" for key in cfg[group] if not str(key).startswith("_")]
+    for key in shown:
+        value = plain(OmegaConf.select(cfg, key))
+        lines.append(f"  {key}={'null' if value is None else value}")
+    return "\n".join(lines)
 
 
 def _choices(group: str) -> list[str]:

@@ -75,6 +75,7 @@ def identity(cfg: DictConfig, known: Known | None = None) -> dict[str, Any]:
             "channels_last": config.channels_last(cfg),
         },
         "seed": cfg.seed,
+        **_callbacks(config.plain(cfg.get("callbacks")) or {}),
     }
 
 
@@ -130,6 +131,12 @@ def _as_it_was(
         "weights": result.weights["sha256"] if result.weights else None,
         "pixels": {"mean": list(model["mean"]), "std": list(model["std"])},
     }
+
+
+def _callbacks(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Those beside a run's own, if any: runs of before there were any are those without."""
+    found = {key: options for key, options in given.items() if options is not None}
+    return {"callbacks": found} if found else {}
 
 
 def _data(options: Mapping[str, Any], known: Known) -> dict[str, Any]:

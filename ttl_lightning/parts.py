@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +13,13 @@ import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from pytorch_lightning.accelerators import AcceleratorRegistry
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 
 from ttl_lightning import config
 from ttl_lightning.callbacks.progress import quiet
-from ttl_lightning.errors import ConfigError, TTLError
+from ttl_lightning.errors import ConfigError, TTLError, check_choice
 from ttl_lightning.tasks.schedules import check_takes_steps
 
 # Code that may be run where jobs are planned; what others wrote runs in the job's own process.
@@ -49,6 +51,21 @@ def optimizer_of(cfg: DictConfig) -> Any:  # noqa: ANN401 - a partial of whateve
     """What makes the optimizer from parameter groups."""
     with naming("protocol.optimizer"):
         return instantiate(cfg.protocol.optimizer, _convert_="all")
+
+
+def task_of(cfg: DictConfig) -> Any:  # noqa: ANN401 - likewise
+    """What makes the task from a model and what its data say.
+
+    Raises:
+        UnknownNameError: for an option that it does not take.
+    """
+    with naming("task"):
+        make = instantiate(cfg.task, _convert_="all")
+        taken = inspect.signature(make.func).parameters
+    if not any(p.kind == inspect.Parameter.VAR_KEYWORD for p in taken.values()):
+        for key in make.keywords:
+            check_choice("key", f"task.{key}", [f"task.{name}" for name in taken])
+    return make
 
 
 def scheduler_of(cfg: DictConfig) -> Any:  # noqa: ANN401 - likewise
@@ -124,6 +141,10 @@ def try_parts(cfg: DictConfig, groups: Sequence[Mapping[str, Any]]) -> None:
             _try_scheduler(cfg, optimizer)
     if all(_trusted(given) for given in (cfg.get("callbacks") or {}).values()):
         callbacks_of(cfg)
+    if _trusted(cfg.task):
+        task_of(cfg)
+    known = ("auto", "gpu", *AcceleratorRegistry.available_accelerators())
+    check_choice("trainer.accelerator", cfg.trainer.accelerator, known)
     if _trusted(cfg.trainer):
         # where jobs are planned there may be no such devices as where they run
         here = {"accelerator": "cpu", "devices": 1, "strategy": "auto"}

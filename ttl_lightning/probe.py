@@ -7,30 +7,33 @@ are those of a run. Training and validation images are read, test images are not
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
-import pytorch_lightning as pl
 from omegaconf import DictConfig
-from rich.console import Console
-from rich.table import Table
 
-from ttl_lightning import config
-from ttl_lightning.analysis.probes import ProbeResult, probe_units
-from ttl_lightning.assembly import create_data, device
-from ttl_lightning.backbones.factory import create_backbone
-from ttl_lightning.callbacks.progress import quiet
-from ttl_lightning.errors import USAGE, TTLError
+from ttl_lightning import config, shell
+
+if TYPE_CHECKING:
+    from ttl_lightning.analysis.probes import ProbeResult
 
 SPLITS = ("train", "val")
+USED = ("backbone", "data", "seed", "protocol.augment", "trainer.accelerator")
+USE = """usage: python -m ttl_lightning.probe [KEY=VALUE …]
+
+A linear classifier on every unit's features of the pretrained network: what each cutoff promises.
+
+  python -m ttl_lightning.probe data=folder data.path=FOLDER backbone=resnet50
+
+"""
 
 
 def main() -> None:
     """Print the table of the configuration that the arguments compose."""
-    try:
-        cfg, _ = config.read(sys.argv[1:])
-        show(cfg)
-    except TTLError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - what a command line is for
-        sys.exit(USAGE)
+    shell.run(
+        lambda arguments: show(config.read(arguments)[0]),
+        lambda: USE + config.usage(USED),
+        sys.argv[1:],
+    )
 
 
 def probe(cfg: DictConfig) -> dict[str, ProbeResult]:
@@ -42,6 +45,13 @@ def probe(cfg: DictConfig) -> dict[str, ProbeResult]:
     Raises:
         TTLError: if data or weights cannot be used, or no class can be probed.
     """
+    import pytorch_lightning as pl
+
+    from ttl_lightning.analysis.probes import probe_units
+    from ttl_lightning.assembly import create_data, device
+    from ttl_lightning.backbones.factory import create_backbone
+    from ttl_lightning.callbacks.progress import quiet
+
     with quiet():
         with config.made():
             data = create_data(cfg)
@@ -56,6 +66,9 @@ def probe(cfg: DictConfig) -> dict[str, ProbeResult]:
 
 def show(cfg: DictConfig) -> None:
     """Print one row a cutoff, the best one marked."""
+    from rich.console import Console
+    from rich.table import Table
+
     found = probe(cfg)
     best = max(found, key=lambda unit: found[unit].metrics["val/auprc"] or 0.0)
     table = Table()

@@ -6,146 +6,34 @@ Of `data` and of what a `_target_` names the constructors say themselves what th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ttl_lightning.errors import ConfigError, UnknownNameError, check_choice, check_number
-
-Rule = Callable[[str, Any], None]
+from ttl_lightning.errors import ConfigError, check_choice
+from ttl_lightning.rules import (
+    MOST_EPOCHS,
+    Rule,
+    callbacks,
+    class_weights,
+    cutoff,
+    devices,
+    flag,
+    flag_or,
+    logger,
+    name,
+    names,
+    number,
+    one_of,
+    options,
+    or_null,
+    precision,
+    share_of_batches,
+    text,
+    texts,
+    whole,
+)
 
 GROUPS = ("backbone", "strategy", "data", "task", "protocol", "trainer", "logger", "callbacks")
-MOST_EPOCHS = 1_000_000
-MOST_BYTES_OF_NAME = 200
-"""What file systems allow is 255, of which a search's folders add some."""
-
-
-def whole(low: int, high: int | float = float("inf")) -> Rule:
-    """An integer in a range."""
-    return lambda key, value: check_number(key, value, low, high, integer=True)
-
-
-def number(low: float, high: float = float("inf")) -> Rule:
-    """A finite number in a range."""
-
-    def rule(key: str, value: Any) -> None:  # noqa: ANN401 - whatever was given
-        check_number(key, value, low, min(high, 1e300))
-
-    return rule
-
-
-def one_of(*names: object) -> Rule:
-    """One of the names."""
-
-    def rule(key: str, value: Any) -> None:  # noqa: ANN401
-        if not isinstance(value, str) or value not in names:
-            raise UnknownNameError(key, value, map(str, names))
-
-    return rule
-
-
-def flag(key: str, value: object) -> None:
-    """True or false."""
-    if not isinstance(value, bool):
-        raise ConfigError(f"{key} must be true or false, got {value!r}.")
-
-
-def text(key: str, value: object) -> None:
-    """A text that is not empty."""
-    if not isinstance(value, str) or not value.strip():
-        raise ConfigError(f"{key} must be a text, got {value!r}.")
-
-
-def name(key: str, value: object) -> None:
-    """A name that a folder can have; a number will do."""
-    plain = isinstance(value, str | int | float) and not isinstance(value, bool)
-    if not plain or not str(value).strip():
-        raise ConfigError(f"{key} must be a name, got {value!r}.")
-    if any(len(part.encode()) > MOST_BYTES_OF_NAME for part in str(value).split("/")):
-        raise ConfigError(f"{key} is a name of {len(str(value))} characters; 200 are allowed.")
-
-
-def options(key: str, value: object) -> None:
-    """Keys with values, of which `_target_` says what takes them."""
-    if not isinstance(value, Mapping):
-        raise ConfigError(
-            f"{key} must be keys with values, of which _target_ names what takes them, got "
-            f"{value!r}."
-        )
-    text(f"{key}._target_", value.get("_target_"))
-    if not value.get("_partial_", True) or not isinstance(value.get("_partial_", True), bool):
-        raise ConfigError(f"{key}._partial_ must be true, got {value['_partial_']!r}.")
-
-
-def or_null(rule: Rule) -> Rule:
-    """Null, or what the rule says."""
-    return lambda key, value: None if value is None else rule(key, value)
-
-
-def cutoff(key: str, value: object) -> None:
-    """A unit's name or number; which there are, the network says."""
-    if not isinstance(value, str | int) or isinstance(value, bool) or value == "":
-        raise ConfigError(f"{key} must be a unit's name or number, got {value!r}.")
-
-
-def share_of_batches(key: str, value: object) -> None:
-    """A number of batches, or a fraction of them."""
-    if isinstance(value, float):
-        check_number(key, value, 1e-9, 1)
-    else:
-        check_number(key, value, 1, integer=True)
-
-
-def devices(key: str, value: object) -> None:
-    """As Lightning takes them: how many, which, or all."""
-    items: Sequence[Any] = value if isinstance(value, list) else [value]
-    for item in items:
-        good = isinstance(item, int) and not isinstance(item, bool)
-        good = good and (item >= 0 if isinstance(value, list) else item >= 1 or item == -1)
-        if isinstance(item, str) and not isinstance(value, list):
-            parts = item.split(",")
-            good = item in ("auto", "-1") or all(part.strip().isdigit() for part in parts)
-        if not good or not items:
-            raise ConfigError(
-                f"{key} must be a number of devices, a list of their numbers, -1 or auto, got "
-                f"{value!r}."
-            )
-    if not items:
-        raise ConfigError(f"{key} must name a device, got {value!r}.")
-
-
-def class_weights(key: str, value: object) -> None:
-    """The word, or numbers; how many, the data say."""
-    if value == "balanced":
-        return
-    if not isinstance(value, list) or not value:
-        raise ConfigError(
-            f"{key} must be null, balanced, or a number for each class, got {value!r}."
-        )
-    for item in value:
-        check_number(key, item, 0, 1e300)
-
-
-def precision(key: str, value: object) -> None:
-    """One of Lightning's words, or its short forms as numbers."""
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise ConfigError(f"{key} must be one of Lightning's precisions or auto, got {value!r}.")
-
-
-def callbacks(key: str, value: object) -> None:
-    """Named entries, each with a `_target_`; null takes one away."""
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{key} must be keys, each with a callback's options, got {value!r}.")
-    for entry, given in value.items():
-        if given is not None:
-            options(f"{key}.{entry}", given)
-
-
-def logger(key: str, value: object) -> None:
-    """A `_target_` that may be null, and its options."""
-    if not isinstance(value, Mapping) or "_target_" not in value:
-        raise ConfigError(f"{key} must be keys with values, _target_ among them, got {value!r}.")
-    or_null(text)(f"{key}._target_", value["_target_"])
-
 
 RULES: dict[str, Rule] = {
     "seed": whole(0, 2**32 - 1),
@@ -157,6 +45,22 @@ RULES: dict[str, Rule] = {
     "callbacks": callbacks,
     "logger": logger,
     "data": options,
+    "data.name": name,
+    "data.in_channels": whole(1, 4096),
+    "data.batch_size": whole(1, 65536),
+    "data.cache_dir": or_null(text),
+    "data.path": or_null(text),
+    "data.root": or_null(text),
+    "data.labels": or_null(text),
+    "data.dataset": text,
+    "data.path_column": text,
+    "data.study_column": text,
+    "data.label_columns": texts,
+    "data.split_column": or_null(text),
+    "data.patient_column": or_null(text),
+    "data.slice_column": or_null(text),
+    "data.abnormal_column": or_null(text),
+    "data.classes": or_null(names),
     "backbone.name": text,
     "backbone.weights": or_null(text),
     "strategy.name": text,
@@ -185,12 +89,16 @@ RULES: dict[str, Rule] = {
     "trainer.channels_last": or_null(flag),
     "trainer.batch_size_finder": or_null(text),
     "trainer.gradient_clip_val": or_null(number(1e-12)),
-    "trainer.accumulate_grad_batches": whole(1),
+    "trainer.accumulate_grad_batches": whole(1, MOST_EPOCHS),
     "trainer.check_val_every_n_epoch": whole(1, MOST_EPOCHS),
+    "trainer.deterministic": flag_or(one_of("warn")),
+    "trainer.fast_dev_run": flag_or(whole(0, MOST_EPOCHS)),
     "trainer.limit_train_batches": share_of_batches,
     "trainer.limit_val_batches": share_of_batches,
     "trainer.limit_test_batches": share_of_batches,
 }
+# Keys that not every source has, or that came with a later version.
+OPTIONAL = (*(key for key in RULES if key.startswith("data.")), "callbacks", "task.class_weights")
 # Groups all of whose keys are above; those of the others belong to what their `_target_` names.
 CLOSED = ("backbone", "strategy", "protocol")
 # Arguments of Lightning's Trainer that a run sets itself, with what to give instead.
@@ -219,6 +127,8 @@ def check_values(cfg: Mapping[str, Any]) -> None:
     top = [*GROUPS, *(key for key in RULES if "." not in key and key not in GROUPS)]
     _no_others(cfg, top, "")
     for group in GROUPS:
+        if group not in cfg and group not in OPTIONAL:
+            raise ConfigError(f"{group} is missing: choose one.")
         if group in cfg and not isinstance(cfg[group], Mapping):
             raise ConfigError(f"{group} must be one of its choices, got {cfg[group]!r}.")
     for group in CLOSED:
@@ -228,11 +138,16 @@ def check_values(cfg: Mapping[str, Any]) -> None:
         group, _, inner = key.partition(".")
         values = cfg.get(group) if inner else cfg
         if values is None or (inner or key) not in values:
-            if key in ("callbacks", "task.class_weights"):  # of before there was such a key
+            if key in OPTIONAL:
                 continue
             raise ConfigError(f"{key} is missing.")
         rule(key, values[inner or key])
-    trainer = cfg["trainer"]
+    protocol, trainer = cfg["protocol"], cfg["trainer"]
+    if (protocol["lr_floor"] or 0) >= protocol["learning_rate"]:
+        raise ConfigError(
+            f"protocol.lr_floor={protocol['lr_floor']} is not below protocol.learning_rate="
+            f"{protocol['learning_rate']}: training would end at once."
+        )
     for key, instead in OWN_OF_TRAINER.items():
         if key in trainer:
             raise ConfigError(f"trainer.{key} cannot be given: {instead}.")

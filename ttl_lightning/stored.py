@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ttl_lightning import config
-from ttl_lightning.data.sources import AUGMENT, SOURCES
+from ttl_lightning.data.sources import AUGMENT, SOURCES, source
 from ttl_lightning.errors import ConfigError
 
 CONFIG_FILE = "config.yaml"
@@ -39,6 +39,24 @@ def read(folder: Path) -> DictConfig:
         return _values(path)
     except (OSError, ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
         raise ConfigError(f"{path} cannot be read: {_cause(error)}.") from error
+
+
+def write(cfg: DictConfig, folder: Path) -> None:
+    """Write a run's resolved configuration, its data and weights by paths that hold anywhere."""
+    resolved = OmegaConf.create(config.values_of(cfg))
+    known = source(resolved.data.get("_target_"))
+    for group, key in (
+        *(("data", key) for key in (known.places if known else ())),
+        ("backbone", "weights"),
+    ):
+        value = resolved[group].get(key)
+        if (
+            isinstance(value, str)
+            and value != "imagenet"
+            and (path := Path(value).expanduser()).exists()
+        ):
+            resolved[group][key] = str(path.absolute())
+    OmegaConf.save(resolved, folder / CONFIG_FILE)
 
 
 def rebuildable(folder: Path, overrides: Sequence[str] = ()) -> DictConfig:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from ttl_lightning import config
+from ttl_lightning import config, stored
 from ttl_lightning.analysis.complexity import complexity
 from ttl_lightning.analysis.head_start import probed_head, zero_head
 from ttl_lightning.assembly import Parts, assemble, check
@@ -31,7 +31,6 @@ from ttl_lightning.latency import Timer, Times, timer
 from ttl_lightning.record import already_completed, described, recorded
 from ttl_lightning.report import run_folder
 from ttl_lightning.results import RunResult
-from ttl_lightning.stored import CONFIG_FILE
 from ttl_lightning.strategies.base import TransferModel
 from ttl_lightning.strategies.factory import create_model
 from ttl_lightning.tasks.bootstrap import WITHOUT, bootstrap_intervals
@@ -103,7 +102,7 @@ def _fit(cfg: DictConfig, folder: Path, parts: Parts, result: RunResult) -> None
         if cfg.resume == "never":
             shutil.rmtree(parts.last.path.parent, ignore_errors=True)
         result.save(folder)
-        OmegaConf.save(cfg, folder / CONFIG_FILE, resolve=True)
+        stored.write(cfg, folder)
     state = cast(dict[str, Any], load_plain(parts.last.path)) if going_on else {}
     if is_finished(state):
         parts.history.load_state_dict(state["callbacks"]["History"])

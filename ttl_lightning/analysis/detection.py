@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ttl_lightning.analysis.defaults import THRESHOLD
 from ttl_lightning.errors import (
     ConfigError,
     DataError,
@@ -22,9 +23,6 @@ from ttl_lightning.errors import (
     check_number,
 )
 
-# The highest round number that cuts the paper's ResNet-50 where the paper does (its excess is 0.51
-# at the end of block 3, 0.15 at that of block 4); benchmarks/README.md has it on other data.
-THRESHOLD = 0.5
 # Where random features are more alike than this, there are too few samples for the channels (fewer
 # than about three a dimension), and what chance leaves is too little to judge by.
 CHANCE = 0.5

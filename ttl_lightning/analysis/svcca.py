@@ -16,13 +16,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ttl_lightning.analysis.defaults import VARIANCE_KEPT
 from ttl_lightning.analysis.moments import Moments, PairMoments
 from ttl_lightning.errors import DataError, check_number
 
 Floats = npt.NDArray[np.float64]
 Features = Tensor | npt.NDArray[Any]
 
-VARIANCE_KEPT = 0.99
 # A direction of less variance than this share of the largest is what rounding left of none.
 RANK_TOLERANCE = 1e-12
 ROWS_COPIED = 16_384

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from ttl_lightning import config
-from ttl_lightning.analyze import cross, detect, gradcam, probe, transfer, visualize
-from ttl_lightning.analyze.findings import Findings
-from ttl_lightning.analyze.runs import OpenRun, open_run
-from ttl_lightning.callbacks.progress import quiet
-from ttl_lightning.errors import (
-    USAGE,
-    ConfigError,
-    TTLError,
-    UnknownNameError,
-    check_choice,
-)
-from ttl_lightning.stopping import status_of
+from ttl_lightning import config, shell
+from ttl_lightning.analyze import options
+from ttl_lightning.errors import USAGE, ConfigError, UnknownNameError, check_choice
+
+if TYPE_CHECKING:
+    from ttl_lightning.analyze.findings import Findings
 
 USE = """usage: python -m ttl_lightning.analyze KIND run=FOLDER [KEY=VALUE …]
 
@@ -39,39 +33,35 @@ Results go to FOLDER/analysis: KIND.json, KIND.csv, KIND.png.
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One analysis: what it says in one line, its options, and what does it."""
+    """One analysis: what it says in one line, and its options; its module is called as it is."""
 
     summary: str
     options: type
-    report: Callable[[OpenRun, Any], Findings]
 
 
 KINDS = {
-    "transfer": Kind("every unit before and after training", transfer.Options, transfer.report),
-    "cross": Kind("pairs of units of one model", cross.Options, cross.report),
-    "probe": Kind("a linear classifier on every unit", probe.Options, probe.report),
-    "detect": Kind("where to cut, from a run of ftl", detect.Options, detect.report),
-    "gradcam": Kind("where runs look", gradcam.Options, gradcam.report),
-    "visualize": Kind("what channels respond to", visualize.Options, visualize.report),
+    "transfer": Kind("every unit before and after training", options.Transfer),
+    "cross": Kind("pairs of units of one model", options.Cross),
+    "probe": Kind("a linear classifier on every unit", options.Probe),
+    "detect": Kind("where to cut, from a run of ftl", options.Detect),
+    "gradcam": Kind("where runs look", options.Gradcam),
+    "visualize": Kind("what channels respond to", options.Visualize),
 }
 
 
 def main() -> None:
     """Run the analysis that the arguments name; a mistake is one line and exit status 2."""
     arguments = sys.argv[1:]
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(usage())  # noqa: T201 - a command's output
-        sys.exit(0 if arguments else USAGE)
-    try:
-        findings, files = analyze(arguments[0], arguments[1:])
-    except TTLError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+    shell.run(show, usage, arguments or list(shell.HELP))
+    if not arguments:
         sys.exit(USAGE)
-    except KeyboardInterrupt as stop:
-        sys.exit(status_of(stop))
-    print(findings.headline[0].upper() + findings.headline[1:])  # noqa: T201
-    for path in files:
-        print(path)  # noqa: T201
+
+
+def show(arguments: list[str]) -> None:
+    """Print what was found, and the files that were written."""
+    findings, files = analyze(arguments[0], arguments[1:])
+    for line in (findings.headline[0].upper() + findings.headline[1:], *files):
+        print(line)  # noqa: T201 - a command's output
 
 
 def usage() -> str:
@@ -99,11 +89,15 @@ def analyze(kind: str, arguments: Sequence[str]) -> tuple[Findings, list[Path]]:
         TTLError: if an argument is unknown or out of range, or the run cannot be opened.
     """
     check_choice("kind of analysis", kind, KINDS)
-    chosen = KINDS[kind]
-    folder, device, options, overrides = _parsed(arguments, chosen.options)
+    folder, device, given, overrides = _parsed(arguments, KINDS[kind].options)
+
+    from ttl_lightning.analyze.runs import open_run
+    from ttl_lightning.callbacks.progress import quiet
+
+    report = importlib.import_module(f"ttl_lightning.analyze.{kind}").report
     with quiet():
         run = open_run(folder, overrides, device)
-        findings = chosen.report(run, options)
+        findings = report(run, given)
     return findings, findings.write(run.place(kind))
 
 
@@ -126,13 +120,13 @@ def _parsed(arguments: Sequence[str], kind: type) -> tuple[str, str, Any, list[s
     if not own.get("run"):
         raise ConfigError("which run? Give run=FOLDER.")
     check_choice("device", own["device"], ("auto", "cpu", "cuda"))
-    options: Any = OmegaConf.structured(kind)
+    chosen: Any = OmegaConf.structured(kind)
     for argument in given:
         try:
-            options = OmegaConf.merge(options, OmegaConf.from_dotlist([argument]))
+            chosen = OmegaConf.merge(chosen, OmegaConf.from_dotlist([argument]))
         except (OmegaConfBaseException, YAMLError) as error:
             raise ConfigError(f"{argument}: {config.first_line(error)}") from error
-    return own["run"], own["device"], OmegaConf.to_object(options), overrides
+    return own["run"], own["device"], OmegaConf.to_object(chosen), overrides
 
 
 def _shown(value: object) -> str:

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 
 from ttl_lightning.analysis.baselines import expected_coefficients
+from ttl_lightning.analysis.defaults import VARIANCE_KEPT
 from ttl_lightning.analysis.detection import Reuse, excess
 from ttl_lightning.analysis.moments import Grid, Moments, shared_grid
 from ttl_lightning.analysis.svcca import (
-    VARIANCE_KEPT,
     Basis,
     Floats,
     Similarity,
@@ -29,20 +29,11 @@ from ttl_lightning.analysis.svcca import (
 )
 from ttl_lightning.analyze.figures import matrices
 from ttl_lightning.analyze.findings import Findings
+from ttl_lightning.analyze.options import Cross as Options
 from ttl_lightning.analyze.runs import OpenRun
 from ttl_lightning.errors import DataError
 
 Pair = tuple[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What `cross` takes on the command line; see there."""
-
-    split: str = "test"
-    most: int | None = None
-    variance: float = VARIANCE_KEPT
-    units: str = "blocks"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,27 +5,15 @@ Source: the paper's five steps; the rule is `analysis/detection.py`.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
-from ttl_lightning.analysis.detection import THRESHOLD, Detection, detect, error_between
-from ttl_lightning.analysis.svcca import VARIANCE_KEPT
+from ttl_lightning.analysis.detection import Detection, detect, error_between
 from ttl_lightning.analyze.figures import curves
 from ttl_lightning.analyze.findings import Findings
+from ttl_lightning.analyze.options import Detect as Options
 from ttl_lightning.analyze.runs import OpenRun
 from ttl_lightning.analyze.transfer import UnitTransfer, compare_halves, row
 from ttl_lightning.errors import ConfigError
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What `detect_cutoff` takes on the command line; see there."""
-
-    split: str = "val"
-    most: int | None = None
-    variance: float = VARIANCE_KEPT
-    threshold: float = THRESHOLD
-    statistic: str = "excess"
-    units: str = "all"
 
 
 def detect_cutoff(run: OpenRun, options: Options) -> tuple[Detection, list[UnitTransfer]]:

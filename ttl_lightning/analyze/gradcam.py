@@ -6,7 +6,7 @@ Source: the paper's figures of Grad-CAM, which show strategies beside each other
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ttl_lightning.analysis.gradcam import grad_cam
 from ttl_lightning.analyze.findings import Findings
+from ttl_lightning.analyze.options import Gradcam as Options
 from ttl_lightning.analyze.runs import OpenRun, open_run
 from ttl_lightning.errors import ConfigError, UnknownNameError, check_choice, check_number
 from ttl_lightning.tasks.losses import class_probabilities
@@ -25,19 +26,6 @@ SELECT = ("wrong", "first")
 TARGETS = ("predicted", "true")
 PANEL_INCHES = 2.2
 HEAT_OPACITY = 0.45
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What `explain` takes on the command line; `others` are folders of further runs."""
-
-    split: str = "test"
-    select: str = "wrong"
-    count: int = 8
-    ids: list[str] = field(default_factory=list)
-    target: str = "predicted"
-    unit: str | None = None
-    others: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

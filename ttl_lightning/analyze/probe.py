@@ -8,17 +8,11 @@ from typing import Any
 from ttl_lightning.analysis.probes import ProbeResult, probe_units
 from ttl_lightning.analyze.figures import curves
 from ttl_lightning.analyze.findings import Findings
+from ttl_lightning.analyze.options import Probe as Options
 from ttl_lightning.analyze.runs import OpenRun
 
 SPLITS = ("train", "val", "test")
 METRICS = ("auroc", "auprc")
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What `probe_run` takes on the command line; see there."""
-
-    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from ttl_lightning.analysis.baselines import expected_coefficients, mismatched, spectrum_edges
+from ttl_lightning.analysis.defaults import VARIANCE_KEPT
 from ttl_lightning.analysis.detection import Reuse, excess
 from ttl_lightning.analysis.moments import Moments
 from ttl_lightning.analysis.svcca import (
-    VARIANCE_KEPT,
     Floats,
     Similarity,
     check_variance,
@@ -26,20 +26,11 @@ from ttl_lightning.analysis.svcca import (
 )
 from ttl_lightning.analyze.figures import boxes
 from ttl_lightning.analyze.findings import Findings
+from ttl_lightning.analyze.options import Transfer as Options
 from ttl_lightning.analyze.runs import OpenRun
 from ttl_lightning.errors import DataError, check_number
 
 BEFORE, AFTER = "before", "after"
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What `transfer` takes on the command line; see there."""
-
-    split: str = "test"
-    most: int | None = None
-    variance: float = VARIANCE_KEPT
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,29 +5,17 @@ Source: the paper's Appendix E.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from matplotlib.figure import Figure
 
 from ttl_lightning.analysis.maximisation import Maximised, maximise
 from ttl_lightning.analyze.findings import Findings
+from ttl_lightning.analyze.options import Visualize as Options
 from ttl_lightning.analyze.runs import OpenRun
 from ttl_lightning.errors import check_number
 
 PANEL_INCHES = 1.6
 # What the title takes.
 TITLE_INCHES = 5.4
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What `report` takes: the unit (null: the last), channels, or how many of the first ones."""
-
-    unit: str | None = None
-    channels: list[int] = field(default_factory=list)
-    count: int = 8
-    steps: int = 256
-    seed: int = 0
 
 
 def report(run: OpenRun, options: Options) -> Findings:

@@ -7,9 +7,6 @@ import sys
 from pathlib import Path
 
 from ttl_lightning.errors import USAGE, TTLError
-from ttl_lightning.report.sweep import write
-from ttl_lightning.report.terminal import show
-from ttl_lightning.report.text import one_line
 
 
 def main() -> None:
@@ -20,6 +17,10 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path, help="of the sweep, such as multirun/NAME")
     folder = parser.parse_args().folder
+    from ttl_lightning.report.sweep import write
+    from ttl_lightning.report.terminal import show
+    from ttl_lightning.report.text import one_line
+
     try:
         summary = write(folder)
     except (TTLError, OSError) as error:

@@ -82,7 +82,9 @@ def check_takes_steps(factory: Callable[..., object]) -> None:
     Raises:
         ConfigError: naming it.
     """
-    if "total_steps" not in inspect.signature(factory).parameters:
+    # of the function itself: other arguments may be wrong, which is said elsewhere
+    inner = factory.func if isinstance(factory, functools.partial) else factory
+    if "total_steps" not in inspect.signature(inner).parameters:
         raise ConfigError(
             "protocol.scheduler must take total_steps when protocol.scheduler_interval=step; "
             "ttl_lightning.tasks.schedules.cosine_with_warmup and torch's OneCycleLR do, "
