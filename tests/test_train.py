@@ -11,6 +11,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pytorch_lightning.callbacks import Callback
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -293,6 +294,27 @@ def test_a_full_disk_is_one_line_and_what_was_there_stays(finished, tmp_path, mo
     assert RunResult.load(tmp_path / "run").status == "running"
     assert not list((tmp_path / "run").rglob(".*.part"))
     assert run(tmp_path / "run").metrics == finished[1].metrics
+
+
+def test_labels_that_are_not_known_count_in_no_metric(tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    rows = ["path,split,edema,effusion"]
+    for k in range(72):
+        pixels = rng.integers(0, 256, (32, 32), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{k}.png")
+        known = ["", "-1", "0", "1"][k % 4]
+        rows.append(f"{k}.png,{('train', 'val', 'test')[k % 3]},{known},{k // 4 % 2}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    base = [o for o in TTL if not o.startswith(("data.train", "data.val", "data.test"))]
+    options = ["data=csv", f"data.path={tmp_path / 'labels.csv'}", "data.missing=ignore",
+               "data.label_columns=[edema,effusion]", "data.uncertain=ignore"]  # fmt: skip
+    result = ttl.train(overrides=[*base, *options], run_dir=tmp_path / "run")
+    table = [row for row in predictions(tmp_path / "run") if row["split"] == "test"]
+    known = [row for row in table if row["label/edema"] not in ("", "nan")]
+    assert (len(table), len(known)) == (24, 12)
+    truth = [float(row["label/edema"]) for row in known]
+    scores = [float(row["probability/edema"]) for row in known]
+    assert result.metrics["test/auroc/edema"] == pytest.approx(roc_auc_score(truth, scores))
 
 
 def test_never_resuming_starts_anew(finished, tmp_path) -> None:

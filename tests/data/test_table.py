@@ -9,6 +9,7 @@ import pytest
 
 from ttl_lightning.data.table import TableOptions, as_columns
 from ttl_lightning.data.textfile import read_header, read_table
+from ttl_lightning.data.verify import verify_samples
 from ttl_lightning.errors import ConfigError, DataError, UnknownNameError
 
 OPTIONS = TableOptions(("label",), None, None, None, 0.2, 0.2)
@@ -162,7 +163,7 @@ def test_uncertain_labels_are_asked_about(table) -> None:
         labelled(one, uncertain="ones")
     several = table("id,x,y\n1,0,1\n2,-1,1\n3,1,-1\n")
     columns = {"label_columns": ("x", "y")}
-    with pytest.raises(DataError, match=r"column 'x': the uncertain label -1 in 2 of 3 .*=ones or"):
+    with pytest.raises(DataError, match=r"'x': the uncertain label -1 in 2 of 3 .*=zeros or"):
         labelled(several, **columns)
     ones, notes = labelled(several, uncertain="ones", **columns)
     assert ones.labels.tolist() == [[0, 1], [1, 1], [1, 1]]
@@ -209,3 +210,30 @@ def test_one_patient_written_in_two_ways_is_in_one_split(table) -> None:
     assert samples.patients is not None
     assert len(set(samples.patients)) == 40
     assert (samples.splits[::2] == samples.splits[1::2]).all()
+
+
+def test_labels_that_are_not_known_count_nowhere(table) -> None:
+    rows = "1,0,1\n2,,1\n3,1,-1\n4,nan,NA\n5,1,0\n"
+    path = table(f"id,x,y\n{rows}")
+    samples, notes = labelled(path, label_columns=("x", "y"), missing="ignore", uncertain="ignore")
+    assert samples.ids == ("1", "2", "3", "5")  # of the fourth nothing is known
+    np.testing.assert_array_equal(samples.labels, [[0, 1], [np.nan, 1], [1, np.nan], [1, 0]])
+    assert "1 of 5 rows were left out: no label is known." in notes
+    assert "Missing labels are left out of loss and metrics: x 1." in notes
+    assert "Uncertain labels are left out of loss and metrics: y 1." in notes
+    verify_samples(replace(samples, splits=np.array(["train", "val", "train", "test"])))
+    zeros, _ = labelled(path, label_columns=("x", "y"), missing="zeros", uncertain="drop")
+    assert zeros.ids == ("1", "2", "4", "5")
+    assert zeros.labels.tolist() == [[0, 1], [0, 1], [0, 0], [1, 0]]
+    with pytest.raises(ConfigError, match=r"data\.missing=ignore is for several label columns"):
+        labelled(path, label_columns=("x",), missing="ignore")
+
+
+def test_splits_are_drawn_with_labels_that_are_not_known(table) -> None:
+    rows = "".join(f"{i},{('0', '1', '')[i % 3]},{i % 2}\n" for i in range(60))
+    options = replace(OPTIONS, label_columns=("x", "y"), missing="ignore")
+    read, _ = options.usable(read_table(table(f"id,x,y\n{rows}")))
+    samples, _ = options.samples(read, [str(n) for n in read.numbers], seed=0)
+    for split in ("train", "val", "test"):
+        part = samples.labels[samples.splits == split]
+        assert (part[:, 0] == 1).mean() == pytest.approx(1 / 3, abs=0.1)

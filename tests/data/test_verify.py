@@ -63,7 +63,7 @@ def test_good_samples_pass() -> None:
         ),
         (
             {"task": "multilabel", "labels": np.full((6, 2), 0.5, np.float32)},
-            "multilabel labels must be 0 or 1, got 0.5",
+            "multilabel labels must be 0, 1 or NaN, got 0.5",
         ),
         (
             {"task": "multilabel", "labels": np.tile(np.float32([1, 0]), (6, 1))},

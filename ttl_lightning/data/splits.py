@@ -26,7 +26,7 @@ def split_by_patient(
     labels only, and not with classes rarer than its folds.
 
     Args:
-        labels: (n,) class numbers or (n, L) of zeros and ones.
+        labels: (n,) class numbers or (n, L) of zeros and ones, NaN where not labelled.
         patients: one an image; give each image its own where patients are unknown.
         fractions: share of each part beside "train", such as {"val": 0.15, "test": 0.15}.
         seed: decides among patients that are equal in size and classes.
@@ -72,6 +72,6 @@ def check_fractions(fractions: Mapping[str, float]) -> None:
 def _columns(labels: Labels) -> NDArray[np.float64]:
     """Indicator columns (n, K); for multilabel one more for the samples without any label."""
     if labels.ndim == 2:
-        none = ~labels.any(1, keepdims=True)
-        return np.hstack([labels, none]).astype(np.float64)
+        known = labels == 1  # one that is not labelled counts as none here
+        return np.hstack([known, ~known.any(1, keepdims=True)]).astype(np.float64)
     return np.eye(int(labels.max(initial=0)) + 1)[labels]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -34,8 +33,10 @@ from ttl_lightning.errors import ConfigError, DataError, UnknownNameError, check
 
 SPLIT_COLUMN, PATIENT_COLUMN = "split", "patient_id"
 """Columns that are used where they exist, unless others are named."""
-ON_MISSING = ("error", "drop")
-ON_UNCERTAIN = ("error", "drop", "ones", "zeros")
+INSTEAD = {"zeros": 0.0, "ones": 1.0, "ignore": float("nan")}
+"""What a label that is not known is taken for; NaN counts in no loss and no metric."""
+ON_MISSING = ("error", "drop", "zeros", "ignore")
+ON_UNCERTAIN = ("error", "drop", "ones", "zeros", "ignore")
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,9 @@ class TableOptions:
         classes: for one label column, the classes in the order of their numbers; None: sorted.
         val_fraction: of the rows, or of the training rows where only some splits are given.
         test_fraction: likewise.
-        missing: what a row is whose label is empty or says that it is not known: an "error", or
-            "drop" leaves it out.
-        uncertain: what -1 is: an "error", a row to "drop", or in several columns "ones" or "zeros".
+        missing: what a label is that is empty or says that it is not known: an "error", or "drop"
+            leaves its row out; in several columns also "zeros", or "ignore" leaves the label out.
+        uncertain: what -1 is: likewise, or "ones".
     """
 
     label_columns: tuple[str, ...]
@@ -77,11 +78,12 @@ class TableOptions:
         check_split_options(self.val_fraction, self.test_fraction)
         check_choice("data.missing", self.missing, ON_MISSING)
         check_choice("data.uncertain", self.uncertain, ON_UNCERTAIN)
-        if len(self.label_columns) == 1 and self.uncertain in ("ones", "zeros"):
-            raise ConfigError(
-                f"data.uncertain={self.uncertain} is for several label columns; with one, allowed: "
-                "error, drop, or -1 among data.classes."
-            )
+        for key, action in (("missing", self.missing), ("uncertain", self.uncertain)):
+            if len(self.label_columns) == 1 and action in INSTEAD:
+                raise ConfigError(
+                    f"data.{key}={action} is for several label columns; with one, allowed: error, "
+                    "drop" + (", or -1 among data.classes." if key == "uncertain" else ".")
+                )
         there = {as_written_once(name) for name in header}
         for key, name in (
             *others.items(),
@@ -109,7 +111,7 @@ class TableOptions:
                 for column in self.label_columns
             }
             rows = sorted({row for at in found.values() for row in at})
-            if not rows or action in ("ones", "zeros"):
+            if not rows or action in INSTEAD:
                 continue
             if action == "error":
                 column = next(column for column, at in found.items() if at)
@@ -121,6 +123,12 @@ class TableOptions:
                 )
             keep[rows] = False
             notes.append(f"{len(rows)} of {len(table)} rows were left out: they have {what}.")
+        if len(self.label_columns) > 1:
+            empty = ~np.array([self._known(table, column) for column in self.label_columns]).any(0)
+            if (empty & keep).any():
+                number = int((empty & keep).sum())
+                notes.append(f"{number} of {len(table)} rows were left out: no label is known.")
+                keep &= ~empty
         return table.take(np.flatnonzero(keep)), notes
 
     def samples(self, table: Table, ids: Sequence[str], seed: int) -> tuple[Samples, list[str]]:
@@ -180,15 +188,19 @@ class TableOptions:
         check_classes(columns)
         values = np.array([self._numbers(table, column) for column in columns], np.float32).T
         notes = []
-        unsure = Counter(
-            column
-            for column in columns
-            for text in table.columns[column]
-            if _is_uncertain(text, set())
-        )
-        if unsure:
-            counts = ", ".join(f"{column} {number}" for column, number in unsure.items())
-            notes.append(f"Uncertain labels are taken for {self.uncertain}: {counts}.")
+        for what, action, unknown in (
+            ("Missing", self.missing, is_missing),
+            ("Uncertain", self.uncertain, lambda text: _is_uncertain(text, set())),
+        ):
+            number = {c: sum(map(unknown, table.columns[c])) for c in columns}
+            counts = ", ".join(f"{column} {count}" for column, count in number.items() if count)
+            if counts:
+                done = (
+                    "are left out of loss and metrics"
+                    if action == "ignore"
+                    else (f"are taken for {action}")
+                )
+                notes.append(f"{what} labels {done}: {counts}.")
         if len(columns) > 2 and bool((values.sum(1) == 1).all()):
             notes.append(
                 f"Each row has exactly one of the {len(columns)} labels, so they are taken for the "
@@ -198,14 +210,24 @@ class TableOptions:
         return np.ascontiguousarray(values), columns, notes
 
     def _numbers(self, table: Table, column: str) -> list[float]:
-        instead = {"ones": 1.0, "zeros": 0.0}.get(self.uncertain)
         numbers = []
         for row, text in enumerate(table.columns[column]):
-            number = instead if _is_uncertain(text, set()) else yes_or_no(text)
+            number = self._instead(text) if self._unknown(text) else yes_or_no(text)
             if number is None:
                 raise table.error(row, column, "0 or 1, true or false")
             numbers.append(number)
         return numbers
+
+    def _known(self, table: Table, column: str) -> list[bool]:
+        """Whether the label of each row will count."""
+        texts = table.columns[column]
+        return [not self._unknown(t) or self._instead(t) in (0.0, 1.0) for t in texts]
+
+    def _unknown(self, text: str) -> bool:
+        return is_missing(text) or _is_uncertain(text, set())
+
+    def _instead(self, text: str) -> float | None:
+        return INSTEAD.get(self.missing if is_missing(text) else self.uncertain)
 
     def _splits(self, table: Table) -> NDArray[np.str_] | None:
         given = table.optional(self.split_column, SPLIT_COLUMN)
@@ -218,10 +240,14 @@ class TableOptions:
         return np.array([SPLIT_NAMES[text.lower()] for text in given])
 
     def _ways_out(self, key: str) -> str:
+        if len(self.label_columns) > 1:
+            taken = "zeros or ones says" if key == "uncertain" else "zeros says"
+            return (
+                f"data.{key}={taken} what it is, ignore leaves such labels out of loss and "
+                "metrics, drop such rows."
+            )
         if key == "missing":
             return "data.missing=drop leaves such rows out."
-        if len(self.label_columns) > 1:
-            return "data.uncertain=ones or zeros says what it is, drop leaves such rows out."
         return "data.uncertain=drop leaves such rows out; as a class it is listed in data.classes."
 
 

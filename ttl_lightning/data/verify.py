@@ -49,9 +49,10 @@ def check_labels(labels: Labels, class_names: Sequence[str], task: str) -> None:
     if task == "multilabel":
         if labels.ndim != 2 or labels.shape[1] != count:
             raise DataError(f"{count} classes are named, but the labels have shape {labels.shape}.")
-        if not np.isin(labels, (0, 1)).all():
-            strange = labels[~np.isin(labels, (0, 1))][0]
-            raise DataError(f"multilabel labels must be 0 or 1, got {strange:g}.")
+        allowed = np.isin(labels, (0, 1)) | np.isnan(labels)
+        if not allowed.all():
+            strange = labels[~allowed][0]
+            raise DataError(f"multilabel labels must be 0, 1 or NaN, got {strange:g}.")
         return
     if labels.ndim != 1:
         raise DataError(f"{task} labels must be one number a sample, got shape {labels.shape}.")
@@ -86,7 +87,7 @@ def check_training_classes(
         DataError: naming the absent classes and where else they are.
     """
     numbers = {
-        split: labels[splits == split].sum(0).astype(int)
+        split: (labels[splits == split] == 1).sum(0)
         if labels.ndim == 2
         else np.bincount(labels[splits == split], minlength=len(class_names))
         for split in SPLITS

@@ -47,8 +47,8 @@ class VolumesDataModule(VolumeDataModule):
         classes: for one label column, the classes in the order of their numbers; by default sorted.
         val_fraction: of the studies, or of the training studies where only some splits are given.
         test_fraction: likewise.
-        missing: a row whose label is not known: "error", or "drop".
-        uncertain: a label of -1: "error", "drop"; in several columns also "ones" or "zeros".
+        missing: what a label is that is not known, and
+        uncertain: what one of -1 is; see `TableOptions`.
 
     Raises:
         ConfigError: naming the key that is missing or out of range.
