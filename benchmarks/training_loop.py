@@ -165,7 +165,12 @@ def bare_loop(settings: Sequence[str]) -> Callable[[], float]:
     data = make(seed=cfg.seed, augment=augment, mean=mean, std=std)
     data.setup("fit")
     model = ttl.create_model(
-        cfg.backbone.name, cfg.strategy.name, cfg.cutoff, data.num_classes, image_size=64
+        cfg.backbone.name,
+        cfg.strategy.name,
+        cfg.cutoff,
+        data.num_classes,
+        image_size=64,
+        weights=None,
     ).train()
     optimizer = instantiate(cfg.protocol.optimizer)(
         model.parameters(), lr=cfg.protocol.learning_rate
@@ -186,7 +191,7 @@ def bare_loop(settings: Sequence[str]) -> Callable[[], float]:
 
 def precision(name: str, shape: tuple[int, ...], pairs: int) -> Row:
     """Images a second of training steps, with what `auto` chooses and with plain float32."""
-    models = [ttl.create_model(name, "ftl", image_size=shape[2:]) for _ in range(2)]
+    models = [ttl.create_model(name, "ftl", image_size=shape[2:], weights=None) for _ in range(2)]
     start = time.perf_counter()
     choice = choose(models[0], shape)
     seconds = time.perf_counter() - start

@@ -124,7 +124,9 @@ def stepper(
     name: str, strategy: str, cutoff: str | None, device: torch.device
 ) -> Callable[[Tensor, Tensor], None]:
     """One training step of a model, done once already."""
-    model = ttl.create_model(name, strategy, cutoff, image_size=SIZE).to(device).train()
+    model = (
+        ttl.create_model(name, strategy, cutoff, image_size=SIZE, weights=None).to(device).train()
+    )
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
     mixed = device.type == "cuda"
 

@@ -99,7 +99,7 @@ def test_data_are_their_bytes_wherever_they_lie(npz, monkeypatch) -> None:
 def test_weights_are_their_bytes_wherever_they_lie(of, tmp_path) -> None:
     def saved(path: Path, seed: int) -> str:
         torch.manual_seed(seed)
-        torch.save(ttl.create_backbone("test_resnet").state_dict(), path)
+        torch.save(ttl.create_backbone("test_resnet", weights=None).state_dict(), path)
         return str(path)
 
     first = of(backbone__weights=saved(tmp_path / "a.pth", 0))

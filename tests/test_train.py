@@ -296,6 +296,48 @@ def test_a_full_disk_is_one_line_and_what_was_there_stays(finished, tmp_path, mo
     assert run(tmp_path / "run").metrics == finished[1].metrics
 
 
+def test_early_stopping_ends_a_run(tmp_path) -> None:
+    options = ("callbacks=early_stopping", "callbacks.early_stopping.patience=1",
+               "callbacks.early_stopping.min_delta=1.0", "trainer.max_epochs=5")  # fmt: skip
+    result = run(tmp_path / "run", *options)
+    assert (result.status, result.train["epochs"]) == ("completed", 2)
+
+
+def test_averaged_weights_are_what_is_validated_kept_and_tested(tmp_path) -> None:
+    fixed = ("callbacks=ema", "callbacks.ema.decay=1.0", "trainer.max_epochs=3")
+    result = run(tmp_path / "run", *fixed, "protocol.learning_rate=0.05")
+    # an average that takes nothing of what is trained stays where training began
+    torch.manual_seed(0)
+    fresh = run(tmp_path / "fresh", "trainer.max_epochs=1", "protocol.learning_rate=1e-12")
+    assert result.metrics["test/auroc"] == pytest.approx(fresh.metrics["test/auroc"])
+    moved = weights(tmp_path / "run", "last"), weights(tmp_path / "run")
+    kept = [key for key, value in moved[0].items() if value.is_floating_point()]
+    assert all(torch.equal(moved[0][key], moved[1][key]) for key in kept)
+    state = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    conv = "model.backbone.layer1.0.conv1.weight"
+    assert not torch.equal(state["current_model_state"][conv], state["state_dict"][conv])
+    folder = tmp_path / "paused"
+    run(folder, *fixed, "protocol.learning_rate=0.05", "until_epoch=1")
+    assert run(folder, *fixed, "protocol.learning_rate=0.05").metrics == result.metrics
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        ("+callbacks.a._target_=pytorch_lightning.callbacks.StochasticWeightAveraging",
+         r"callbacks\.a: .*swa_lrs"),
+        ("+callbacks.a={_target_: pytorch_lightning.callbacks.StochasticWeightAveraging, "
+         "swa_lrs: 0.1}", r"nobody would score what it makes: callbacks=ema"),
+        ("+callbacks.a._target_=torch.nn.Identity", r"Identity is no callback of Lightning"),
+        ("+trainer.callbacks=[a]", r"trainer\.callbacks cannot be given: callbacks\.NAME"),
+    ],
+)  # fmt: skip
+def test_a_callback_that_would_be_no_use_is_refused(option, text, tmp_path) -> None:
+    with pytest.raises(ConfigError, match=text):
+        run(tmp_path / "run", option)
+    assert not (tmp_path / "run").exists()
+
+
 def test_labels_that_are_not_known_count_in_no_metric(tmp_path) -> None:
     rng = np.random.default_rng(0)
     rows = ["path,split,edema,effusion"]

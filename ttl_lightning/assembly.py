@@ -235,7 +235,7 @@ def _describe(
     report = model.backbone.weights_report
     result.weights = report.to_dict() if report else None
     if report is None:
-        log.info("weights: random")
+        log.info("weights: none, every unit is trained from scratch")
     elif note := record_of(cfg.backbone.name, str(cfg.backbone.weights)).note:
         log.warning("note: %s", note)
         result.notes["weights"] = note

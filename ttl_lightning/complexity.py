@@ -44,6 +44,7 @@ def rows(overrides: list[str]) -> Iterator[tuple[str, int, Complexity]]:
 
     cfg, _ = config.read(overrides)
     settings = {
+        "weights": None,
         "pooling": cfg.strategy.pooling,
         "in_channels": cfg.data.in_channels,
         "image_size": config.spatial(cfg),

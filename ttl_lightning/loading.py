@@ -40,6 +40,7 @@ def load(run: str | Path) -> ClassificationTask:
         pooling=described["pooling"],
         in_channels=described["in_channels"],
         image_size=described["image_size"],
+        weights=None,
     )
     backbone = model.backbone
     backbone.mean, backbone.std = tuple(described["mean"]), tuple(described["std"])

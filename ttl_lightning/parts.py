@@ -14,7 +14,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning.accelerators import AcceleratorRegistry
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, StochasticWeightAveraging
 from pytorch_lightning.loggers import Logger
 
 from ttl_lightning import config
@@ -88,6 +88,12 @@ def callbacks_of(cfg: DictConfig) -> list[Callback]:
             made = instantiate(given, _convert_="all")
         if not isinstance(made, Callback):
             raise ConfigError(f"callbacks.{key}: {given._target_} is no callback of Lightning.")
+        if isinstance(made, StochasticWeightAveraging):
+            raise ConfigError(
+                f"callbacks.{key}: StochasticWeightAveraging averages after the last epoch that is "
+                "validated, so nobody would score what it makes: callbacks=ema averages weights "
+                "that are validated, kept and tested."
+            )
         found.append(made)
     return found
 

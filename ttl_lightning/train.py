@@ -200,6 +200,7 @@ def _measure(cfg: DictConfig, parts: Parts, result: RunResult, times: Timer | No
     channels, *spatial = size = model.backbone.input_shape(config.spatial(cfg))
     common = {
         "name": cfg.backbone.name,
+        "weights": None,
         "num_classes": parts.data.num_classes,
         "in_channels": channels,
         "image_size": spatial,

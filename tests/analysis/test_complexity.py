@@ -91,7 +91,9 @@ TF_DENSENET201 = [
 
 
 def model_of(name: str, strategy: str, cutoff: str | int | None, *, pooling: bool) -> nn.Module:
-    return create_model(name, strategy, cutoff, num_classes=2, pooling=pooling, image_size=224)
+    return create_model(
+        name, strategy, cutoff, num_classes=2, pooling=pooling, image_size=224, weights=None
+    )
 
 
 @pytest.mark.parametrize(("name", "strategy", "cutoff", "pooling", "params_m", "macs_g"), PAPER)
@@ -164,7 +166,7 @@ def test_vgg19(cutoff: str, params_m: float, macs_g: float) -> None:
 @pytest.mark.parametrize("name", VOLUMES)
 def test_volumes_of_24x192x192_at_every_stage(name: str) -> None:
     """What the units up to a cutoff cost, and a head there: the full network is counted once."""
-    model = create_model(name, "ftl", image_size=(24, 192, 192))
+    model = create_model(name, "ftl", image_size=(24, 192, 192), weights=None)
     result = complexity(model, (3, 24, 192, 192))
     assert sum(result.macs_by_unit.values()) == result.macs
     by_unit = [result.macs_by_unit[unit] for unit in model.backbone.cutoffs]
@@ -180,7 +182,7 @@ def test_volumes_of_24x192x192_at_every_stage(name: str) -> None:
 
 
 def test_volumes_cut_at_block3() -> None:
-    model = create_model("resnext3d_101", "ttl", "block3", image_size=(24, 192, 192))
+    model = create_model("resnext3d_101", "ttl", "block3", image_size=(24, 192, 192), weights=None)
     result = complexity(model, (3, 24, 192, 192))
     assert result.params / 1e6 == pytest.approx(31.2089, abs=1e-4)
     assert result.macs / 1e9 == pytest.approx(40.9746, abs=1e-4)
@@ -203,7 +205,7 @@ def test_volumes_cut_at_block3() -> None:
 def test_units_and_the_head_are_all_that_costs(
     name: str, strategy: str, cutoff: str | None
 ) -> None:
-    model = create_model(name, strategy, cutoff, image_size=64)
+    model = create_model(name, strategy, cutoff, image_size=64, weights=None)
     result = complexity(model, model.backbone.input_shape(64))
     assert tuple(result.macs_by_unit) == (*model.backbone.cutoffs, "head")
     assert sum(result.macs_by_unit.values()) == result.macs
@@ -218,7 +220,7 @@ def test_macs_of_units_by_hand() -> None:
 
 
 def test_the_gates_of_penet_pool_apart_from_the_head() -> None:
-    model = create_model("penet", "ttl", "block1.1", image_size=32)
+    model = create_model("penet", "ttl", "block1.1", image_size=32, weights=None)
     by_op = count_macs(model, (3, 32, 32, 32)).by_op
     positions = 16 * 8 * 8
     assert by_op["mean"] == by_op["adaptive_avg_pool3d"] == 256 * positions
@@ -327,7 +329,9 @@ def test_counting_holds_no_gradients() -> None:
 
 @pytest.mark.parametrize("training", [True, False])
 def test_counting_leaves_the_model_as_it_was(training: bool) -> None:
-    model = create_model("test_resnet", "lwft", "block2", image_size=32).train(training)
+    model = create_model("test_resnet", "lwft", "block2", image_size=32, weights=None).train(
+        training
+    )
     state = {key: value.clone() for key, value in model.state_dict().items()}
     modes = [part.training for part in model.modules()]
     complexity(model, (3, 32, 32))
@@ -346,7 +350,7 @@ def test_plain_values_for_the_result() -> None:
 def test_timms_own_network_costs_the_same() -> None:
     """All units and a new head are the source network: nothing is lost or added on the way."""
     net = timm.create_model("regnetx_002", num_classes=2)
-    ours = create_model("regnetx_002", "ftl", num_classes=2, image_size=64)
+    ours = create_model("regnetx_002", "ftl", num_classes=2, image_size=64, weights=None)
     assert count_parameters(ours) == count_parameters(net)
     theirs, mine = count_macs(net, (3, 64, 64)).by_op, count_macs(ours, (3, 64, 64)).by_op
     assert {op: theirs[op] for op in ("conv", "linear", "batch_norm")} == {

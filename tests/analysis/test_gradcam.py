@@ -48,7 +48,9 @@ def made(name: str, strategy: str, cutoff: str | None, spatial: tuple[int, ...])
         head = Head(split.output_shape(spatial), 3, pooling=True)
         model = TransferModel(split, head, plan, unit)
     else:
-        model = create_model(name, strategy, cutoff, num_classes=3, image_size=spatial)
+        model = create_model(
+            name, strategy, cutoff, num_classes=3, image_size=spatial, weights=None
+        )
     for module in model.modules():  # as if trained: maps are not all alike
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -268,7 +270,7 @@ def test_where_the_caller_only_predicts() -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    model = create_model("test_resnet", "ttl", "block2", image_size=32, pooling=False)
+    model = create_model("test_resnet", "ttl", "block2", image_size=32, pooling=False, weights=None)
     x = images(model, (32, 32), 2)
     with pytest.raises(UnknownCutoffError, match=r"^unknown cutoff of test_resnet 'block3'; did"):
         grad_cam(model, x, unit="block3")

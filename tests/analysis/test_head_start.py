@@ -19,7 +19,13 @@ SIZE = 32
 def make(classes: int, *, pooling: bool = True) -> TransferModel:
     torch.manual_seed(3)
     return create_model(
-        "test_resnet", "ttl", "block1", classes, pooling=pooling, image_size=(SIZE, SIZE)
+        "test_resnet",
+        "ttl",
+        "block1",
+        classes,
+        pooling=pooling,
+        image_size=(SIZE, SIZE),
+        weights=None,
     )
 
 

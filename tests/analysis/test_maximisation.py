@@ -137,7 +137,7 @@ def test_a_dead_channel_gives_no_nan() -> None:
 
 
 def test_an_image_depends_on_its_channel_and_the_seed_only() -> None:
-    backbone = create_backbone("test_resnet")
+    backbone = create_backbone("test_resnet", weights=None)
     torch.manual_seed(1)
     both = maximise(backbone, "block2", [5, 3], 32, steps=6)
     torch.manual_seed(2)
@@ -156,7 +156,7 @@ def test_an_image_depends_on_its_channel_and_the_seed_only() -> None:
     ("name", "size"), [("test_resnet", (32, 48)), ("resnet18", 32), ("resnet3d_10", (8, 24, 24))]
 )
 def test_networks_of_two_and_three_dimensions(name: str, size: int | tuple[int, ...]) -> None:
-    model = create_model(name, "lwft", "block2", image_size=size)
+    model = create_model(name, "lwft", "block2", image_size=size, weights=None)
     result = maximise(model, "block2", [0, 7, 2], size, steps=16)
     assert result.images.shape == (3, *model.backbone.input_shape(size))
     assert (result.end >= result.start).all()
@@ -164,7 +164,7 @@ def test_networks_of_two_and_three_dimensions(name: str, size: int | tuple[int, 
 
 
 def test_the_model_stays_as_it_was() -> None:
-    model = create_model("test_resnet", "lwft", "block2", image_size=32).train()
+    model = create_model("test_resnet", "lwft", "block2", image_size=32, weights=None).train()
     model(torch.randn(2, 3, 32, 32)).sum().backward()
     state = copy.deepcopy(model.state_dict())
     modes = [(type(m), m.training) for m in model.modules()]

@@ -20,7 +20,7 @@ def test_the_models_before_and_after(open_cut: OpenRun, cut: Path) -> None:
         key.removeprefix("model."): value.tolist() for key, value in best.items()
     }
     torch.manual_seed(0)
-    fresh = ttl.create_model("test_resnet", "ttl", "block2", image_size=32)
+    fresh = ttl.create_model("test_resnet", "ttl", "block2", image_size=32, weights=None)
     before = open_cut.before.state_dict()
     assert before.keys() == after.keys() == fresh.state_dict().keys()
     conv = "backbone.layer1.0.conv1.weight"

@@ -233,12 +233,12 @@ def test_a_truncated_network_is_a_prefix_of_the_source(
 
 @pytest.fixture
 def tiny() -> Backbone:
-    return create_backbone("test_resnet")
+    return create_backbone("test_resnet", weights=None)
 
 
 @pytest.fixture(scope="module")
 def resnet50() -> Backbone:
-    return create_backbone("resnet50")
+    return create_backbone("resnet50", weights=None)
 
 
 def test_the_papers_candidates_of_resnet50(resnet50: Backbone) -> None:
@@ -338,7 +338,7 @@ def test_freezing_holds_parameters_and_statistics(tiny: Backbone) -> None:
 def test_another_freeze_moves_the_hold(tiny: Backbone) -> None:
     tiny.freeze("block3")
     tiny.freeze("stem")
-    fresh = create_backbone("test_resnet")
+    fresh = create_backbone("test_resnet", weights=None)
     fresh.freeze("stem")
     assert frozen_keys(tiny) == frozen_keys(fresh)
     assert tiny.net.get_submodule("layer3").get_submodule("0").training
@@ -423,14 +423,14 @@ def test_a_size_of_other_dimensions_names_what_to_choose(source: Source, wrap: W
 
 
 def test_round_trip_alone_and_inside_another_module(tiny: Backbone) -> None:
-    other = create_backbone("test_resnet")
+    other = create_backbone("test_resnet", weights=None)
     other.load_state_dict(tiny.state_dict())
     x = images()
     assert torch.equal(other.eval()(x), tiny.eval()(x))
     holder = nn.ModuleDict({"backbone": tiny})
     state = holder.state_dict()
     assert all(key.startswith("backbone.") and ".net." not in key for key in state)
-    again = nn.ModuleDict({"backbone": create_backbone("test_resnet")})
+    again = nn.ModuleDict({"backbone": create_backbone("test_resnet", weights=None)})
     again.load_state_dict(state)
     assert torch.equal(again["backbone"].eval()(x), tiny(x))
 

@@ -59,7 +59,7 @@ def test_identical_slices_give_the_2d_response(
 def test_every_tensor_of_the_2d_network_has_its_place(name: str, planar: str) -> None:
     with torch.device("meta"):
         flat = timm.create_model(planar).state_dict()
-        state = create_backbone(name).state_dict()
+        state = create_backbone(name, weights=None).state_dict()
     renamed = inflated(VOLUMETRIC[name].renamed(flat), state)
     heads = [key for key in renamed if key.startswith(("fc.", "classifier."))]
     assert len(heads) == 2
@@ -78,7 +78,7 @@ def test_the_report_says_so(source: Source, tmp_path: Path) -> None:
     assert str(report).endswith(", inflated from 2D")
     assert report.to_dict()["inflated"] is True
     # the statistics are those of the images that the 2D network knows
-    assert backbone.mean == create_backbone("resnet18").mean
+    assert backbone.mean == create_backbone("resnet18", weights=None).mean
 
 
 def test_filters_are_repeated_and_divided_by_the_depth() -> None:

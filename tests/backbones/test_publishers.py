@@ -109,4 +109,4 @@ def test_the_file_of_a_bundle_is_known_wherever_it_lies(name: str, tmp_path: Pat
     copy.write_bytes(BUNDLES[name].file().read_bytes())
     backbone = create_backbone(name, copy)
     assert backbone.mean == BUNDLES[name].record.mean
-    assert backbone.state_dict().keys() == create_backbone(name).state_dict().keys()
+    assert backbone.state_dict().keys() == create_backbone(name, weights=None).state_dict().keys()

@@ -74,7 +74,7 @@ def test_names_and_shapes_are_those_published(name: str) -> None:
 
 def test_the_papers_candidates_and_parameters() -> None:
     with torch.device("meta"):
-        backbone = create_backbone("resnext3d_101")
+        backbone = create_backbone("resnext3d_101", weights=None)
     assert len(backbone.cutoffs) == 34
     assert [backbone.index(block) for block in backbone.blocks] == [4, 8, 31, 34]
     millions = {
@@ -106,7 +106,7 @@ def test_the_papers_candidates_and_parameters() -> None:
 )
 def test_maps_of_24_slices_of_192(cutoff: str, shape: tuple[int, ...]) -> None:
     with torch.device("meta"):
-        backbone = create_backbone("resnext3d_50")
+        backbone = create_backbone("resnext3d_50", weights=None)
     assert backbone.truncated(cutoff).output_shape((24, 192, 192)) == shape
 
 

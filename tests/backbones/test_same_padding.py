@@ -31,7 +31,7 @@ def pair() -> tuple[Backbone, nn.Module]:
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.uniform_(-0.2, 0.2)
             module.running_var.uniform_(0.5, 1.5)
-    backbone = create_backbone(NAME)
+    backbone = create_backbone(NAME, weights=None)
     state = net.state_dict()
     assert set(state) - set(backbone.state_dict()) == {"classifier.weight", "classifier.bias"}
     backbone.load_state_dict({key: state[key] for key in backbone.state_dict()})
@@ -151,7 +151,7 @@ def test_it_can_be_copied_and_pickled(pair) -> None:
 @pytest.mark.parametrize("size", [64, 224])
 def test_padding_costs_nothing_that_is_counted(size: int) -> None:
     same, symmetric = (
-        create_model(name, "ttl", "block5", 2, image_size=(size, size))
+        create_model(name, "ttl", "block5", 2, image_size=(size, size), weights=None)
         for name in (NAME, "efficientnet_lite0")
     )
     assert count_parameters(same) == count_parameters(symmetric)
@@ -173,6 +173,6 @@ def test_random_weights_and_the_generator_are_as_timm_leaves_them() -> None:
     net = timm.create_model(NAME)
     expected, after = net.state_dict(), torch.rand(1)
     torch.manual_seed(3)
-    backbone = create_backbone(NAME)
+    backbone = create_backbone(NAME, weights=None)
     assert torch.equal(torch.rand(1), after)
     assert all(torch.equal(value, expected[key]) for key, value in backbone.state_dict().items())

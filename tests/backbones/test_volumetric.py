@@ -41,7 +41,7 @@ def monai_resnet(depth: int, in_channels: int, shortcut: str = "B") -> nn.Module
 def test_every_network_is_listed_and_makes_a_backbone_of_volumes(name: str) -> None:
     assert name in list_backbones()
     with torch.device("meta"):
-        backbone = create_backbone(name, in_channels=1)
+        backbone = create_backbone(name, in_channels=1, weights=None)
     assert backbone.spatial_dims == 3
     assert backbone.truncated("stem").spatial_dims == 3
     assert backbone.cutoffs[:2] == ("stem", "block1.1")
@@ -53,13 +53,13 @@ def test_every_network_is_listed_and_makes_a_backbone_of_volumes(name: str) -> N
 
 def test_an_unknown_3d_network_proposes_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'resnext3d_101'"):
-        create_backbone("resnext3d101")
+        create_backbone("resnext3d101", weights=None)
 
 
 @pytest.mark.parametrize("name", MONAI)
 def test_what_is_trained_here_loads_in_monai(name: str) -> None:
     with torch.device("meta"):
-        ours = create_backbone(name).state_dict()
+        ours = create_backbone(name, weights=None).state_dict()
         theirs = monai_resnet(MONAI[name], 3).state_dict()
     assert [*ours] == [*theirs]
     assert [value.shape for value in ours.values()] == [value.shape for value in theirs.values()]
@@ -68,7 +68,7 @@ def test_what_is_trained_here_loads_in_monai(name: str) -> None:
 @pytest.mark.parametrize(("name", "depth"), [("resnet3d_18a", 18), ("resnet3d_34a", 34)])
 def test_networks_without_projections_have_monais_keys(name: str, depth: int) -> None:
     with torch.device("meta"):
-        ours = create_backbone(name).state_dict()
+        ours = create_backbone(name, weights=None).state_dict()
         theirs = monai_resnet(depth, 3, "A").state_dict()
     assert [*ours] == [*theirs]
 
@@ -76,7 +76,7 @@ def test_networks_without_projections_have_monais_keys(name: str, depth: int) ->
 def test_the_shortcut_without_weights_is_monais() -> None:
     torch.manual_seed(2)
     theirs = monai_resnet(18, 1, "A").eval()
-    backbone = create_backbone("resnet3d_18a", in_channels=1).eval()
+    backbone = create_backbone("resnet3d_18a", in_channels=1, weights=None).eval()
     backbone.load_state_dict(theirs.state_dict())
     x = torch.rand(2, 1, 9, 31, 33)
     with torch.no_grad():
@@ -110,7 +110,7 @@ def test_a_copy_of_a_unit_does_not_drag_the_network_along() -> None:
 def test_logits_of_monais_densenet_follow_from_the_map(source: Source) -> None:
     theirs = source("densenet3d_121")
     assert isinstance(theirs, DenseNet121)
-    backbone = create_backbone("densenet3d_121").eval()
+    backbone = create_backbone("densenet3d_121", weights=None).eval()
     backbone.load_state_dict(
         {k: v for k, v in theirs.state_dict().items() if not k.startswith("class_layers.out")}
     )
@@ -173,7 +173,7 @@ def test_larger_checkpoints_of_medicalnet_fit(
     path = tmp_path / f"resnet_{depth}.pth"
     medicalnet(depth, path, shortcut)
     with torch.device("meta"):
-        state = create_backbone(name, in_channels=1).state_dict()
+        state = create_backbone(name, in_channels=1, weights=None).state_dict()
     filled = weights.matched(weights.read(path), state, (), str(path), "conv1")
     assert len(filled) == tensors
 
@@ -325,7 +325,7 @@ def test_a_config_that_is_not_timms(said: object, tmp_path: Path) -> None:
 
 def test_a_run_s_weights_are_for_its_own_network(tmp_path: Path) -> None:
     """The tensors of the two have the same names and shapes: no match tells them apart."""
-    tensors = create_backbone("efficientnet_lite0").state_dict()
+    tensors = create_backbone("efficientnet_lite0", weights=None).state_dict()
     folder = run_folder(tmp_path / "run", tensors, mean=[0.3], backbone="efficientnet_lite0")
     create_backbone("efficientnet_lite0", folder)
     with pytest.raises(WeightsError, match=r"those of efficientnet_lite0, not of tf_efficientnet"):
@@ -336,7 +336,7 @@ def test_a_run_s_weights_are_for_its_own_network(tmp_path: Path) -> None:
 
 
 def test_units_that_hold_loaded_weights(source: Source, tmp_path: Path) -> None:
-    assert create_backbone("test_resnet").pretrained_units == ()
+    assert create_backbone("test_resnet", weights=None).pretrained_units == ()
     path = tmp_path / "weights.pth"
     torch.save(source("test_resnet").state_dict(), path)
     backbone = create_backbone("test_resnet", path, needed="block2")
@@ -352,14 +352,14 @@ def test_units_that_hold_loaded_weights(source: Source, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["resnet3d_18a", "densenet3d_121", "resnext3d_50", "penet"])
 def test_a_gradient_reaches_every_parameter(name: str) -> None:
     """What is computed in place must not be what the backward pass needs."""
-    backbone = create_backbone(name, in_channels=1).truncated("block2").train()
+    backbone = create_backbone(name, in_channels=1, weights=None).truncated("block2").train()
     backbone(torch.rand(2, 1, 16, 32, 32)).square().mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in backbone.parameters())
 
 
 @pytest.mark.parametrize("name", ["resnet3d_10", "penet"])
 def test_the_hold_of_a_frozen_part(name: str) -> None:
-    backbone = create_backbone(name, in_channels=1).truncated("block2")
+    backbone = create_backbone(name, in_channels=1, weights=None).truncated("block2")
     backbone.freeze("block1")
     held = {k: v.clone() for k, v in backbone.truncated("block1").state_dict().items()}
     optimizer = torch.optim.SGD((p for p in backbone.parameters() if p.requires_grad), lr=0.1)

@@ -55,19 +55,19 @@ def test_heads_in_two_and_three_dimensions(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("lr", [0, -1e-4, float("nan"), "1e-4", None])
 def test_a_learning_rate_that_is_none(lr: object) -> None:
-    model = create_model("test_resnet", "ftl", image_size=32)
+    model = create_model("test_resnet", "ftl", image_size=32, weights=None)
     with pytest.raises(ConfigError, match=r"^protocol\.learning_rate must be a number of at least"):
         model.param_groups(lr)  # type: ignore[arg-type]
 
 
 def test_an_optimizer_takes_the_groups() -> None:
-    model = create_model("test_resnet", "lwft", "block2", image_size=32)
+    model = create_model("test_resnet", "lwft", "block2", image_size=32, weights=None)
     optimizer = torch.optim.Adam(model.param_groups(1e-4))
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([1e-4, 1e-5])
 
 
 def test_a_split_leaves_the_pretrained_backbone_for_the_next() -> None:
-    backbone = create_backbone("test_resnet")
+    backbone = create_backbone("test_resnet", weights=None)
     for plan in STRATEGIES.values():
         plan.split(backbone, backbone.resolve("block2" if plan.needs_cutoff else "full"))
     assert backbone.cutoffs[-1] == "block4.1"

@@ -40,7 +40,7 @@ def test_the_list() -> None:
 
 def test_an_unknown_strategy() -> None:
     with pytest.raises(UnknownNameError) as caught:
-        create_model(NAME, "tll", "block1")
+        create_model(NAME, "tll", "block1", weights=None)
     assert str(caught.value) == (
         "unknown strategy 'tll'; did you mean 'ttl'? Allowed: ftl, ffe, lwft, tf, ttl."
     )
@@ -50,7 +50,7 @@ def test_an_unknown_strategy() -> None:
 @pytest.mark.parametrize("cutoff", ["block9", 6, 0, -1])
 def test_an_unknown_cutoff(strategy: str, cutoff: str | int) -> None:
     with pytest.raises(UnknownCutoffError) as caught:
-        create_model(NAME, strategy, cutoff)
+        create_model(NAME, strategy, cutoff, weights=None)
     text = str(caught.value)
     assert text.startswith(f"unknown cutoff of {NAME} {cutoff!r}")
     assert text.endswith("Or an integer from 1 to 5.")
@@ -58,31 +58,38 @@ def test_an_unknown_cutoff(strategy: str, cutoff: str | int) -> None:
 
 def test_cutoff_missing_or_in_vain_is_found_before_the_backbone_is_built() -> None:
     with pytest.raises(ConfigError, match="strategy=ttl needs a cutoff"):
-        create_model("no_such_network", "ttl")
+        create_model("no_such_network", "ttl", weights=None)
     with pytest.raises(ConfigError, match="strategy=ftl takes no cutoff, got cutoff='block1'"):
-        create_model("no_such_network", "ftl", "block1")
+        create_model("no_such_network", "ftl", "block1", weights=None)
 
 
 @pytest.mark.parametrize("given", [0, -2, 1.5, "2"])
 def test_a_number_of_classes_that_is_none(given: object) -> None:
     text = rf"^num_classes must be an integer of at least 1, got {given!r}\.$"
     with pytest.raises(ConfigError, match=text):
-        create_model(NAME, "ftl", num_classes=given)  # type: ignore[arg-type]
+        create_model(NAME, "ftl", num_classes=given, weights=None)  # type: ignore[arg-type]
 
 
 def test_images_that_are_too_small() -> None:
     with pytest.raises(ConfigError) as caught:
-        create_model("densenet121", "ttl", "block4", image_size=16)
+        create_model("densenet121", "ttl", "block4", image_size=16, weights=None)
     assert str(caught.value) == (
         "images of 16x16 pixels are too small for densenet121 up to block4.16; the smallest "
         "data.image_size that fits is 29."
     )
-    assert create_model("densenet121", "ttl", "block2", image_size=16)
+    assert create_model("densenet121", "ttl", "block2", image_size=16, weights=None)
 
 
 def test_shape_of_the_input_and_of_the_output() -> None:
     model = create_model(
-        NAME, "ttl", "block2", num_classes=5, in_channels=1, image_size=(32, 64), pooling=False
+        NAME,
+        "ttl",
+        "block2",
+        num_classes=5,
+        in_channels=1,
+        image_size=(32, 64),
+        pooling=False,
+        weights=None,
     )
     assert model(torch.rand(2, 1, 32, 64)).shape == (2, 5)
     assert model.head.fc.in_features == 48 * 4 * 8
@@ -97,7 +104,7 @@ def test_weights_arrive_and_are_reported(
 ) -> None:
     theirs = torch.load(weights, weights_only=True)
     model = create_model(NAME, strategy, cutoff, weights=weights, image_size=32)
-    expected = create_backbone(NAME).truncated(needed).state_dict()
+    expected = create_backbone(NAME, weights=None).truncated(needed).state_dict()
     ours = model.backbone.state_dict()
     assert all(torch.equal(ours[key], theirs[key]) for key in expected)
     report = model.backbone.weights_report
@@ -119,7 +126,7 @@ def test_a_truncated_run_is_a_source_for_what_it_holds(
 ) -> None:
     model = create_model(NAME, strategy, cutoff, weights=run, image_size=32, num_classes=2)
     theirs, ours = backbone_tensors(run), model.backbone.state_dict()
-    kept = create_backbone(NAME).truncated(cutoff).state_dict()
+    kept = create_backbone(NAME, weights=None).truncated(cutoff).state_dict()
     assert all(torch.equal(ours[key], theirs[key]) for key in kept)
 
 

@@ -9,7 +9,7 @@ from ttl_lightning.strategies.ffe import FFE
 
 
 def test_training_mode_gives_the_features_of_evaluation_mode() -> None:
-    backbone = create_backbone("test_resnet")
+    backbone = create_backbone("test_resnet", weights=None)
     split = FFE.split(backbone, backbone.resolve("full")).train()
     x = torch.rand(2, 3, 32, 32)
     assert torch.equal(split(x), backbone.eval()(x))
@@ -17,7 +17,7 @@ def test_training_mode_gives_the_features_of_evaluation_mode() -> None:
 
 
 def test_only_the_linear_layer_learns() -> None:
-    model = create_model("efficientnet_b0", "ffe", image_size=32)
+    model = create_model("efficientnet_b0", "ffe", image_size=32, weights=None)
     assert {key for key, p in model.named_parameters() if p.requires_grad} == {
         "head.fc.weight",
         "head.fc.bias",

@@ -7,7 +7,7 @@ from ttl_lightning.strategies.ftl import FTL
 
 
 def test_full_transfer_is_the_pretrained_network() -> None:
-    backbone = create_backbone("test_resnet").eval()
+    backbone = create_backbone("test_resnet", weights=None).eval()
     split = FTL.split(backbone, backbone.resolve("full")).eval()
     x = torch.rand(2, 3, 32, 32)
     assert torch.equal(split(x), backbone(x))

@@ -18,7 +18,7 @@ LR, FACTOR = 0.1, 0.1
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "resnet.safetensors"
-    save_file(ttl.create_backbone(NAME).state_dict(), path)
+    save_file(ttl.create_backbone(NAME, weights=None).state_dict(), path)
     return path
 
 
@@ -43,7 +43,12 @@ def test_pretrained_units_learn_slower(weights: Path, strategy: str, cutoff: str
 
 def test_what_transfusion_draws_anew_learns_at_the_full_rate(weights: Path) -> None:
     model = ttl.create_model(NAME, "tf", "block2", weights=weights, image_size=32)
-    kept = {n for n, _ in ttl.create_model(NAME, "ttl", "block2", image_size=32).named_parameters()}
+    kept = {
+        n
+        for n, _ in ttl.create_model(
+            NAME, "ttl", "block2", image_size=32, weights=None
+        ).named_parameters()
+    }
     for name, rate in rates(model).items():
         pretrained = name in kept and not name.startswith("head.")
         assert rate == pytest.approx(LR * FACTOR if pretrained else LR), name
@@ -52,7 +57,7 @@ def test_what_transfusion_draws_anew_learns_at_the_full_rate(weights: Path) -> N
 @pytest.mark.parametrize("strategy", ["ftl", "tf", "ttl"])
 def test_from_scratch_there_is_one_rate(strategy: str) -> None:
     cutoff = None if strategy == "ftl" else "block2"
-    model = ttl.create_model(NAME, strategy, cutoff, image_size=32)
+    model = ttl.create_model(NAME, strategy, cutoff, image_size=32, weights=None)
     assert set(rates(model).values()) == {LR}
 
 
@@ -65,7 +70,7 @@ def test_layer_wise_finetunings_own_tenth_is_not_taken_twice(weights: Path) -> N
 
 @pytest.mark.parametrize("factor", [0, -1.0, float("nan"), "0.1"])
 def test_a_factor_that_is_none(factor: object) -> None:
-    model = ttl.create_model(NAME, "ftl", image_size=32)
+    model = ttl.create_model(NAME, "ftl", image_size=32, weights=None)
     with pytest.raises(
         ConfigError, match=r"^protocol\.pretrained_lr_factor must be a number of at"
     ):

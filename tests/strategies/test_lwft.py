@@ -31,7 +31,7 @@ class Task(pl.LightningModule):
 @pytest.mark.filterwarnings(r"ignore:Found \d+ module\(s\) in eval mode")
 @pytest.mark.parametrize(("strategy", "cutoff"), [("lwft", "block2"), ("ffe", None)])
 def test_frozen_units_are_bit_equal_after_a_fit(strategy: str, cutoff: str | None) -> None:
-    model = create_model("test_resnet", strategy, cutoff, image_size=32)
+    model = create_model("test_resnet", strategy, cutoff, image_size=32, weights=None)
     model.backbone(torch.rand(4, 3, 32, 32))
     before = {key: value.clone() for key, value in model.state_dict().items()}
     data = TensorDataset(torch.rand(16, 3, 32, 32), torch.arange(16) % 2)
@@ -58,7 +58,7 @@ def test_frozen_units_are_bit_equal_after_a_fit(strategy: str, cutoff: str | Non
 
 
 def test_rates_are_the_heads_and_a_tenth() -> None:
-    model = create_model("test_resnet", "lwft", "block2", image_size=32)
+    model = create_model("test_resnet", "lwft", "block2", image_size=32, weights=None)
     head, tuned = model.param_groups(1e-3)
     assert (head["name"], head["lr"]) == ("head", 1e-3)
     assert (tuned["name"], tuned["lr"]) == ("backbone", pytest.approx(1e-4))
@@ -68,5 +68,5 @@ def test_rates_are_the_heads_and_a_tenth() -> None:
 
 
 def test_at_the_last_unit_only_the_head_trains() -> None:
-    model = create_model("test_resnet", "lwft", "full", image_size=32)
+    model = create_model("test_resnet", "lwft", "full", image_size=32, weights=None)
     assert [group["name"] for group in model.param_groups(1e-3)] == ["head"]

@@ -73,7 +73,7 @@ WIDTHS = [
 def on_meta(name: str) -> Backbone:
     """The backbone without values: widths need none."""
     with torch.device("meta"):
-        return create_backbone(name)
+        return create_backbone(name, weights=None)
 
 
 def noise(backbone: Backbone, batch_size: int, side: int) -> torch.Tensor:
@@ -95,7 +95,7 @@ def test_widths(name: str, cutoff: str, expected: dict[str, int]) -> None:
     "name", ["test_resnet", "densenet121", "test_efficientnet", "resnet3d_10", "resnet3d_18a"]
 )
 def test_cutoffs_at_all_depths_run_forward_and_backward(name: str) -> None:
-    backbone = create_backbone(name)
+    backbone = create_backbone(name, weights=None)
     every = len(backbone.cutoffs) // 6 + 1
     for cutoff in backbone.cutoffs[::every]:
         slim = slimmed(backbone, cutoff).train()
@@ -141,7 +141,7 @@ def test_every_cutoff_of_the_3d_networks_fits_together(name: str) -> None:
     ],
 )
 def test_kept_units_are_copies_and_later_ones_are_new(name: str, cutoff: str) -> None:
-    backbone = create_backbone(name).eval()
+    backbone = create_backbone(name, weights=None).eval()
     slim = slimmed(backbone, cutoff)
     kept = set(backbone.truncated(cutoff).state_dict())
     source, state = backbone.state_dict(), slim.state_dict()
@@ -258,7 +258,7 @@ def test_inner_widths_of_a_penet_bottleneck() -> None:
 def test_weights_are_drawn_from_hes_distribution(
     name: str, cutoff: str, key: str, fan_out: int
 ) -> None:
-    weight = slimmed(create_backbone(name), cutoff).state_dict()[key]
+    weight = slimmed(create_backbone(name, weights=None), cutoff).state_dict()[key]
     assert weight.mean().abs() < 4 * weight.std() / math.sqrt(weight.numel())
     assert weight.std() == pytest.approx(math.sqrt(2 / fan_out), rel=0.05)
 

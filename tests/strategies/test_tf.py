@@ -7,7 +7,7 @@ from ttl_lightning.strategies.tf import TF
 
 
 def test_the_feature_at_the_cutoff_is_the_pretrained_one() -> None:
-    backbone = create_backbone("densenet121").eval()
+    backbone = create_backbone("densenet121", weights=None).eval()
     split = TF.split(backbone, backbone.resolve("block2"))
     x = torch.rand(1, 3, 32, 32)
     with torch.no_grad():
@@ -18,7 +18,7 @@ def test_the_feature_at_the_cutoff_is_the_pretrained_one() -> None:
 
 
 def test_a_cutoff_at_the_end_keeps_all() -> None:
-    backbone = create_backbone("test_resnet")
+    backbone = create_backbone("test_resnet", weights=None)
     theirs = backbone.state_dict()
     ours = TF.split(backbone, backbone.resolve("full")).state_dict()
     assert all(torch.equal(value, theirs[key]) for key, value in ours.items())

@@ -9,7 +9,7 @@ from ttl_lightning.strategies.ttl import TTL
 
 @pytest.mark.parametrize("cutoff", ["stem", "block1", "block2.1", "full"])
 def test_truncation_gives_the_feature_at_the_cutoff(cutoff: str) -> None:
-    backbone = create_backbone("mobilenetv3_small_050").eval()
+    backbone = create_backbone("mobilenetv3_small_050", weights=None).eval()
     x = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
         feature = dict(backbone.features(x))[backbone.resolve(cutoff)]
@@ -17,7 +17,7 @@ def test_truncation_gives_the_feature_at_the_cutoff(cutoff: str) -> None:
 
 
 def test_parameters_fall_with_the_cutoff() -> None:
-    backbone = create_backbone("densenet121")
+    backbone = create_backbone("densenet121", weights=None)
     sizes = [
         sum(p.numel() for p in TTL.split(backbone, block).parameters())
         for block in map(backbone.resolve, backbone.blocks)

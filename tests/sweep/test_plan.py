@@ -128,9 +128,9 @@ def test_a_name_or_a_pause_makes_no_other_job(plan, small) -> None:
 def test_the_candidates_of_a_search(plan, small) -> None:
     (group,) = plan.groups([*small, "strategy=ttl"])
     sizes = cutoffs_of(group)
-    assert list(sizes) == list(ttl.create_backbone("test_resnet").cutoffs)
+    assert list(sizes) == list(ttl.create_backbone("test_resnet", weights=None).cutoffs)
     for cutoff in ("stem", "block3.1"):
-        model = ttl.create_model("test_resnet", "ttl", cutoff, image_size=32)
+        model = ttl.create_model("test_resnet", "ttl", cutoff, image_size=32, weights=None)
         assert sizes[cutoff] == sum(p.numel() for p in model.parameters())
 
 

@@ -94,7 +94,9 @@ def test_strategies_are_searched_side_by_side(session, small) -> None:
 def test_a_tie_goes_to_the_smaller_model(session, small) -> None:
     _, ours = session(constant(dict.fromkeys(CUTOFFS, 0.8)))
     ours.search([*small, "strategy=ttl,tf"], lambda *_: Exhaustive(), METRIC)
-    models = {c: ttl.create_model("test_resnet", "tf", c, image_size=32) for c in CUTOFFS}
+    models = {
+        c: ttl.create_model("test_resnet", "tf", c, image_size=32, weights=None) for c in CUTOFFS
+    }
     smallest = min(CUTOFFS, key=lambda c: sum(p.numel() for p in models[c].parameters()))
     choices = {entry["strategy"]: entry["choice"] for entry in entries()}
     assert choices == {"ttl": "stem", "tf": smallest}

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from ttl_lightning.analysis.defaults import CHOOSING
 from ttl_lightning.analysis.detection import Detection, detect, error_between
 from ttl_lightning.analyze.figures import curves
 from ttl_lightning.analyze.findings import Findings
 from ttl_lightning.analyze.options import Detect as Options
 from ttl_lightning.analyze.runs import OpenRun
 from ttl_lightning.analyze.transfer import UnitTransfer, compare_halves, row
-from ttl_lightning.errors import ConfigError
+from ttl_lightning.errors import ConfigError, check_choice
 
 
 def detect_cutoff(run: OpenRun, options: Options) -> tuple[Detection, list[UnitTransfer]]:
@@ -29,6 +30,7 @@ def detect_cutoff(run: OpenRun, options: Options) -> tuple[Detection, list[UnitT
         ConfigError: if the run is not of full finetuning.
         TTLError: if an option is out of range, or no unit can be scored.
     """
+    check_choice("split", options.split, CHOOSING)
     if run.result.strategy != "ftl":
         raise ConfigError(
             f"a cutoff is detected from full finetuning (strategy=ftl), and {run.folder} holds "

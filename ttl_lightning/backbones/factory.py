@@ -34,7 +34,10 @@ def list_backbones() -> list[str]:
 
 
 def create_backbone(
-    name: str, weights: str | Path | None = None, in_channels: int = 3, needed: str | int = "full"
+    name: str,
+    weights: str | Path | None = "imagenet",
+    in_channels: int = 3,
+    needed: str | int = "full",
 ) -> Backbone:
     """Build a backbone of named units from the network of that name.
 
@@ -42,8 +45,8 @@ def create_backbone(
         name: a timm name, with or without a weights tag (`resnet50`, `resnet50.a1_in1k`), or a 3D
             network's (`resnext3d_101`).
         weights: `imagenet`, a `.pth` or `.safetensors` file, a run's folder, or None for random
-            ones. Only the head of the source may differ. A 3D network also takes the weights of
-            the 2D network of its shape, inflated; `imagenet` means these.
+            ones, to train from scratch. Only the head of the source may differ. A 3D network also
+            takes the weights of the 2D network of its shape, inflated; `imagenet` means these.
         in_channels: channels of the input; the first convolution's weights are adapted as timm does
             it.
         needed: the last unit that the weights must fill (a run that was cut may hold no later one).

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from ttl_lightning.report.collect import Run
 from ttl_lightning.report.methods import COSTS, run_cost
+from ttl_lightning.report.text import cell
 
 FILE_NAME = "summary.csv"
 FIELDS = ("data", "backbone", "strategy", "cutoff", "cutoff_index", "seed")
@@ -18,12 +19,14 @@ def summary_csv(runs: Sequence[Run]) -> str:
     """Every run's settings, metrics, costs and times; what is unknown is an empty cell.
 
     Columns: folder, status, error, `FIELDS`, overrides (separated by blanks), every metric that any
-    run has, `COSTS` (as of `run_cost`), `TRAIN`.
+    run has, `COSTS` (as of `run_cost`), `TRAIN`. A text that a spreadsheet would take for a formula
+    begins with an apostrophe.
     """
     metrics = sorted({str(key) for run in runs for key in run.result.metrics})
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["folder", "status", "error", *FIELDS, "overrides", *metrics, *COSTS, *TRAIN])
+    header = ["folder", "status", "error", *FIELDS, "overrides", *metrics, *COSTS, *TRAIN]
+    writer.writerow(map(cell, header))
     for run in runs:
         result = run.result
         row: list[object] = [run.folder, result.status, result.error]
@@ -35,5 +38,5 @@ def summary_csv(runs: Sequence[Run]) -> str:
             for key in COSTS
         ]
         row += [result.train.get(key) for key in TRAIN]
-        writer.writerow(row)
+        writer.writerow(map(cell, row))
     return text.getvalue()

@@ -25,6 +25,16 @@ def one_line(text: object) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
 
 
+def cell(value: object) -> object:
+    """A value for a .csv file: no text that a spreadsheet would take for a formula.
+
+    >>> cell("=1+1"), cell("-x"), cell(-1.5), cell("a=b")
+    ("'=1+1", "'-x", -1.5, 'a=b')
+    """
+    formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if formula else value
+
+
 def spread(values: Sequence[float]) -> str:
     """Mean ± sample standard deviation; `–` for what is undefined."""
     if not values:

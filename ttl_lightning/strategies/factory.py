@@ -21,7 +21,7 @@ def create_model(
     strategy: str = "ttl",
     cutoff: str | int | None = None,
     num_classes: int = 2,
-    weights: str | Path | None = None,
+    weights: str | Path | None = "imagenet",
     *,
     pooling: bool = True,
     in_channels: int = 3,

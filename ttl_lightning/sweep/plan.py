@@ -259,6 +259,7 @@ def cutoffs_of(group: Group) -> dict[str, float]:
     """
     cfg = group.cfg
     settings = {
+        "weights": None,
         "pooling": cfg.strategy.pooling,
         "in_channels": cfg.data.in_channels,
         "image_size": config.spatial(cfg),

@@ -56,6 +56,7 @@ class Network(NamedTuple):
             pooling=self.pooling,
             in_channels=self.in_channels,
             image_size=self.image_size,
+            weights=None,
         )
 
     @property

@@ -13,8 +13,17 @@ from typing import Any, Protocol, TypeVar
 from omegaconf import DictConfig
 
 from ttl_lightning import config
+from ttl_lightning.analysis.defaults import CHOOSING
 from ttl_lightning.assembly import check
-from ttl_lightning.errors import FAILED, USAGE, ConfigError, DataError, TTLError
+from ttl_lightning.errors import (
+    FAILED,
+    USAGE,
+    ConfigError,
+    DataError,
+    TTLError,
+    check_choice,
+    check_number,
+)
 from ttl_lightning.report import sweep as report
 from ttl_lightning.report.terminal import show
 from ttl_lightning.results import RunResult
@@ -163,9 +172,11 @@ class Session:
             metric: of the validation split, recorded for the cut.
 
         Raises:
-            ConfigError: if a job could not begin.
+            ConfigError: if an option is out of range, or a job could not begin.
             DataError: if no full finetuning completed, or one could not be analysed.
         """
+        check_number("hydra.sweeper.threshold", threshold, 0, 1)
+        check_choice("hydra.sweeper.split", split, CHOOSING)
         known: dict[Overrides, Measured] = {}
 
         def method(group: Group, candidates: Sequence[str]) -> Method:
