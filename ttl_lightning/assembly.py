@@ -177,7 +177,8 @@ def assemble(cfg: DictConfig, folder: Path, result: RunResult) -> Parts:
     if choice.channels_last:
         to_channels_last(model)
     checkpoints = folder / "checkpoints"
-    best = best_checkpoint(checkpoints, cfg.protocol.monitor, cfg.protocol.monitor_mode)
+    others, protocol = callbacks_of(cfg), cfg.protocol
+    best = best_checkpoint(checkpoints, protocol.monitor, protocol.monitor_mode, others)
     last = LastCheckpoint(checkpoints, until_epoch=cfg.until_epoch)
     same = [SameConfig(str(result.config_sha256)), SameBuffers()]
     rows = History(folder / history.FILE_NAME)
@@ -185,7 +186,7 @@ def assemble(cfg: DictConfig, folder: Path, result: RunResult) -> Parts:
         cfg,
         precision=choice.precision,
         default_root_dir=str(folder),
-        callbacks=[*same, best, rows, last, progress(cfg.protocol.monitor), *callbacks_of(cfg)],
+        callbacks=[*same, best, rows, last, progress(cfg.protocol.monitor), *others],
         plugins=[AtomicCheckpointIO()],
         logger=logger_of(cfg, folder),
         enable_model_summary=False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, WeightAveraging
 
 from ttl_lightning.results import write_atomically
 
@@ -36,8 +37,19 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         write_atomically(target, buffer.getvalue())
 
 
-def best_checkpoint(folder: Path, monitor: str, mode: str) -> ModelCheckpoint:
-    """Lightning's callback, set to keep `best.ckpt` alone, by a validation metric."""
+def best_checkpoint(
+    folder: Path, monitor: str, mode: str, others: Sequence[Callback] = ()
+) -> ModelCheckpoint:
+    """Lightning's callback, set to keep `best.ckpt` alone, by a validation metric.
+
+    Args:
+        folder: where it lies.
+        monitor: the metric.
+        mode: "min" or "max".
+        others: that run beside it. Where one of them averages weights, the file is a whole
+            checkpoint: in one of weights alone Lightning does not put the average that was
+            validated, but the weights that were trained last.
+    """
     return ModelCheckpoint(
         dirpath=folder,
         filename=BEST,
@@ -46,7 +58,7 @@ def best_checkpoint(folder: Path, monitor: str, mode: str) -> ModelCheckpoint:
         save_top_k=1,
         auto_insert_metric_name=False,
         enable_version_counter=False,
-        save_weights_only=True,
+        save_weights_only=not any(isinstance(other, WeightAveraging) for other in others),
     )
 
 
