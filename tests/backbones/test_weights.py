@@ -135,7 +135,54 @@ def test_pth_files(kind: str, trained: Tensors, tmp_path: Path) -> None:
         "matched": expected,
         "total": report.total,
         "inflated": False,
+        "prefix": "",
     }
+
+
+PREFIXES = ("net.", "encoder.", "backbone.model.", "_orig_mod.", "student.", "module.encoder_q.")
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_a_network_is_found_under_its_prefix(prefix: str, trained: Tensors, tmp_path: Path) -> None:
+    body = {k: v for k, v in trained.items() if not k.startswith("fc.")}
+    beside = {"decoder.weight": torch.ones(3), "queue": torch.ones(2, 2)}
+    path = tmp_path / "source.pth"
+    torch.save({"state_dict": {**wrapped(prefix, body), **beside}}, path)
+    backbone = create_backbone(NAME, path)
+    assert equal(backbone.state_dict(), trained)
+    report = backbone.weights_report
+    assert report is not None
+    assert prefix.endswith(report.prefix)
+    assert report.prefix
+    assert f"under {report.prefix!r}; what lies beside it is left out" in str(report)
+
+
+def test_of_several_networks_the_average_is_taken(trained: Tensors, tmp_path: Path) -> None:
+    body = {k: v for k, v in trained.items() if not k.startswith("fc.")}
+    other = {k: torch.zeros_like(v) for k, v in body.items()}
+    path = tmp_path / "source.pth"
+    torch.save({**wrapped("student.net.", other), **wrapped("teacher.net.", body)}, path)
+    backbone = create_backbone(NAME, path)
+    assert equal(backbone.state_dict(), trained)
+    assert backbone.weights_report
+    assert backbone.weights_report.prefix == "teacher.net."
+
+
+@pytest.mark.parametrize("key", ["model_state_dict", "net", "ema", "teacher"])
+def test_containers_of_other_programs(key: str, trained: Tensors, tmp_path: Path) -> None:
+    path = tmp_path / "source.pth"
+    torch.save({key: trained, "optimizer": {"state": {}}, "epoch": 3}, path)
+    assert equal(create_backbone(NAME, path).state_dict(), trained)
+
+
+def test_another_programs_file_is_not_read_by_its_order(tmp_path: Path) -> None:
+    net = timm.create_model("tf_efficientnet_lite0")
+    state = net.state_dict()
+    shuffled = {f"net.{key}": state[key] for key in sorted(state)}
+    path = tmp_path / "source.pth"
+    torch.save(shuffled, path)
+    backbone = create_backbone("tf_efficientnet_lite0", path)
+    assert equal(backbone.state_dict(), state)
 
 
 def test_safetensors(trained: Tensors, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from ttl_lightning.backbones.pretrained import (
     nothing_to_inflate,
     record_of,
 )
+from ttl_lightning.backbones.tensors import found_under
 from ttl_lightning.backbones.volumetric import VOLUMETRIC
 from ttl_lightning.errors import UnknownNameError, WeightsError, check_choice, check_number
 
@@ -135,10 +136,14 @@ def _load(
     path = find(backbone.name, weights)
     tensors = _weights.read(path)
     state = backbone.state_dict()
+    kept = Backbone("", net, backbone.units[: backbone.index(cutoff)], 0, (), ()).state_dict()
     network = VOLUMETRIC.get(backbone.name)
+    tensors = network.renamed(tensors) if network else tensors
+    if prefix := found_under(tensors, kept):
+        tensors = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     first_conv: str | None
     if network:
-        first_conv, tensors = network.first_conv, network.renamed(tensors)
+        first_conv = network.first_conv
         planar = is_planar(tensors.values())
         if planar and network.planar is None:
             raise nothing_to_inflate(backbone.name)
@@ -146,7 +151,6 @@ def _load(
     else:
         first_conv, planar = cast("dict[str, Any]", net.pretrained_cfg).get("first_conv"), False
         tensors = in_network_s_names(tensors, record, net)
-    kept = Backbone("", net, backbone.units[: backbone.index(cutoff)], 0, (), ()).state_dict()
     later = (key for key in state if key not in kept)
     known = (*layout_of(net).head, *later)
     try:
@@ -168,5 +172,5 @@ def _load(
     wanted = [k for k in kept if k in filled or not k.endswith("num_batches_tracked")]
     digest = _weights.sha256(path)
     return _weights.WeightsReport(
-        str(path), digest, len(filled), len(wanted), inflated=planar, record=asdict(record)
+        str(path), digest, len(filled), len(wanted), planar, prefix, asdict(record)
     )

@@ -181,7 +181,8 @@ def in_network_s_names(
     """The tensors of a file under the network's names, where a bundle has names of its own."""
     bundle = BUNDLES.get(record.network)
     keys = net.state_dict().keys()
-    if bundle is None or not bundle.in_order or tensors.keys() <= keys:
+    # by their order only where not one name is the network's own: then it is the publisher's file
+    if bundle is None or not bundle.in_order or not tensors.keys().isdisjoint(keys):
         return tensors
     return dict(zip(keys, tensors.values(), strict=True))
 

@@ -3,14 +3,43 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+# What checkpoints hold several networks by; an average of weights is what their authors score.
+BETTER, WORSE = ("teacher", "ema", "model_ema", "momentum_encoder"), ("student",)
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+LARGE = 2**30
 COUNTER = "num_batches_tracked"
 VARIANCE = "running_var"
+
+
+def found_under(tensors: Mapping[str, Tensor], needed: Collection[str]) -> str:
+    """The prefix under which a file holds a network: the one that fits most of its tensors.
+
+    Args:
+        tensors: of the file, by name.
+        needed: the network's own names.
+
+    Returns:
+        such as `net.` or `module.encoder.`; empty where none fits more than the names as they are.
+        Of those that fit alike an average's (`teacher.`, `ema.`) comes first, then the shortest.
+    """
+    wanted = [name for name in needed if not name.endswith(COUNTER)]
+    ends = [wanted[0], wanted[len(wanted) // 2], wanted[-1]] if wanted else []
+    prefixes = {name[: -len(end)] for end in ends for name in tensors if name.endswith(f".{end}")}
+
+    def rank(prefix: str) -> tuple[int, int, int]:
+        fits = sum(prefix + name in tensors for name in wanted)
+        parts = prefix.split(".")
+        known = any(p in BETTER for p in parts) - any(p in WORSE for p in parts)
+        return fits, known, -len(prefix)
+
+    own = rank("")[0]
+    return max((p for p in prefixes if rank(p)[0] > own), key=rank, default="")
 
 
 def check_packed(path: Path) -> None:
@@ -50,7 +79,8 @@ def unusable(name: str, tensor: Tensor) -> str | None:
         return f"is of type {str(tensor.dtype).removeprefix('torch.')}, not floating point"
     if tensor.numel() == 0:
         return f"is empty, of shape {tuple(tensor.shape)}"
-    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+    size = tensor.numel() * tensor.element_size()
+    if size > max(tensor.untyped_storage().nbytes(), LARGE):  # one number may stand for all
         return f"says shape {tuple(tensor.shape)}, more than the file holds"
     if not bool(torch.isfinite(tensor).all()):
         return "holds values that are not finite"

@@ -28,7 +28,10 @@ log = logging.getLogger(__name__)
 HEADS = ("head", "fc", "classifier", "last_linear", "conv_seg")
 # what DataParallel, a LightningModule and a TransferModel prepend
 WRAPPERS = ("module.", "model.", "backbone.")
-NESTED = ("state_dict", "model_state", "model")
+NESTED = (
+    *("state_dict", "model_state_dict", "model_state", "model", "teacher", "ema", "model_ema"),
+    *("state_dict_ema", "net", "network", "backbone", "encoder", "student", "params"),
+)
 HUB_TIMEOUT_S = 4.0
 
 
@@ -37,6 +40,7 @@ class WeightsReport:
     """What a load did: the tensors that were filled, of how many, and from which bytes.
 
     Attributes:
+        prefix: under which the file holds them, where it has one beside the usual wrappers'.
         record: what the weights were trained as; see `pretrained.WeightsRecord`.
     """
 
@@ -45,6 +49,7 @@ class WeightsReport:
     matched: int
     total: int
     inflated: bool = False
+    prefix: str = ""
     record: Mapping[str, object] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, object]:
@@ -55,9 +60,10 @@ class WeightsReport:
         """One line for the log."""
         digest = f", SHA-256 {self.sha256}" if self.sha256 else ""
         inflated = ", inflated from 2D" if self.inflated else ""
+        under = f", under {self.prefix!r}; what lies beside it is left out" if self.prefix else ""
         return (
             f"weights: {self.matched} of {self.total} tensors matched from {self.source}{digest}"
-            f"{inflated}"
+            f"{inflated}{under}"
         )
 
 
