@@ -7,11 +7,14 @@ from pathlib import Path
 import torch
 
 from ttl_lightning.backbones.weights import check_usable, read
-from ttl_lightning.errors import WeightsError
+from ttl_lightning.errors import DataError, WeightsError
 from ttl_lightning.holding import completed
 from ttl_lightning.results import FILE_NAME, RunResult
 from ttl_lightning.strategies.factory import create_model
 from ttl_lightning.tasks.classification import ClassificationTask
+
+# What a result says of the model, beside its network and strategy.
+DESCRIBED = ("class_names", "task", "pooling", "in_channels", "image_size", "mean", "std")
 
 
 def load(run: str | Path) -> ClassificationTask:
@@ -31,19 +34,26 @@ def load(run: str | Path) -> ClassificationTask:
     if not checkpoint.is_file():
         raise WeightsError(f"there is no checkpoint {checkpoint}.")
     described = result.model
-    names = described["class_names"]
-    model = create_model(
-        result.backbone,
-        result.strategy,
-        result.cutoff,
-        len(names),
-        pooling=described["pooling"],
-        in_channels=described["in_channels"],
-        image_size=described["image_size"],
-        weights=None,
-    )
-    backbone = model.backbone
-    backbone.mean, backbone.std = tuple(described["mean"]), tuple(described["std"])
+    if lacking := [key for key in DESCRIBED if key not in described]:
+        raise DataError(f"{folder / FILE_NAME}: model lacks {', '.join(lacking)}.")
+    try:
+        names = [str(name) for name in described["class_names"]]
+        model = create_model(
+            result.backbone,
+            result.strategy,
+            result.cutoff,
+            len(names),
+            pooling=described["pooling"],
+            in_channels=described["in_channels"],
+            image_size=described["image_size"],
+            weights=None,
+        )
+        backbone = model.backbone
+        backbone.mean, backbone.std = tuple(described["mean"]), tuple(described["std"])
+    except (TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
+        raise DataError(
+            f"{folder / FILE_NAME}: model does not describe a network: {error}."
+        ) from error
     try:
         tensors = read(checkpoint)
         check_usable(tensors, str(checkpoint))

@@ -18,6 +18,20 @@ FILE_NAME = "result.json"
 PART = ".part"
 
 
+WAY_OUT = "The run that it is of goes on with resume=never, from the beginning."
+# What a file that another program wrote, or that was damaged, may hold anything under.
+TYPES: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("name", "data", "backbone", "strategy", "status"), str),
+    **dict.fromkeys(("cutoff", "error", "config_sha256"), (str, type(None))),
+    **dict.fromkeys(("metrics", "intervals", "complexity", "train", "model", "notes"), dict),
+    **dict.fromkeys(("identity", "versions"), dict),
+    **dict.fromkeys(("overrides", "log_tail", "bad_images"), list),
+    "weights": (dict, type(None)),
+    "cutoff_index": (int, type(None)),
+    "seed": int,
+}
+
+
 @dataclass(slots=True)
 class RunResult:
     """What one run was and what came of it. What is undefined is None, its reason in `notes`.
@@ -85,15 +99,27 @@ class RunResult:
         path = folder / FILE_NAME
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
+        except RecursionError as error:
+            raise DataError(f"{path} is nested too deep to be a result. {WAY_OUT}") from error
         except (OSError, ValueError) as error:
-            raise DataError(f"{path} cannot be read: {error}") from error
+            raise DataError(f"{path} cannot be read: {error}. {WAY_OUT}") from error
         if not isinstance(content, dict) or content.get("schema") != SCHEMA:
             raise DataError(f"{path} is not a result of schema {SCHEMA}.")
         known = {f.name for f in fields(cls)}
         try:
-            return cls(**{key: value for key, value in content.items() if key in known})
+            found = cls(**{key: value for key, value in content.items() if key in known})
         except TypeError as error:
             raise DataError(f"{path} lacks a field of schema {SCHEMA}: {error}") from error
+        for name, allowed in TYPES.items():
+            value = getattr(found, name)
+            if not isinstance(value, allowed) or isinstance(value, bool):
+                raise DataError(f"{path}: {name} must not be {_short(value)}.")
+        return found
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}…"
 
 
 def write_atomically(path: Path, content: bytes) -> None:

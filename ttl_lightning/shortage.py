@@ -14,6 +14,7 @@ WAYS_OUT = {
     errno.EACCES: "give hydra.run.dir=FOLDER where it can be written",
     errno.EPERM: "give hydra.run.dir=FOLDER where it can be written",
     errno.ENOTDIR: "give hydra.run.dir=FOLDER where it can be made",
+    errno.EISDIR: "a folder lies where a file is to be; move it away",
     errno.EEXIST: "give hydra.run.dir=FOLDER where it can be made",
     errno.ENAMETOOLONG: "give a shorter name",
     errno.EMFILE: "raise the limit on open files (ulimit -n)",

@@ -18,10 +18,8 @@ from ttl_lightning import config, stored
 from ttl_lightning.analysis.complexity import complexity
 from ttl_lightning.analysis.head_start import probed_head, zero_head
 from ttl_lightning.assembly import Parts, assemble, check
-from ttl_lightning.backbones.weights import load_plain, sha256
-from ttl_lightning.callbacks.checkpoints import (
-    is_finished,
-)
+from ttl_lightning.backbones.weights import sha256
+from ttl_lightning.callbacks.checkpoints import is_finished, resumable
 from ttl_lightning.callbacks.memory import peak_memory_mb, reset_peak_memory
 from ttl_lightning.callbacks.progress import quiet
 from ttl_lightning.errors import ConfigError, WeightsError
@@ -103,7 +101,7 @@ def _fit(cfg: DictConfig, folder: Path, parts: Parts, result: RunResult) -> None
             shutil.rmtree(parts.last.path.parent, ignore_errors=True)
         result.save(folder)
         stored.write(cfg, folder)
-    state = cast(dict[str, Any], load_plain(parts.last.path)) if going_on else {}
+    state = resumable(parts.last.path, parts.task) if going_on else {}
     if is_finished(state):
         parts.history.load_state_dict(state["callbacks"]["History"])
         parts.last.finished = True

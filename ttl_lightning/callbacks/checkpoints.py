@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytorch_lightning as pl
@@ -14,7 +14,10 @@ import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, WeightAveraging
 
-from ttl_lightning.results import write_atomically
+from ttl_lightning.backbones.weights import load_plain
+from ttl_lightning.callbacks.history import History
+from ttl_lightning.errors import WeightsError
+from ttl_lightning.results import WAY_OUT, write_atomically
 
 BEST, LAST = "best", "last"
 
@@ -125,6 +128,41 @@ class LastCheckpoint(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the generators' states from a checkpoint."""
         self._random, self._resumed = state_dict["random"], True
+
+
+def resumable(path: Path, module: pl.LightningModule) -> dict[str, Any]:
+    """A `last.ckpt` that a run can go on from.
+
+    Args:
+        path: the file.
+        module: what goes on, whose tensors the file must have unless training had ended.
+
+    Raises:
+        WeightsError: naming the file, if it cannot be read, lacks a part, or is of another model.
+    """
+    state = load_plain(path)
+    problem = _lacking(state) if isinstance(state, dict) else "it holds no parts by name"
+    if isinstance(state, dict) and not problem and not is_finished(state):
+        wanted = {key: value.shape for key, value in module.state_dict().items()}
+        found = {key: getattr(value, "shape", None) for key, value in state["state_dict"].items()}
+        differ = [key for key in {**wanted, **found} if wanted.get(key) != found.get(key)]
+        if differ:
+            problem = f"{len(differ)} tensors are not this model's, such as {differ[0]}"
+    if problem:
+        raise WeightsError(f"{path} is damaged: {problem}. {WAY_OUT}")
+    return cast("dict[str, Any]", state)
+
+
+def _lacking(state: Mapping[str, Any]) -> str:
+    """Which part of a checkpoint is missing or of another kind; "" if none is."""
+    kinds = {"epoch": int, "state_dict": dict, "loops": dict, "callbacks": dict}
+    for key, kind in kinds.items():
+        if not isinstance(state.get(key), kind):
+            return f"it lacks {key}"
+    for name in (LastCheckpoint.__qualname__, History.__qualname__):
+        if not isinstance(state["callbacks"].get(name), dict):
+            return f"it lacks what {name} kept"
+    return ""
 
 
 def is_finished(checkpoint: dict[str, Any]) -> bool:

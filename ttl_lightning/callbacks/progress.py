@@ -52,7 +52,9 @@ class PlainProgress(Checkpoint):
         keys = dict.fromkeys(("train/loss", "val/loss", self.monitor))
         values = trainer.callback_metrics
         shown = ", ".join(f"{key} {float(values[key]):.4f}" for key in keys if key in values)
-        log.info("epoch %d of %s: %s", trainer.current_epoch + 1, trainer.max_epochs, shown)
+        # counted as the bar, metrics.csv and best_epoch count
+        last = (trainer.max_epochs or 0) - 1
+        log.info("epoch %d/%d: %s", trainer.current_epoch, last, shown)
 
 
 def progress(monitor: str) -> Callback:

@@ -14,16 +14,6 @@ from ttl_lightning.results import FILE_NAME, RunResult
 SEARCH_FILE, SEARCH_SCHEMA = "search.json", 1
 STATUSES = ("completed", "failed", "interrupted", "running", "paused")
 
-# What the report reads; a file that another program wrote may hold anything under these names.
-_TYPES: dict[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(("name", "data", "backbone", "strategy"), str),
-    **dict.fromkeys(("cutoff", "error"), (str, type(None))),
-    **dict.fromkeys(("metrics", "complexity", "train", "model", "identity"), dict),
-    **dict.fromkeys(("overrides", "log_tail"), list),
-    "cutoff_index": (int, type(None)),
-    "seed": int,
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -104,14 +94,7 @@ def collect(root: Path) -> Sweep:
 
 
 def _load(folder: Path) -> RunResult:
-    try:
-        result = RunResult.load(folder)
-    except RecursionError as error:
-        raise DataError(f"{folder / FILE_NAME} is nested too deep to be a result.") from error
-    for name, allowed in _TYPES.items():
-        value = getattr(result, name)
-        if not isinstance(value, allowed) or isinstance(value, bool):
-            raise DataError(f"{name} must not be {_short(value)}.")
+    result = RunResult.load(folder)
     if result.status not in STATUSES:
         raise DataError(f"status must be one of {', '.join(STATUSES)}; got {_short(result.status)}")
     return result
