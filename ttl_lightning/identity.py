@@ -19,7 +19,7 @@ HOW_IT_IS_RUN = frozenset(
         # who loads, and where what is decoded is kept: transforms hash (seed, epoch, index)
         *("data.num_workers", "data.cache", "data.cache_dir"),
         # whether a run may go on with such data: one that does skips and drops the same samples
-        *("data.on_bad_image", "data.max_bad", "data.on_duplicate"),
+        *("data.on_bad_image", "data.max_bad", "data.on_duplicate", "data.max_pixels"),
         # what computes; the number of devices is another matter, since it makes the batch larger
         "trainer.accelerator",
         # only the defaults of data.batch_size and trainer.max_epochs, which count

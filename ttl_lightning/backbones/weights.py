@@ -224,7 +224,11 @@ def _cause(error: Exception) -> str:
     if isinstance(error, pickle.UnpicklingError):
         asked = re.search(r"GLOBAL ([\w.]+)", str(error))
         if asked:
-            return f"it asks for {asked[1]}, which could run code."
+            return (
+                f"it asks for {asked[1]}, which could run code. Where the file is trusted, keep "
+                "its plain tensors: torch.save(model.state_dict(), FILE), or of a checkpoint "
+                'torch.save({"state_dict": checkpoint["state_dict"]}, FILE).'
+            )
     text = str(error).strip().partition("\n")[0].partition(". ")[0]
     return f"it is damaged, or no file of weights ({text or type(error).__name__})."
 

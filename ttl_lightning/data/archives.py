@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ttl_lightning.data.nifti import MOST_BYTES
 from ttl_lightning.data.npz_members import check_members
 from ttl_lightning.data.reading import UNKNOWN_MM, Volume, assemble, missing_package, naming
 from ttl_lightning.errors import UnknownNameError
@@ -17,6 +19,8 @@ from ttl_lightning.errors import UnknownNameError
 HDF5 = (".h5", ".hdf5")
 ARCHIVES = (".npz", *HDF5)
 
+# How many times smaller packing makes values at best.
+MOST_TIMES = 1100
 # Slices, rows and columns as stored are taken for the patient's, who is not asked.
 _AS_STORED = np.eye(3)[::-1]
 
@@ -57,6 +61,7 @@ class ArchiveStudies:
                     "a study is numbers of shape (slices, rows, columns), got "
                     f"{getattr(stored, 'dtype', 'a group')} {shape}"
                 )
+            _check_size(stored)
             return assemble(_slices(stored), shape, _AS_STORED)._replace(spacing_mm=UNKNOWN_MM)
 
     def fingerprint(self, row: int) -> str:
@@ -126,6 +131,22 @@ def _opened(path: Path, names: Sequence[str]) -> Iterator[Any]:
 
 def _is_dataset(item: Any) -> bool:
     return hasattr(item, "dtype")
+
+
+def _check_size(stored: Any) -> None:
+    """Demand a data set that is as large as it says, and no larger than a volume can be.
+
+    HDF5 gives values for what was never written; an .npz file's arrays are checked as it is opened.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    promised = math.prod(stored.shape) * stored.dtype.itemsize
+    if promised > MOST_BYTES:
+        raise ValueError(f"it promises {promised:,} bytes, more than {MOST_BYTES:,}")
+    held = getattr(getattr(stored, "id", None), "get_storage_size", lambda: promised)()
+    if promised > MOST_TIMES * max(held, 1):
+        raise ValueError(f"it promises {promised:,} bytes and holds {held:,}")
 
 
 def _slices(stored: Any) -> Iterator[NDArray[Any]]:

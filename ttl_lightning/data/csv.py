@@ -8,10 +8,12 @@ from typing import Any, ClassVar, Unpack
 
 from ttl_lightning.data.base import CommonOptions, ImageDataModule, existing_path
 from ttl_lightning.data.content import file_hash, listing_hash
+from ttl_lightning.data.images import MOST_PIXELS
 from ttl_lightning.data.samples import Samples
 from ttl_lightning.data.store import FileImages
 from ttl_lightning.data.table import TableOptions, as_columns
 from ttl_lightning.data.textfile import Table, read_header, read_table
+from ttl_lightning.errors import check_number
 
 
 class CsvDataModule(ImageDataModule):
@@ -31,6 +33,7 @@ class CsvDataModule(ImageDataModule):
         classes: for one label column, the classes in the order of their numbers; by default sorted.
         val_fraction: of the images, or of the training images where only some splits are given.
         test_fraction: likewise.
+        max_pixels: of a picture; a larger one is refused before it is decoded.
         missing: what a label is that is not known, and
         uncertain: what one of -1 is; see `TableOptions`.
 
@@ -56,11 +59,14 @@ class CsvDataModule(ImageDataModule):
         classes: Sequence[str] | None = None,
         val_fraction: float = 0.15,
         test_fraction: float = 0.15,
+        max_pixels: int = MOST_PIXELS,
         missing: str = "error",
         uncertain: str = "error",
         **common: Unpack[CommonOptions],
     ) -> None:
         super().__init__(name=name, on_duplicate=on_duplicate, **common)
+        check_number("data.max_pixels", max_pixels, 1, 10**12, integer=True)
+        self.max_pixels = max_pixels
         self.path = existing_path(path)
         self.root = _root(self.path, root)
         self.path_column, self.slice_column = path_column, slice_column
@@ -108,7 +114,7 @@ class CsvDataModule(ImageDataModule):
         if samples.task != "multilabel":
             chosen = self.table_options.classes is not None
             self.note_positive(samples.class_names, chosen=chosen)
-        return samples, FileImages([self.root / name for name in names], slices)
+        return samples, FileImages([self.root / name for name in names], slices, self.max_pixels)
 
     def _slices(self, table: Table) -> list[int | None]:
         if self.slice_column is None:

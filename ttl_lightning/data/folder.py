@@ -11,11 +11,11 @@ import numpy as np
 from ttl_lightning.data.base import CommonOptions, ImageDataModule, existing_path
 from ttl_lightning.data.content import listing_hash
 from ttl_lightning.data.files import check_split_options, complete_splits
-from ttl_lightning.data.images import SUFFIXES, is_image
+from ttl_lightning.data.images import MOST_PIXELS, SUFFIXES, is_image
 from ttl_lightning.data.labels import encode_classes, unified
 from ttl_lightning.data.samples import SPLIT_NAMES, Samples, listed, task_of
 from ttl_lightning.data.store import FileImages
-from ttl_lightning.errors import DataError
+from ttl_lightning.errors import DataError, check_number
 
 # what file managers and archives leave
 NO_DATA = {"Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir", "$RECYCLE.BIN"}
@@ -38,6 +38,7 @@ class FolderDataModule(ImageDataModule):
         classes: names of the class folders in the order of their numbers; by default sorted.
         val_fraction: of the images, or of the training images where only some splits are given.
         test_fraction: likewise.
+        max_pixels: of a picture; a larger one is refused before it is decoded.
 
     Raises:
         ConfigError: naming the key that is missing or out of range.
@@ -55,9 +56,12 @@ class FolderDataModule(ImageDataModule):
         classes: Sequence[str] | None = None,
         val_fraction: float = 0.15,
         test_fraction: float = 0.15,
+        max_pixels: int = MOST_PIXELS,
         **common: Unpack[CommonOptions],
     ) -> None:
         super().__init__(name=name, on_duplicate=on_duplicate, **common)
+        check_number("data.max_pixels", max_pixels, 1, 10**12, integer=True)
+        self.max_pixels = max_pixels
         check_split_options(val_fraction, test_fraction)
         self.path, self.classes = existing_path(path), classes
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
@@ -100,7 +104,7 @@ class FolderDataModule(ImageDataModule):
             class_names=names,
             task=task_of(names),
         )
-        return samples, FileImages([entry.path for entry in found])
+        return samples, FileImages([entry.path for entry in found], None, self.max_pixels)
 
 
 def find_images(root: Path) -> tuple[list[_Found], list[Path]]:

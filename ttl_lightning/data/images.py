@@ -26,7 +26,13 @@ WHITE_IS_ZERO = 0
 _GREY = {"1": "L", "LA": "L", "La": "L"}
 
 
-def read_image(path: Path, slice_index: int | None = None) -> NDArray[Any]:
+MOST_PIXELS = 89_478_485
+"""Of one picture: Pillow's own limit, beyond which a small file may fill the memory."""
+
+
+def read_image(
+    path: Path, slice_index: int | None = None, most_pixels: int = MOST_PIXELS
+) -> NDArray[Any]:
     """Read PNG, JPEG, TIFF, BMP, DICOM or NIfTI.
 
     Eight-bit grey and colour come as they are. Deeper grey is scaled by the range of its own type
@@ -37,6 +43,7 @@ def read_image(path: Path, slice_index: int | None = None) -> NDArray[Any]:
     Args:
         path: the file.
         slice_index: of a volume or a file with several pages; the middle one by default.
+        most_pixels: of a picture; a larger one is refused before it is decoded.
 
     Returns:
         (C, H, W) uint8 or uint16.
@@ -55,7 +62,7 @@ def read_image(path: Path, slice_index: int | None = None) -> NDArray[Any]:
             return to_storage(*read_dicom(path, slice_index))
         if name.endswith(NIFTI):
             return to_storage(*read_nifti(path, slice_index))
-        return _read_picture(path, slice_index)
+        return _read_picture(path, slice_index, most_pixels)
     except TTLError:
         raise
     except Exception as error:
@@ -115,12 +122,16 @@ def _to_uint16(values: NDArray[np.float64], low: float, high: float) -> NDArray[
     return np.rint(scaled * 65535).astype(np.uint16)
 
 
-def _read_picture(path: Path, slice_index: int | None) -> NDArray[Any]:
+def _read_picture(path: Path, slice_index: int | None, most_pixels: int) -> NDArray[Any]:
+    if most_pixels > MOST_PIXELS and Image.MAX_IMAGE_PIXELS is not None:
+        # of the whole process, as all that Pillow knows; asked for by name
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, most_pixels)
     with Image.open(path) as image:
-        limit = Image.MAX_IMAGE_PIXELS
-        if limit is not None and image.width * image.height > limit:
+        limit = min(most_pixels, Image.MAX_IMAGE_PIXELS or most_pixels)
+        if image.width * image.height > limit:
             raise ValueError(
-                f"{image.width}×{image.height} pixels exceed Pillow's limit of {limit}"
+                f"{image.width}×{image.height} pixels are more than {limit}; data.max_pixels "
+                "allows more"
             )
         pages = getattr(image, "n_frames", 1)
         image.seek(middle(slice_index, pages))

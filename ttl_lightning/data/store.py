@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ttl_lightning.data.fit import FIT, Sides, fit_square
-from ttl_lightning.data.images import read_image
+from ttl_lightning.data.images import MOST_PIXELS, read_image
 from ttl_lightning.data.ranges import spread
 from ttl_lightning.errors import DataError
 
@@ -68,8 +68,13 @@ class ArrayImages:
 class FileImages:
     """Image files, each with the slice to take, if it has several."""
 
-    def __init__(self, paths: list[Path], slices: list[int | None] | None = None) -> None:
-        self._paths = paths
+    def __init__(
+        self,
+        paths: list[Path],
+        slices: list[int | None] | None = None,
+        most_pixels: int = MOST_PIXELS,
+    ) -> None:
+        self._paths, self._most_pixels = paths, most_pixels
         self._slices = slices or [None] * len(paths)
 
     def __len__(self) -> int:
@@ -82,7 +87,7 @@ class FileImages:
         Raises:
             DataError: naming the file, if it cannot be read.
         """
-        return read_image(self._paths[row], self._slices[row])
+        return read_image(self._paths[row], self._slices[row], self._most_pixels)
 
     def fingerprint(self, row: int) -> str:
         """Path, time, size and slice.
