@@ -75,7 +75,7 @@ def test_a_run_from_the_command_line(tmp_path) -> None:
 
 @pytest.mark.slow
 def test_a_multirun_makes_a_folder_a_job(tmp_path) -> None:
-    options = ["-m", *PHANTOM, "latency=false", "strategy=ttl", "cutoff=block1,block2"]
+    options = [*PHANTOM, "latency=false", "-m", "strategy=ttl", "cutoff=block1,block2"]
     done = command("ttl_lightning", *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = {p.parent.parent.name for p in (tmp_path / "multirun").rglob("result.json")}

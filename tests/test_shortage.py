@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 import torch
 
-from ttl_lightning.shortage import shortage
+from ttl_lightning.shortage import ShortageError, check_folder, shortage
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,27 @@ def test_what_is_lacking_is_one_line_with_a_way_out(error: Exception, text: str)
     assert "\n" not in str(found)
     with pytest.raises(type(found), match=text):
         raise found
+
+
+def test_a_folder_that_can_be_made_is_not_made(tmp_path: Path) -> None:
+    check_folder(tmp_path / "a" / "b")
+    check_folder(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["file", "file/run", "x" * 300])
+def test_a_folder_that_cannot_be_made_says_why(place: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ShortageError, match=r"is a file: give|directory.*: give hydra|too long.*: give a"):
+        check_folder(tmp_path / place)
+
+
+def test_a_folder_that_cannot_be_written_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # who runs the tests may be let in anywhere
+    with pytest.raises(ShortageError, match=r"cannot be written: give hydra\.run\.dir="):
+        check_folder(tmp_path / "run")
 
 
 @pytest.mark.parametrize(

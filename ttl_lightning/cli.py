@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from ttl_lightning import config
 from ttl_lightning.errors import FAILED, USAGE, NonFiniteLossError, TTLError
+from ttl_lightning.shortage import check_folder
 from ttl_lightning.stopping import heed_sigterm, name_of, status_of
 
 if TYPE_CHECKING:
@@ -39,7 +40,10 @@ def main() -> None:
         config.accept_backbones(arguments)
         if not any(argument.startswith("-") for argument in arguments):
             # before Hydra makes a folder; a sweep checks each of its jobs itself
-            config.read(arguments if given == arguments else config.without_sweeps(arguments))
+            one = given == arguments
+            _, folder = config.read(arguments if one else config.without_sweeps(arguments))
+            if one:
+                check_folder(folder)
     except TTLError as error:
         _exit(error)
     try:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import stat
+from pathlib import Path
 
 from ttl_lightning.errors import TTLError
 
@@ -26,6 +29,26 @@ SHARED = ("shared memory", "/dev/shm", "bus error")
 
 class ShortageError(TTLError):
     """The machine lacks space, memory or rights."""
+
+
+def check_folder(folder: Path) -> None:
+    """Demand a folder that is there to write into, or can be made; nothing is made yet.
+
+    Raises:
+        ShortageError: saying what is in the way.
+    """
+    for place in (folder, *folder.absolute().parents):
+        try:
+            there = place.stat()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise shortage(error) or ShortageError(f"{folder}: {error.strerror}.") from error
+        if not stat.S_ISDIR(there.st_mode):
+            raise ShortageError(f"{place} is a file: {WAYS_OUT[errno.ENOTDIR]}.")
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise ShortageError(f"{place} cannot be written: {WAYS_OUT[errno.EROFS]}.")
+        return
 
 
 def shortage(error: BaseException) -> ShortageError | None:

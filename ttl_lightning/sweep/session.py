@@ -28,6 +28,7 @@ from ttl_lightning.report import sweep as report
 from ttl_lightning.report.terminal import show
 from ttl_lightning.results import RunResult
 from ttl_lightning.search import Compare, Detected, Method
+from ttl_lightning.shortage import check_folder
 from ttl_lightning.stopping import heed_sigterm, name_of, status_of
 from ttl_lightning.sweep import rounds
 from ttl_lightning.sweep.job import Job, without_hydra
@@ -298,6 +299,7 @@ def run_session(
     session = Session(compose, launch, folder)
     heed_sigterm()
     try:
+        check_folder(folder)
         act(session)
     except TTLError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - as of a plain run
