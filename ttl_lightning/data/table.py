@@ -15,6 +15,7 @@ from ttl_lightning.data.labels import (
     as_written_once,
     encode_classes,
     encode_several,
+    fold,
     is_missing,
     unified,
     yes_or_no,
@@ -84,14 +85,14 @@ class TableOptions:
                     f"data.{key}={action} is for several label columns; with one, allowed: error, "
                     "drop" + (", or -1 among data.classes." if key == "uncertain" else ".")
                 )
-        there = {as_written_once(name) for name in header}
+        there = {fold(name) for name in header}
         for key, name in (
             *others.items(),
             *(("label_columns", column) for column in self.label_columns),
             ("split_column", self.split_column),
             ("patient_column", self.patient_column),
         ):
-            if name is not None and as_written_once(str(name)) not in there:
+            if name is not None and fold(str(name)) not in there:
                 raise UnknownNameError(f"column for data.{key}", name, header)
 
     def usable(self, table: Table) -> tuple[Table, list[str]]:
