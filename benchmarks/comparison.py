@@ -14,7 +14,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from ttl_lightning.report.choice import choose
 from ttl_lightning.report.collect import collect
@@ -62,6 +62,8 @@ def draw(panels: Sequence[tuple[str, list[Method]]]) -> Figure:
         for method in methods:
             _point(panel, method)
         panel.set(title=title, xscale="log", xlabel="parameters")
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g} M")
         panel.xaxis.set_minor_formatter(NullFormatter())
         panel.grid(visible=True, color="0.92", linewidth=0.8)
         panel.spines[["top", "right"]].set_visible(False)
