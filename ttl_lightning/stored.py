@@ -20,7 +20,7 @@ from ttl_lightning.errors import ConfigError
 
 CONFIG_FILE = "config.yaml"
 # A run's own file has some 3 kB.
-MOST_BYTES = 1_000_000
+MOST_BYTES, MOST_DEPTH = 1_000_000, 32
 # What is built again, and from which names.
 BUILT = {"data": SOURCES, "protocol.augment": frozenset((AUGMENT,))}
 BEFORE = {"fit": "crop", "eval_view": "center_crop", "tta": 1}
@@ -97,7 +97,13 @@ def _values(path: Path) -> DictConfig:
     if path.stat().st_size > MOST_BYTES:
         raise ValueError(f"it is larger than {MOST_BYTES:,} bytes")
     text = path.read_text(encoding="utf-8")
+    depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        # Deeper, the parser's time grows as the square.
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > MOST_DEPTH:
+            raise ValueError("it is nested too deep")
         # Ten lines of references to references fill any memory; a tag asks for an object.
         if isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None) is not None:
             line = event.start_mark.line + 1 if event.start_mark else 0
