@@ -22,7 +22,14 @@ SMALL = [
     "trainer.precision=32-true",
 ]  # fmt: skip
 CUT, WHOLE = (
-    {"name": "test_resnet", "in_channels": 3, "image_size": [32, 32], "num_classes": 2, **split}
+    {
+        "name": "test_resnet",
+        "weights": None,
+        "in_channels": 3,
+        "image_size": [32, 32],
+        "num_classes": 2,
+        **split,
+    }
     for split in ({"strategy": "ttl", "cutoff": "block1"}, {"strategy": "ftl"})
 )
 KEYS = {"min", "median", "p95", "passes", "noise", "batch_size", "threads"}

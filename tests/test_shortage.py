@@ -42,7 +42,9 @@ def test_a_folder_that_can_be_made_is_not_made(tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", ["file", "file/run", "x" * 300])
 def test_a_folder_that_cannot_be_made_says_why(place: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ShortageError, match=r"is a file: give|directory.*: give hydra|too long.*: give a"):
+    with pytest.raises(
+        ShortageError, match=r"is a file: give|directory.*: give hydra|too long.*: give a"
+    ):
         check_folder(tmp_path / place)
 
 

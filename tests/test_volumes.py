@@ -19,7 +19,7 @@ import ttl_lightning as ttl
 from tests.data.make_volumes import write_nifti, write_series
 from ttl_lightning.assembly import assemble
 from ttl_lightning.data.phantom3d_generator import draw_volume
-from ttl_lightning.errors import ConfigError, UnknownNameError
+from ttl_lightning.errors import ConfigError
 from ttl_lightning.record import described
 from ttl_lightning.report.predictions import PROBABILITY
 from ttl_lightning.report.stem import stem_note
@@ -186,5 +186,5 @@ def test_a_search_of_the_cutoff_in_three_dimensions(tmp_path: Path) -> None:
 def test_weights_that_are_a_number_are_named(tmp_path: Path, backbone: str) -> None:
     data = SMALL if backbone == "resnet3d_10" else []
     overrides = [*data, f"backbone={backbone}", "backbone.weights=5"]
-    with pytest.raises(UnknownNameError, match=r"^unknown backbone\.weights '5'\."):
+    with pytest.raises(ConfigError, match=r"^backbone\.weights must be a text, got the number 5"):
         ttl.train(overrides=overrides, run_dir=tmp_path / "run")

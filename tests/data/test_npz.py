@@ -119,7 +119,10 @@ def test_bad_arrays_are_named(tmp_path: Path, data: dict, text: str) -> None:
     [
         (np.array([0, 2, 0, 2]), "no training sample of class '1'"),
         (np.array([0, 1, 0, -1]), "labels run from 0 to 1, but 3 of 12 do not, such as -1"),
-        (np.array([[0, 1], [1, 0], [0, 2], [1, 1]]), "multilabel labels must be 0 or 1, got 2"),
+        (
+            np.array([[0, 1], [1, 0], [0, 2], [1, 1]]),
+            "multilabel labels must be 0, 1 or NaN, got 2",
+        ),
     ],
 )
 def test_bad_labels_are_named(tmp_path: Path, labels: np.ndarray, text: str) -> None:
