@@ -17,6 +17,8 @@ from ttl_lightning.errors import ConfigError, DataError
 from ttl_lightning.results import RunResult, remove_parts, write_atomically
 from ttl_lightning.shortage import shortage
 
+WAIT_S = 3.0
+"""What a process that was killed just now may take to be gone."""
 LOCK_FILE, HOLDER_FILE = ".run.lock", ".run.json"
 
 
@@ -38,7 +40,7 @@ def held(folder: Path) -> Iterator[None]:
     lock = FileLock(folder / LOCK_FILE)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=WAIT_S)
         remove_parts(folder)
         write_atomically(folder / HOLDER_FILE, json.dumps(_this()).encode())
     except Timeout:
