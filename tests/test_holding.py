@@ -72,8 +72,11 @@ def test_what_killed_writes_left_is_removed(tmp_path: Path) -> None:
     for name in (".result.json.ab12cd34.part", "checkpoints/.last.ckpt.zz.part"):
         (tmp_path / name).write_text("half")
     (tmp_path / "notes.part").write_text("the user's own")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / ".result.json.ab.part").write_text("another run writes it just now")
+    kept = [".result.json.ab.part", "notes.part"]
     with held(tmp_path):
-        assert sorted(p.name for p in tmp_path.rglob("*.part")) == ["notes.part"]
+        assert sorted(p.name for p in tmp_path.rglob("*.part")) == kept
 
 
 @pytest.mark.parametrize("place", ["a file", "below a file", "a name that is too long"])

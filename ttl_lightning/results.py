@@ -138,12 +138,14 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove what writes left in a folder, and in those below it, that were killed half-way.
+    """Remove what writes of a run left that were killed half-way.
 
-    Nobody may be writing there: the run that calls this has the folder for itself.
+    Nobody may be writing there: the run that calls this has the folder for itself. Other folders
+    below it may be those of other runs, which write just now.
     """
-    for part in folder.rglob(f".*{PART}"):
-        part.unlink(missing_ok=True)
+    for place in (folder, folder / "checkpoints", folder / "analysis"):
+        for part in place.glob(f".*{PART}"):
+            part.unlink(missing_ok=True)
 
 
 def finite(value: object) -> object:
