@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
+import multiprocessing
 import random
 import signal
 import subprocess
@@ -45,19 +45,25 @@ def test_an_exit_that_came_from_an_interrupt_is_one() -> None:
     assert interruption(ValueError()) is None
 
 
+def _train(folder: Path, options: list[str]) -> None:
+    ttl.train(overrides=options, run_dir=folder)
+
+
 def _killed_after(seconds: float, folder: Path, options: list[str]) -> int:
-    """Train in a child that is killed after so long; its exit status, -9 if it was killed."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            ttl.train(overrides=options, run_dir=folder)
-            code = 0
-        finally:
-            os._exit(code)
-    time.sleep(seconds)
-    os.kill(child, signal.SIGKILL)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    """Train in a child that is killed after so long; its exit status, -9 if it was killed.
+
+    The child is forked from a server that has imported everything and trained nothing: autograd
+    refuses to work in the fork of a process that has (as this one, once other tests have run).
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["ttl_lightning.train"])
+    child = context.Process(target=_train, args=(folder, options))
+    child.start()
+    child.join(seconds)
+    child.kill()
+    child.join()
+    assert child.exitcode is not None
+    return child.exitcode
 
 
 def _whole(folder: Path) -> str:
