@@ -441,6 +441,18 @@ def test_training_ends_when_the_rate_is_below_the_floor(tmp_path) -> None:
         (["protocol.monitor=val/auroc2"], UnknownNameError, "protocol.monitor"),
         (["trainer.precision=bf17"], ConfigError, "bf17"),
         (["data.batch_size=[1"], ConfigError, "override"),
+        (
+            ["protocol.optimizer.weight_decay=true"],
+            ConfigError,
+            r"protocol\.optimizer\.weight_decay must be a number, got true",
+        ),
+        (
+            ["+protocol.optimizer.foo=2"],
+            ConfigError,
+            r"unknown key 'protocol\.optimizer\.foo': AdamW takes no such argument",
+        ),
+        (["+data.foo=2"], ConfigError, r"unknown key 'data\.foo'"),
+        (["+trainer.foo=2"], ConfigError, r"unknown key 'trainer\.foo'"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_no_folder(

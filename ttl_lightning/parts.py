@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from ttl_lightning.tasks.schedules import check_takes_steps
 # Code that may be run where jobs are planned; what others wrote runs in the job's own process.
 TRUSTED = ("torch.", "pytorch_lightning.", "ttl_lightning.", "timm.")
 STEPS = 8
+_REFUSED = re.compile(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'")
 
 
 @contextmanager
@@ -44,13 +46,18 @@ def naming(key: str) -> Iterator[None]:
         if isinstance(cause, TTLError):
             raise cause from error
         text = config.first_line(cause)
+        if isinstance(cause, TypeError) and (refused := _REFUSED.search(text)):
+            raise ConfigError(
+                f"unknown key '{key}.{refused[2]}': {refused[1]} takes no such argument."
+            ) from error
         raise ConfigError(f"{key}: {type(cause).__name__}: {text}") from error
 
 
 def optimizer_of(cfg: DictConfig) -> Any:  # noqa: ANN401 - a partial of whatever was named
     """What makes the optimizer from parameter groups."""
     with naming("protocol.optimizer"):
-        return instantiate(cfg.protocol.optimizer, _convert_="all")
+        make = instantiate(cfg.protocol.optimizer, _convert_="all")
+    return _numbers_as_such("protocol.optimizer", make)
 
 
 def task_of(cfg: DictConfig) -> Any:  # noqa: ANN401 - likewise
@@ -71,7 +78,23 @@ def task_of(cfg: DictConfig) -> Any:  # noqa: ANN401 - likewise
 def scheduler_of(cfg: DictConfig) -> Any:  # noqa: ANN401 - likewise
     """What makes the schedule from an optimizer, or None."""
     with naming("protocol.scheduler"):
-        return instantiate(cfg.protocol.scheduler, _convert_="all")
+        make = instantiate(cfg.protocol.scheduler, _convert_="all")
+    return _numbers_as_such("protocol.scheduler", make)
+
+
+def _numbers_as_such(key: str, make: Any) -> Any:  # noqa: ANN401 - a partial, or None
+    """The partial; true and false would pass as 1 and 0 where it takes numbers.
+
+    Raises:
+        ConfigError: naming the argument.
+    """
+    for name, value in make.keywords.items() if make is not None else ():
+        taken = inspect.signature(make.func).parameters
+        usual = taken[name].default if name in taken else None
+        number = isinstance(usual, int | float) and not isinstance(usual, bool)
+        if number and isinstance(value, bool):
+            raise ConfigError(f"{key}.{name} must be a number, got {str(value).lower()}.")
+    return make
 
 
 def callbacks_of(cfg: DictConfig) -> list[Callback]:

@@ -239,3 +239,15 @@ def test_a_search_taken_up_with_other_workers_is_one_entry(tmp_path) -> None:
     assert [e["overrides"] for e in rounds.read(tmp_path)] == [
         ["trainer.max_epochs=4"], ["trainer.max_epochs=3", "data.num_workers=2"],
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"schema": 1}', '{"schema": 1, "searches": 3}'])
+def test_a_damaged_search_is_set_aside_and_said(
+    text: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "search.json").write_text(text)
+    assert rounds.read(tmp_path) == []
+    assert "search.json cannot be read as a search" in caplog.text
+    assert (tmp_path / "search.damaged.json").read_text() == text
+    rounds.write(tmp_path, [{"data": "phantom"}])
+    assert rounds.read(tmp_path) == [{"data": "phantom"}]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -19,6 +20,8 @@ from ttl_lightning.results import RunResult, write_atomically
 from ttl_lightning.search import Choice, Method, Outcome, Trial, advance
 from ttl_lightning.sweep.plan import Group, Overrides
 from ttl_lightning.tasks.metrics import METRICS
+
+log = logging.getLogger(__name__)
 
 SCORES = tuple(f"val/{name}" for name in METRICS if name != "ece")
 
@@ -144,11 +147,20 @@ def write(folder: Path, searches: Sequence[dict[str, Any]]) -> None:
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """The entries of `search.json`; none if it cannot be read."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        content = json.loads((folder / SEARCH_FILE).read_text(encoding="utf-8"))
+    """The entries of `search.json`; a file that is none is set aside, and that is said."""
+    path = folder / SEARCH_FILE
+    if not path.exists():
+        return []
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
         if content["schema"] == SEARCH_SCHEMA:
             return [entry for entry in content["searches"] if isinstance(entry, dict)]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        pass
+    aside = path.with_suffix(".damaged.json")
+    with suppress(OSError):
+        path.replace(aside)
+        log.warning("%s cannot be read as a search; it is kept as %s.", path, aside.name)
     return []
 
 
