@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Unpack
 
 from ttl_lightning.data.base import CommonOptions, ImageDataModule, existing_path
 from ttl_lightning.data.content import file_hash, listing_hash
-from ttl_lightning.data.images import MOST_PIXELS
+from ttl_lightning.data.pictures import MOST_PIXELS
 from ttl_lightning.data.samples import Samples
 from ttl_lightning.data.store import FileImages
 from ttl_lightning.data.table import TableOptions, as_columns
