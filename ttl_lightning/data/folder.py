@@ -32,7 +32,8 @@ class FolderDataModule(ImageDataModule):
     """One sub-folder a class, optionally below one folder a split (train, val, test).
 
     Splits that are not given are drawn by class. Folders do not name patients, so they cannot be
-    drawn by patient; a run says so.
+    drawn by patient; a run says so. Of a file with several images the middle one is read, and a run
+    counts such files, and all else that is left out of one (`left_out.LeftOut`).
 
     Args:
         path: the root folder.
