@@ -107,6 +107,20 @@ def test_the_history_has_a_row_for_each_epoch_with_its_own_loss(finished) -> Non
     assert all(row["val/auprc"] for row in rows)
 
 
+def test_what_was_left_out_of_files_is_in_the_result(tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    for k in range(16):
+        path = tmp_path / "images" / "ab"[k % 2] / f"{k}.tif"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pages = [Image.fromarray(rng.integers(0, 256, (32, 32), dtype=np.uint8)) for _ in range(9)]
+        pages[0].save(path, save_all=True, append_images=pages[1:] if k < 5 else [])
+    options = [option for option in TTL if not option.startswith("data.")]
+    options += ["data=folder", f"data.path={tmp_path / 'images'}", "data.image_size=32"]
+    ttl.train(overrides=options, run_dir=tmp_path / "run")
+    notes = json.loads((tmp_path / "run" / "result.json").read_text())["notes"]["data"]
+    assert "5 of 16 files hold several images (up to 9: a/0.tif)" in notes
+
+
 def test_a_loaded_run_predicts_as_it_did(finished) -> None:
     folder, _ = finished
     task = ttl.load(folder)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ttl_lightning.data.images import Reading
 from ttl_lightning.data.reading import Volume
 from ttl_lightning.data.store import ArrayImages
 from ttl_lightning.errors import DataError
@@ -38,7 +39,7 @@ class CountingImages(ArrayImages):
 
     reads = 0
 
-    def read(self, row: int) -> np.ndarray:
+    def read(self, row: int) -> Reading:
         self.reads += 1
         return super().read(row)
 

@@ -7,10 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ttl_lightning.data.images import read_image, to_storage, value_range
+from ttl_lightning.data.images import read_image as read_whole
+from ttl_lightning.data.images import to_storage
 from ttl_lightning.errors import DataError
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
+
+
+def read_image(path: Path, slice_index: int | None = None, **limit: int) -> np.ndarray:
+    return read_whole(path, slice_index, **limit).pixels
 
 
 def saved(path: Path, image: np.ndarray | Image.Image) -> Path:
@@ -175,20 +180,6 @@ def test_images_over_the_limit_of_pillow_are_refused(
         read_image(tmp_path / "x.png", most_pixels=255)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     assert read_image(tmp_path / "x.png", most_pixels=10**9).shape == (1, 16, 16)
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        (np.array([3], np.uint8), (0, 255)),
-        (np.array([3], np.uint16), (0, 65535)),
-        (np.array([0.2, 0.9]), (0, 1)),
-        (np.array([-2.0, 7.0]), (-2, 7)),
-        (np.array([-5, 9], np.int16), (-5, 9)),
-    ],
-)
-def test_value_range(values: np.ndarray, expected: tuple[float, float]) -> None:
-    assert value_range(values) == expected
 
 
 @pytest.mark.parametrize(

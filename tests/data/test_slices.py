@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ttl_lightning.data.images import read_image
+from ttl_lightning.data.images import read_image as read_whole
+from ttl_lightning.data.left_out import LeftOut
 from ttl_lightning.data.slices import middle
 from ttl_lightning.errors import ConfigError, DataError
 
@@ -14,6 +15,10 @@ pydicom = pytest.importorskip("pydicom")
 nibabel = pytest.importorskip("nibabel")
 
 STORED = np.arange(64, dtype=np.uint16).reshape(8, 8) * 65  # up to 4095: 12 bits
+
+
+def read_image(path: Path, slice_index: int | None = None, **limit: int) -> np.ndarray:
+    return read_whole(path, slice_index, **limit).pixels
 
 
 def write_dicom(path: Path, pixels: np.ndarray = STORED, **tags: object) -> Path:
@@ -271,3 +276,24 @@ def test_a_slope_of_nothing_is_named(tmp_path: Path) -> None:
 def test_dicom_without_a_suffix_is_known_by_content(tmp_path: Path) -> None:
     path = write_dicom(tmp_path / "IM0001")
     np.testing.assert_array_equal(read_image(path), read_image(write_dicom(tmp_path / "x.dcm")))
+
+
+@pytest.mark.parametrize(("frames", "chosen"), [(5, None), (5, 1), (1, None)])
+def test_frames_and_slices_of_which_nobody_chose_are_counted(
+    frames: int, chosen: int | None, tmp_path: Path
+) -> None:
+    voxels = np.random.default_rng(0).integers(0, 4096, (frames, 8, 8), dtype=np.uint16)
+    path = write_dicom(tmp_path / "x.dcm", voxels, NumberOfFrames=frames)
+    used = frames // 2 if chosen is None else chosen
+    found = read_whole(path, chosen)
+    assert np.abs(found.pixels[0] / 65535 - voxels[used] / 4095).max() < 1e-4
+    several = frames if chosen is None else 1
+    assert found.left_out == LeftOut(images=several)
+    # to the left, the back and the head, as the stored axes of DICOM run
+    affine = np.diag([-1.0, -1, 1, 1])
+    volume = nibabel.Nifti1Image(voxels.transpose(2, 1, 0).astype(np.int16), affine)
+    volume.to_filename(tmp_path / "x.nii")
+    found = read_whole(tmp_path / "x.nii", chosen)
+    low, high = int(voxels.min()), int(voxels.max())
+    assert np.abs(found.pixels[0] - (voxels[used] - low) / (high - low) * 65535).max() <= 0.5
+    assert found.left_out == LeftOut(images=several, scale=True)

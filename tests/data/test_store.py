@@ -138,5 +138,5 @@ def test_hash_sees_values_shape_and_type() -> None:
 
 def test_arrays_give_channels_first() -> None:
     images = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
-    np.testing.assert_array_equal(ArrayImages(images).read(1)[2], images[1, ..., 2])
-    assert ArrayImages(images[..., 0]).read(0).shape == (1, 4, 5)
+    np.testing.assert_array_equal(ArrayImages(images).read(1).pixels[2], images[1, ..., 2])
+    assert ArrayImages(images[..., 0]).read(0).pixels.shape == (1, 4, 5)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Unpack
 
 from ttl_lightning.data.base import CommonOptions, ImageDataModule, existing_path
 from ttl_lightning.data.content import file_hash, listing_hash
-from ttl_lightning.data.images import MOST_PIXELS
+from ttl_lightning.data.pictures import MOST_PIXELS
 from ttl_lightning.data.samples import Samples
 from ttl_lightning.data.store import FileImages
 from ttl_lightning.data.table import TableOptions, as_columns
@@ -29,7 +29,7 @@ class CsvDataModule(ImageDataModule):
         split_column: with train, val or test; by default "split" where there is such a column.
         patient_column: whom an image shows; by default "patient_id" where there is such a column.
         slice_column: which slice of a volume or page of a file to take, from 0; the middle one
-            where it is empty or not named.
+            where it is empty or not named, and a run counts the files of which that leaves some.
         classes: for one label column, the classes in the order of their numbers; by default sorted.
         val_fraction: of the images, or of the training images where only some splits are given.
         test_fraction: likewise.

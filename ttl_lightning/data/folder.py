@@ -11,8 +11,9 @@ import numpy as np
 from ttl_lightning.data.base import CommonOptions, ImageDataModule, existing_path
 from ttl_lightning.data.content import listing_hash
 from ttl_lightning.data.files import check_split_options, complete_splits
-from ttl_lightning.data.images import MOST_PIXELS, SUFFIXES, is_image
+from ttl_lightning.data.images import SUFFIXES, is_image
 from ttl_lightning.data.labels import encode_classes, unified
+from ttl_lightning.data.pictures import MOST_PIXELS
 from ttl_lightning.data.samples import SPLIT_NAMES, Samples, listed, task_of
 from ttl_lightning.data.store import FileImages
 from ttl_lightning.errors import DataError, check_number
@@ -31,7 +32,8 @@ class FolderDataModule(ImageDataModule):
     """One sub-folder a class, optionally below one folder a split (train, val, test).
 
     Splits that are not given are drawn by class. Folders do not name patients, so they cannot be
-    drawn by patient; a run says so.
+    drawn by patient; a run says so. Of a file with several images the middle one is read, and a run
+    counts such files, and all else that is left out of one (`left_out.LeftOut`).
 
     Args:
         path: the root folder.

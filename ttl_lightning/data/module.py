@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from ttl_lightning.data.dataset import ImageDataset, WindowDataset, as_it_is, as_views
 from ttl_lightning.data.fit import FIT, FITS, fit_notes
+from ttl_lightning.data.left_out import left_out_notes
 from ttl_lightning.data.ranges import spread_notes
 from ttl_lightning.data.sampler import EpochSampler
 from ttl_lightning.data.samples import SPLITS, Labels, Samples
@@ -276,6 +277,8 @@ class ClassificationDataModule(LightningDataModule, ABC):
         self.notes += fit_notes(scan.sides[rows], stored, self.fit, self.counted)
         if scan.spreads is not None:
             self.notes += spread_notes(scan.spreads[rows], self.counted)
+        if scan.left_out is not None:
+            self.notes += left_out_notes([scan.left_out[row] for row in rows], kept.ids)
         if self.on_duplicate == "raise":
             check_images(hashes, kept)
             return rows

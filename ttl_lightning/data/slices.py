@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ttl_lightning.data.dicom_pixels import shown, stored
 from ttl_lightning.data.dicom_tags import frames_in
+from ttl_lightning.data.left_out import LeftOut
 from ttl_lightning.data.nifti import load_nifti
 from ttl_lightning.data.reading import missing_package
 
-Pixels = tuple[NDArray[Any], float, float]
-"""(H, W) or (H, W, 3), with the values of black and of white."""
+
+class Pixels(NamedTuple):
+    """Values (H, W) or (H, W, 3), those of black and of white, and what of the file is left out."""
+
+    values: NDArray[Any]
+    low: float
+    high: float
+    left_out: LeftOut
 
 
 def read_dicom(path: Path, slice_index: int | None = None) -> Pixels:
@@ -37,16 +44,19 @@ def read_dicom(path: Path, slice_index: int | None = None) -> Pixels:
         raise missing_package(path, "pydicom", "dicom") from None
     dataset = pydicom.dcmread(path)
     kind = str(dataset.get("PhotometricInterpretation", ""))
-    frame = middle(slice_index, frames_in(dataset))
+    frames = frames_in(dataset)
+    frame = middle(slice_index, frames)
+    left_out = LeftOut(images=frames if slice_index is None else 1)
     if kind in ("MONOCHROME1", "MONOCHROME2"):
         values, low, high = shown(dataset, frame)
-        return (low + high - values if kind == "MONOCHROME1" else values), low, high
+        values = low + high - values if kind == "MONOCHROME1" else values
+        return Pixels(values, low, high, left_out)
     values = stored(dataset, frame)
     if kind == "PALETTE COLOR":
         values = processing.apply_color_lut(values, dataset)
     elif not (kind == "RGB" or kind.startswith("YBR")):
         raise ValueError(f"photometric interpretation {kind!r} is not known")
-    return values, 0.0, float(np.iinfo(values.dtype).max)
+    return Pixels(values, 0.0, float(np.iinfo(values.dtype).max), left_out)
 
 
 def read_nifti(path: Path, slice_index: int | None = None) -> Pixels:
@@ -62,8 +72,10 @@ def read_nifti(path: Path, slice_index: int | None = None) -> Pixels:
     """
     volume = load_nifti(path)
     low, high = float(volume.voxels.min()), float(volume.voxels.max())
-    chosen = volume.voxels[middle(slice_index, len(volume.voxels))]
-    return chosen.astype(np.float64), low, high
+    slices = len(volume.voxels)
+    chosen = volume.voxels[middle(slice_index, slices)]
+    left_out = LeftOut(images=slices if slice_index is None else 1, scale=True)
+    return Pixels(chosen.astype(np.float64), low, high, left_out)
 
 
 def middle(slice_index: int | None, count: int) -> int:

@@ -16,15 +16,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ttl_lightning.data.fit import FIT, Sides, fit_square
-from ttl_lightning.data.images import MOST_PIXELS, read_image
+from ttl_lightning.data.images import Reading, read_image
+from ttl_lightning.data.left_out import LeftOut
+from ttl_lightning.data.pictures import MOST_PIXELS
 from ttl_lightning.data.ranges import spread
 from ttl_lightning.errors import DataError
 
 CACHES = ("memory", "disk", "none")
 ON_BAD_IMAGE = ("raise", "skip")
 
-# raise it when what `fit_square` returns changes: files written before are then ignored
-_FORMAT = "2"
+# raise it when what is read, fitted or kept beside it changes: older files are then ignored
+_FORMAT = "3"
 _DECODERS = 8
 
 
@@ -34,8 +36,8 @@ class ImageReader(Protocol):
     def __len__(self) -> int:
         """Number of images."""
 
-    def read(self, row: int) -> NDArray[Any]:
-        """(C, H, W), C = 1 or 3, uint8 or uint16.
+    def read(self, row: int) -> Reading:
+        """Decode one.
 
         Raises:
             DataError: naming the image, if it cannot be read.
@@ -55,10 +57,10 @@ class ArrayImages:
         """Number of images."""
         return len(self._images)
 
-    def read(self, row: int) -> NDArray[Any]:
-        """(C, H, W)."""
+    def read(self, row: int) -> Reading:
+        """All there is of it."""
         image: NDArray[Any] = self._images[row]
-        return image[None] if image.ndim == 2 else image.transpose(2, 0, 1)
+        return Reading(image[None] if image.ndim == 2 else image.transpose(2, 0, 1))
 
     def fingerprint(self, row: int) -> str:
         """Hash of the pixels."""
@@ -81,8 +83,8 @@ class FileImages:
         """Number of images."""
         return len(self._paths)
 
-    def read(self, row: int) -> NDArray[Any]:
-        """(C, H, W), decoded.
+    def read(self, row: int) -> Reading:
+        """Decode one.
 
         Raises:
             DataError: naming the file, if it cannot be read.
@@ -108,17 +110,20 @@ class Scan(NamedTuple):
 
     hashes: by row, "" where bad. bad: reasons by bad row. sides: of the images before they became
     squares, by row, 1 × 1 where bad. spreads: of images the part of their range that they fill.
+    left_out: of images what was not read of their files.
     """
 
     hashes: list[str]
     bad: dict[int, str]
     sides: Sides
     spreads: NDArray[np.float64] | None = None
+    left_out: list[LeftOut] | None = None
 
 
 class _Fitted(NamedTuple):
     image: NDArray[Any]
     sides: NDArray[np.int64]
+    left_out: NDArray[np.int64]
 
 
 class ImageStore:
@@ -157,6 +162,7 @@ class ImageStore:
         hashes, bad = [""] * len(self._reader), {}
         sides = np.ones((len(self._reader), 2), np.int64)
         spreads = np.ones(len(self._reader))
+        left_out = [LeftOut()] * len(self._reader)
         packed: NDArray[Any] | None = None
         for row, fitted in enumerate(self._decoded()):
             if isinstance(fitted, DataError):
@@ -164,12 +170,12 @@ class ImageStore:
                 check_bad(fitted, bad, on_bad_image, max_bad)
                 continue
             hashes[row], sides[row] = pixel_hash(fitted.image), fitted.sides
-            spreads[row] = spread(fitted.image)
+            spreads[row], left_out[row] = spread(fitted.image), LeftOut(*fitted.left_out.tolist())
             if self._cache == "memory":
                 packed = _place(packed, row, fitted.image, len(self._reader))
         if packed is not None:
             self._packed = torch.from_numpy(packed)
-        return Scan(hashes, bad, sides, spreads)
+        return Scan(hashes, bad, sides, spreads, left_out)
 
     def batch(self, rows: NDArray[np.int64]) -> Tensor:
         """Images (N, C, size, size), float32 in [0, 1]; C is 1 where all of them are grey."""
@@ -212,9 +218,9 @@ class ImageStore:
         return fitted
 
     def _fitted(self, row: int) -> _Fitted:
-        image = self._reader.read(row)
+        image, left_out = self._reader.read(row)
         square = fit_square(image, self._size, self._channels, self._fit)
-        return _Fitted(square, np.array(image.shape[1:], np.int64))
+        return _Fitted(square, np.array(image.shape[1:], np.int64), np.array(left_out, np.int64))
 
 
 def check_bad(
@@ -285,13 +291,13 @@ def load_array(path: Path, *, mapped: bool = False) -> NDArray[Any] | None:
 
 
 def _load_fitted(path: Path) -> _Fitted | None:
-    """A cached image and its sides, or None where there is none or the file is damaged."""
+    """A cached image with what is known of it, or None where it is missing or damaged."""
     try:
         with path.open("rb") as file:
-            image, sides = (np.load(file, allow_pickle=False) for _ in range(2))
+            arrays = [np.load(file, allow_pickle=False) for _ in _Fitted._fields]
     except (OSError, ValueError, EOFError):
         return None
-    return _Fitted(image, sides)
+    return _Fitted(*arrays)
 
 
 def save_array(path: Path, *arrays: NDArray[Any]) -> None:

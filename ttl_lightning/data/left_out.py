@@ -1,0 +1,59 @@
+"""What reading one image leaves out of its file, and what a run says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class LeftOut(NamedTuple):
+    """What of a file is not in the pixels that were read.
+
+    images: how many the file holds of which nobody said which to take; the middle one was read.
+    deep: bits of colour, or of grey with alpha, below the upper eight. alpha: that of a picture
+    which is not opaque everywhere. channels: those beyond grey, colour and alpha. inks: CMYK.
+    scale: what the values were, since they are scaled by the file's own smallest and largest.
+    """
+
+    images: int = 1
+    deep: bool = False
+    alpha: bool = False
+    channels: bool = False
+    inks: bool = False
+    scale: bool = False
+
+
+_SAID = {
+    "deep": "hold colour, or grey with alpha, of more than 8 bits a channel{such}; the upper 8 of "
+    "them were read",
+    "alpha": "are transparent in places{such}; alpha was dropped, and the colour below it was read",
+    "channels": "hold more channels than grey, colour and alpha{such}; the others were dropped",
+    "inks": "hold CMYK{such}; it was made RGB by the plain formula, without a profile of its inks",
+    "scale": "do not say which values are black and white, being signed, of 32 bits, of floating "
+    "point or NIfTI{such}; each was scaled by its own smallest and largest value, so brightness "
+    "does not compare between them",
+}
+
+
+def left_out_notes(found: Sequence[LeftOut], ids: Sequence[str]) -> list[str]:
+    """What a run says of files of which not all was read, a line for each kind.
+
+    Args:
+        found: of the images that are used.
+        ids: their names.
+    """
+    several = [row for row, one in enumerate(found) if one.images > 1]
+    notes = []
+    if several:
+        most = max(several, key=lambda row: found[row].images)
+        notes.append(
+            f"{len(several)} of {len(found)} files hold several images (up to "
+            f"{found[most].images}: {ids[most]}); the middle one of each was read. For volumes: "
+            "data=volumes; for single slices: data=csv with data.slice_column."
+        )
+    for kind, text in _SAID.items():
+        rows = [row for row, one in enumerate(found) if getattr(one, kind)]
+        if rows:
+            such = text.format(such=f" (such as {ids[rows[0]]})")
+            notes.append(f"{len(rows)} of {len(found)} files {such}.")
+    return notes
