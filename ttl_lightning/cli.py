@@ -38,6 +38,8 @@ def main() -> None:
     arguments = [argument for argument in given if argument not in SWEEP_FLAGS]
     try:
         config.accept_backbones(arguments)
+        if given == arguments:  # each job of a sweep has data of its own
+            sys.argv[1:] = given = arguments = config.sourced(arguments)
         if not any(argument.startswith("-") for argument in arguments):
             # before Hydra makes a folder; a sweep checks each of its jobs itself
             one = given == arguments
