@@ -33,20 +33,27 @@ def sourced(overrides: Sequence[str], compose: Callable[[list[str]], DictConfig]
     that is made of it, are then those of `data=npz3d`. Only a file's header is read.
 
     Args:
-        overrides: of one run; flags among them are passed over. What is wrong with them is left to
-            be found where they are composed.
+        overrides: as they were given. Where several values are given for the data, and where
+            something is wrong, they stay: it is found where they are composed.
         compose: makes a configuration of overrides, with Hydra's node.
     """
     given = list(overrides)
     if not any(_key(override) in CHOOSING for override in given):
         return Sourced(given, None)
-    # options of one of the two sources cannot be composed with the other
-    asked = [o for o in given if _key(o) and ("." not in _key(o) or _key(o) in NAMING)]
+    # not the other options, which the source that is chosen so far may not have
+    asked = [override for override in given if _key(override) in (*CHOOSING, *NAMING)]
     try:
         cfg = compose(asked)
         choice = str(cfg.hydra.runtime.choices.get("data"))
         found = _of_volumes(choice, cfg.data)
-    except (HydraException, OmegaConfBaseException, TTLError, AttributeError, ValueError):
+    except (
+        HydraException,
+        OmegaConfBaseException,
+        TTLError,
+        AttributeError,
+        ValueError,
+        TypeError,
+    ):
         found = None
     if found is None:
         return Sourced(given, None)

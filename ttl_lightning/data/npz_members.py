@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -61,7 +62,8 @@ def shape_of(path: Path, name: str) -> tuple[int, ...] | None:
                 return None
             return _header(archive, member)[0]
     except (OSError, ValueError, KeyError, EOFError, TypeError, NotImplementedError, MemoryError,
-            zipfile.BadZipFile, zlib.error):  # fmt: skip
+            RecursionError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile,
+            zlib.error):  # fmt: skip
         return None
 
 
