@@ -76,7 +76,7 @@ def plain(monkeypatch):
     for data, source in (
         ("csv", "CsvDataModule"), ("npz", "NpzDataModule"), ("folder", "FolderDataModule"),
         ("volumes", "VolumesDataModule"), ("medmnist", "MedMNISTDataModule"),
-        ("npz3d", "Npz3dDataModule"),
+        ("npz3d", "Npz3dDataModule"), ("medmnist3d", "MedMNIST3dDataModule"),
     ):  # fmt: skip
         monkeypatch.setattr(
             f"ttl_lightning.data.{data}.{source}.content", lambda _: {"of": "the files"}

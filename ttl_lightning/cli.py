@@ -34,10 +34,9 @@ def main() -> None:
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/", UserWarning)
     # Hydra's parser wants its flags before the overrides
     given = sorted(sys.argv[1:], key=lambda argument: argument not in SWEEP_FLAGS)
-    sys.argv[1:] = given
+    sys.argv[1:] = given = config.sourced(given)
     arguments = [argument for argument in given if argument not in SWEEP_FLAGS]
     try:
-        config.accept_backbones(arguments)
         if not any(argument.startswith("-") for argument in arguments):
             # before Hydra makes a folder; a sweep checks each of its jobs itself
             one = given == arguments

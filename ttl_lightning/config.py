@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,8 +23,11 @@ from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ttl_lightning import ranks
 from ttl_lightning.errors import ConfigError, TTLError, UnknownNameError
 from ttl_lightning.schema import check_values
+
+log = logging.getLogger(__name__)
 
 MODULE, ROOT = "ttl_lightning.conf", "config"
 VERSION_BASE = "1.3"
@@ -77,7 +81,7 @@ def read(overrides: Sequence[str]) -> tuple[DictConfig, Path]:
     Raises:
         ConfigError: if an override is malformed or names what there is not.
     """
-    accept_backbones(overrides)
+    overrides = sourced(overrides)
     for override in parsed(overrides):
         several = isinstance(override.value(), list) and override.key_or_group not in SEVERAL
         if several and not override.is_sweep_override() and _choices(override.key_or_group):
@@ -99,6 +103,18 @@ def read(overrides: Sequence[str]) -> tuple[DictConfig, Path]:
     OmegaConf.set_struct(cfg, True)  # noqa: FBT003
     check_values(values_of(cfg))
     return cfg, folder
+
+
+def sourced(overrides: Sequence[str]) -> list[str]:
+    """The overrides with the choice of `data` that reads what they name, which is then said."""
+    accept_backbones(overrides)
+    with _own_hydra():
+        found, note = ranks.sourced(
+            overrides, lambda asked: compose(ROOT, asked, return_hydra_config=True)
+        )
+    if note:
+        log.warning("note: %s", note)
+    return found
 
 
 def values_of(cfg: DictConfig) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def test_a_failed_download_says_where_the_file_belongs(
         ),
         (
             {"dataset": "organmnist3d"},
-            "data.dataset=organmnist3d holds volumes, .* data=npz3d with data.path=organmnist3d_64",
+            "data.dataset=organmnist3d holds volumes, .* choose data=medmnist3d",
         ),
         ({"source_size": 32}, "data.source_size must be one of 28, 64, 128, 224, got 32"),
     ],

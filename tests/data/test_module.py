@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from ttl_lightning.data.base import CommonOptions, ImageDataModule
 from ttl_lightning.data.module import ClassificationDataModule, SharedOptions
+from ttl_lightning.data.npz3d import ArrayVolumeDataModule, ArrayVolumeOptions
 from ttl_lightning.data.phantom import PhantomDataModule
 from ttl_lightning.data.phantom3d import Phantom3dDataModule
 from ttl_lightning.data.phantom_generator import generate
@@ -38,7 +39,7 @@ def test_configs_name_every_option_once(path: Path) -> None:
     kind = instantiate({"_target_": "hydra.utils.get_class", "path": config._target_})
     options = options_of(kind)
     given = {"seed", "augment", "mean", "std"}  # by the run, from its other groups
-    if path.stem == "npz3d":  # its layout does not say which slices are abnormal
+    if path.stem in ("npz3d", "medmnist3d"):  # its layout does not say which slices are abnormal
         given |= {"min_abnormal_slices", "abnormal_fraction"}
     assert set(config) - {"_target_"} == set(options) - given
     assert config._get_node("batch_size")._value() == "${protocol.batch_size}"
@@ -52,11 +53,14 @@ def test_configs_name_every_option_once(path: Path) -> None:
     [
         (ImageDataModule, CommonOptions),
         (VolumeDataModule, VolumeOptions),
+        (ArrayVolumeDataModule, ArrayVolumeOptions),
         (ClassificationDataModule, SharedOptions),
     ],
 )
 def test_typed_options_are_those_of_the_bases(kind: type, typed: type) -> None:
     own = set(options_of(kind)) - {"name", "on_duplicate"}
+    if kind is ArrayVolumeDataModule:  # of its base, and of no use to it
+        own -= {"min_abnormal_slices", "abnormal_fraction"}
     if kind is ClassificationDataModule:
         own -= {"cache"}  # which has no default of its own
     assert set(typed.__annotations__) == own

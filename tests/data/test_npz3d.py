@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from ttl_lightning import config
-from ttl_lightning.data.module import SharedOptions
-from ttl_lightning.data.npz3d import Npz3dDataModule, fit_depth
+from ttl_lightning.data.npz3d import ArrayVolumeOptions, Npz3dDataModule, fit_depth
 from ttl_lightning.data.transforms import Augment
 from ttl_lightning.errors import ConfigError, DataError
 
@@ -151,7 +150,7 @@ def test_the_disk_cache_knows_the_depth(tmp_path: Path) -> None:
 def test_every_option_can_be_given_on_the_command_line() -> None:
     cfg, _ = config.read(["data=npz3d"])
     made_from_others = {"seed", "augment", "mean", "std"}
-    options = {*SharedOptions.__annotations__, *Npz3dDataModule.__init__.__kwdefaults__}
+    options = {*ArrayVolumeOptions.__annotations__, *Npz3dDataModule.__init__.__kwdefaults__}
     assert {*cfg.data} - {"_target_"} == options - made_from_others
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ttl_lightning.data.base import CommonOptions, ImageDataModule, existing_path
 from ttl_lightning.data.content import file_hash
-from ttl_lightning.data.npz_members import check_members
+from ttl_lightning.data.npz_members import check_members, source_of
 from ttl_lightning.data.samples import SPLITS, Labels, Samples, check_classes, task_of
 from ttl_lightning.data.store import ArrayImages
 from ttl_lightning.errors import DataError
@@ -31,6 +31,8 @@ class NpzDataModule(ImageDataModule):
 
     Labels (N,) or (N, 1) are class numbers: two classes are a binary task, more a multiclass one.
     Labels (N, L) of zeros and ones are multilabel.
+
+    A file of volumes is for `npz3d.Npz3dDataModule`; the command line chooses between the two.
 
     Args:
         path: the file.
@@ -154,7 +156,7 @@ def _flat(path: Path, split: str, labels: NDArray[Any]) -> Labels:
 
 
 def _checked(path: Path, source: str, split: str, images: NDArray[Any]) -> NDArray[np.uint8]:
-    taken_by = _taken_by(images.shape)
+    taken_by = source_of(images.shape)
     if images.dtype != np.uint8 or taken_by != source or 0 in images.shape[1:]:
         other = f" Choose data={taken_by}." if taken_by not in (None, source) else ""
         raise DataError(
@@ -162,13 +164,6 @@ def _checked(path: Path, source: str, split: str, images: NDArray[Any]) -> NDArr
             f"got {images.dtype} {images.shape}.{other}"
         )
     return images
-
-
-def _taken_by(shape: tuple[int, ...]) -> str | None:
-    """Which source takes images of this shape: a last axis of three is colour."""
-    if len(shape) == 4:
-        return "npz" if shape[3] == 3 else "npz3d"
-    return "npz" if len(shape) == 3 else None
 
 
 def _class_names(labels: Labels, classes: Sequence[str] | None) -> tuple[str, ...]:

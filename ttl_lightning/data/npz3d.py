@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Unpack
@@ -22,14 +23,21 @@ from ttl_lightning.data.volume_base import VolumeDataModule
 from ttl_lightning.errors import ConfigError
 
 
-class Npz3dDataModule(VolumeDataModule):
-    """Volumes (N, D, H, W) uint8 with the splits that the file gives; each is one study.
+class ArrayVolumeOptions(SharedOptions, total=False):
+    """Options of every source of volumes in one array; a subclass hands them on unread."""
 
-    Labels are as data=npz takes them.
+    resample_depth: bool
+    image_size: Sequence[int]
+    window_stride: int | None
+    windows_per_study: int | None
+    hu_window: Sequence[float] | None
+    cache: str
+
+
+class ArrayVolumeDataModule(VolumeDataModule):
+    """Base of the sources of volumes (N, D, H, W) uint8 in one array; each is one study.
 
     Args:
-        path: the file.
-        classes: names by class number; by default "0", "1", …
         resample_depth: the network sees the whole depth, resampled to the slices of `image_size`;
             else windows of slices as they are stored.
         image_size: slices, height and width of the network's input.
@@ -37,19 +45,14 @@ class Npz3dDataModule(VolumeDataModule):
         hu_window: values of black and white; None takes each volume's own percentiles.
 
     Raises:
-        ConfigError: if no path is given, or `window_stride` goes with `resample_depth`.
-        DataError: if there is no such file.
+        ConfigError: if `window_stride` goes with `resample_depth`.
     """
-
-    places: ClassVar[tuple[str, ...]] = ("path",)
 
     def __init__(
         self,
         *,
-        name: str = "npz3d",
+        name: str,
         on_duplicate: str = "drop",
-        path: str | Path | None = None,
-        classes: Sequence[str] | None = None,
         resample_depth: bool = True,
         image_size: Sequence[int] = (32, 32, 32),
         window_stride: int | None = None,
@@ -76,28 +79,68 @@ class Npz3dDataModule(VolumeDataModule):
                 f"data.window_stride={window_stride} needs data.resample_depth=false: with true, "
                 "the whole volume is one window."
             )
-        self.path, self.classes = existing_path(path), classes
         self.resample_depth = resample_depth
 
-    @classmethod
-    def content(cls, options: Mapping[str, Any]) -> dict[str, str]:
-        """Of the file's bytes."""
-        return {"file": file_hash(existing_path(options["path"]))}
-
-    def load(self) -> tuple[Samples, ArrayVolumes]:
-        """Read the file.
+    @abstractmethod
+    def arrays(self) -> tuple[Samples, NDArray[np.uint8], str]:
+        """Samples, their volumes (N, D, H, W), and a note on their splits.
 
         Raises:
             DataError: naming the file and what is wrong with it.
         """
-        samples, volumes = load_arrays(self.path, "npz3d", self.classes)
-        self.notes.append(NO_PATIENTS)
+
+    def load(self) -> tuple[Samples, ArrayVolumes]:
+        """Take the arrays, and say which volumes are blank.
+
+        Raises:
+            DataError: naming the file and what is wrong with it.
+        """
+        samples, volumes, note = self.arrays()
+        self.notes.append(note)
         flat = volumes.reshape(len(volumes), -1)
         blank = np.flatnonzero(flat.min(1) == flat.max(1))
         if len(blank):
             names = listed([samples.ids[row] for row in blank])
             self.notes.append(f"{len(blank)} volumes hold one value alone: {names}.")
         return samples, ArrayVolumes(volumes, self.image_size[0] if self.resample_depth else None)
+
+
+class Npz3dDataModule(ArrayVolumeDataModule):
+    """Volumes (N, D, H, W) uint8 with the splits that the file gives; each is one study.
+
+    Labels are as data=npz takes them.
+
+    Args:
+        path: the file.
+        classes: names by class number; by default "0", "1", …
+
+    Raises:
+        ConfigError: if no path is given.
+        DataError: if there is no such file.
+    """
+
+    places: ClassVar[tuple[str, ...]] = ("path",)
+
+    def __init__(
+        self,
+        *,
+        name: str = "npz3d",
+        on_duplicate: str = "drop",
+        path: str | Path | None = None,
+        classes: Sequence[str] | None = None,
+        **options: Unpack[ArrayVolumeOptions],
+    ) -> None:
+        super().__init__(name=name, on_duplicate=on_duplicate, **options)
+        self.path, self.classes = existing_path(path), classes
+
+    @classmethod
+    def content(cls, options: Mapping[str, Any]) -> dict[str, str]:
+        """Of the file's bytes."""
+        return {"file": file_hash(existing_path(options["path"]))}
+
+    def arrays(self) -> tuple[Samples, NDArray[np.uint8], str]:
+        """Read the file."""
+        return *load_arrays(self.path, "npz3d", self.classes), NO_PATIENTS
 
 
 class ArrayVolumes:

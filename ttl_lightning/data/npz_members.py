@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +38,35 @@ def check_members(path: Path, names: Iterable[str] | None = None) -> None:
                 _check(archive, member)
 
 
+def source_of(shape: tuple[int, ...]) -> str | None:
+    """Which source takes images of this shape: a last axis of three is colour."""
+    if len(shape) == 4:
+        return "npz" if shape[3] == 3 else "npz3d"
+    return "npz" if len(shape) == 3 else None
+
+
+def shape_of(path: Path, name: str) -> tuple[int, ...] | None:
+    """The shape that an array's header says; None if there is no such file, array or header.
+
+    Args:
+        path: the .npz file.
+        name: of the array.
+    """
+    if not path.is_file():  # a pipe would be waited for
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            member = archive.getinfo(f"{name}.npy")
+            # read as far as it unpacks by the ways that are known, and needs no password
+            if member.compress_type not in METHODS or member.flag_bits & 1:
+                return None
+            return _header(archive, member)[0]
+    except (OSError, ValueError, KeyError, EOFError, TypeError, NotImplementedError, MemoryError,
+            RecursionError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile,
+            zlib.error):  # fmt: skip
+        return None
+
+
 def _check(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
     name = member.filename.removesuffix(".npy")
     if member.flag_bits & 1:
@@ -45,6 +77,18 @@ def _check(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
         raise ValueError(
             f"{name} says that it unpacks to {member.file_size:,} bytes, which it cannot"
         )
+    shape, kind = _header(archive, member)
+    promised = math.prod(shape) * kind.itemsize
+    if promised > MOST_BYTES:
+        raise ValueError(f"{name} promises {promised:,} bytes, more than {MOST_BYTES:,}")
+    if promised > member.file_size:
+        raise ValueError(f"{name} promises {promised:,} bytes and holds {member.file_size:,}")
+
+
+def _header(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo
+) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and kind that an array says it has; what it holds is not unpacked."""
     with archive.open(member) as stream:
         version = np.lib.format.read_magic(stream)
         read = {
@@ -52,12 +96,9 @@ def _check(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
             (2, 0): np.lib.format.read_array_header_2_0,
         }.get(version)
         if read is None:
+            name = member.filename.removesuffix(".npy")
             raise ValueError(
                 f"{name} has version {version} of NumPy's format, known are 1.0 and 2.0"
             )
         shape, _, kind = read(stream)
-    promised = math.prod(shape) * kind.itemsize
-    if promised > MOST_BYTES:
-        raise ValueError(f"{name} promises {promised:,} bytes, more than {MOST_BYTES:,}")
-    if promised > member.file_size:
-        raise ValueError(f"{name} promises {promised:,} bytes and holds {member.file_size:,}")
+    return shape, kind

@@ -15,6 +15,7 @@ SOURCES = frozenset(
         "csv.CsvDataModule",
         "folder.FolderDataModule",
         "medmnist.MedMNISTDataModule",
+        "medmnist3d.MedMNIST3dDataModule",
         "npz.NpzDataModule",
         "npz3d.Npz3dDataModule",
         "phantom.PhantomDataModule",

@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from ttl_lightning import config
+from ttl_lightning import config, ranks
 from ttl_lightning.assembly import check
 from ttl_lightning.backbones.factory import create_backbone
 from ttl_lightning.errors import ConfigError, DataError, UnknownCutoffError, check_choice
@@ -117,8 +117,9 @@ class Plan:
             ConfigError: as `combinations` and `composed`; or if a cutoff is given in vain.
         """
         found: dict[Overrides, tuple[dict[Overrides, None], dict[Overrides, None]]] = {}
+        read_as = self._sourced(combinations(arguments))
         for overrides in combinations(arguments):
-            shared = without(without(overrides, "cutoff"), "seed")
+            shared = read_as[without(without(overrides, "cutoff"), "seed")]
             cutoffs, seeds = found.setdefault(shared, ({}, {}))
             cutoffs[_only(overrides, "cutoff")] = None
             seeds[_only(overrides, "seed")] = None
@@ -136,6 +137,14 @@ class Plan:
             units = units_of(composed[shared], given) if needs[shared] else given
             groups.append(Group(shared, composed[shared], tuple(units), tuple(seeds)))
         return groups
+
+    def _sourced(self, jobs: Iterable[Overrides]) -> dict[Overrides, Overrides]:
+        """What jobs share by what they say that they share; see `ranks.sourced`."""
+        shared = dict.fromkeys(without(without(job, "cutoff"), "seed") for job in jobs)
+        found = {one: ranks.sourced(one, self.composed) for one in shared}
+        for note in dict.fromkeys(one.note for one in found.values() if one.note):
+            log.info("note: %s", note)
+        return {one: tuple(read.overrides) for one, read in found.items()}
 
     def settled(self, group: Group, choice: Settled) -> Group:
         """A group with a sweep's precision in the place of `auto`."""
