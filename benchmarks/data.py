@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import torch
 
-from ttl_lightning.data.phantom import PhantomDataModule
-from ttl_lightning.data.phantom_generator import LEVELS, generate
+from ttl_lightning.data.phantoms.images import LEVELS, generate
+from ttl_lightning.data.sources.phantom import PhantomDataModule
 
 ROUNDS, IMAGES, PIXELS = 8, 512, 64
 

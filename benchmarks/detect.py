@@ -16,9 +16,9 @@ from statistics import fmean
 
 from search import tables
 
-from ttl_lightning.analysis.detection import CHANCE, Reuse, excess
+from ttl_lightning.interpret.detection import CHANCE, Reuse, excess
+from ttl_lightning.jobs.reuse import Means, mean_of, pointed_at
 from ttl_lightning.report.collect import collect
-from ttl_lightning.sweep.reuse import Means, mean_of, pointed_at
 
 METRIC = "val/auprc"
 THRESHOLDS = (0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8)

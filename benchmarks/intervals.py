@@ -13,8 +13,8 @@ import time
 import numpy as np
 import numpy.typing as npt
 
-from ttl_lightning.tasks.bootstrap import bootstrap_intervals
-from ttl_lightning.tasks.metrics import METRICS, weighted_scores
+from ttl_lightning.metrics.bootstrap import bootstrap_intervals
+from ttl_lightning.metrics.classification import METRICS, weighted_scores
 
 Floats = npt.NDArray[np.float64]
 

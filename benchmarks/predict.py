@@ -30,11 +30,11 @@ from search import PASSES, Candidate, methods, replay, tables
 from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 
-from ttl_lightning.analysis.probes import pooled_features, probe_units
-from ttl_lightning.analyze.runs import OpenRun, open_run
-from ttl_lightning.analyze.transfer import compare
-from ttl_lightning.analyze.transfer import row as of_unit
-from ttl_lightning.backbones.base import Backbone
+from ttl_lightning.interpret.commands.transfer import compare
+from ttl_lightning.interpret.commands.transfer import row as of_unit
+from ttl_lightning.models.backbones.base import Backbone
+from ttl_lightning.models.probes import pooled_features, probe_units
+from ttl_lightning.runs.open import OpenRun, open_run
 from ttl_lightning.search import Predicted
 
 METRIC = "val/auprc"

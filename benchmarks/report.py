@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ttl_lightning.records.schema import RunResult
 from ttl_lightning.report.collect import collect
 from ttl_lightning.report.sweep import write
-from ttl_lightning.results import RunResult
 
 IMAGES, SEEDS = 600, 5
 

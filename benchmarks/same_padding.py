@@ -18,7 +18,7 @@ import torch
 from training_loop import Row, machine, ratio, table, training_step
 
 import ttl_lightning as ttl
-from ttl_lightning.analysis.precision import Choice
+from ttl_lightning.runtime.precision import Choice
 
 SAME, SYMMETRIC = "tf_efficientnet_lite0", "efficientnet_lite0"
 SHAPES = ((64, 3, 64, 64), (16, 3, 224, 224))
@@ -73,7 +73,7 @@ def compare(shape: tuple[int, ...], model: dict[str, Any], turns: int) -> Row:
 @contextlib.contextmanager
 def timms_own() -> Iterator[None]:
     """What is made within pads as timm does it."""
-    with mock.patch("ttl_lightning.backbones.same_padding.fuse_same_padding"):
+    with mock.patch("ttl_lightning.models.backbones.same_padding.fuse_same_padding"):
         yield
 
 

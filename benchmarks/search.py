@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from ttl_lightning.callbacks import history
 from ttl_lightning.report.collect import Run, collect
+from ttl_lightning.runs.callbacks import history
 from ttl_lightning.search import Exhaustive, Halving, Hierarchical, Incremental, Method, search
 
 Key = tuple[str, str, str]

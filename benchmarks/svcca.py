@@ -27,9 +27,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ttl_lightning.analysis.moments import Moments
-from ttl_lightning.analysis.svcca import similarity
-from ttl_lightning.callbacks.memory import peak_memory_mb, reset_peak_memory
+from ttl_lightning.interpret.moments import Moments
+from ttl_lightning.interpret.svcca import similarity
+from ttl_lightning.runtime.memory import peak_memory_mb, reset_peak_memory
 
 Floats = npt.NDArray[np.float64]
 

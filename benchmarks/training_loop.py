@@ -34,11 +34,11 @@ from torch import nn
 from torch.nn import functional as F
 
 import ttl_lightning as ttl
-from ttl_lightning import config
-from ttl_lightning.analysis.precision import Choice, choose, to_channels_last
-from ttl_lightning.backbones.factory import pixel_statistics
-from ttl_lightning.callbacks.history import History
-from ttl_lightning.train import train
+from ttl_lightning.config import compose as config
+from ttl_lightning.models.backbones.factory import pixel_statistics
+from ttl_lightning.runs.callbacks.history import History
+from ttl_lightning.runs.fit import train
+from ttl_lightning.runtime.precision import Choice, choose, to_channels_last
 
 Row = dict[str, Any]
 
@@ -73,8 +73,8 @@ MEMORY_SETTINGS = (
 MEMORY_JOB = """
 import contextlib, io, sys
 import torch
-from ttl_lightning.callbacks.memory import peak_memory_mb, reset_peak_memory
-from ttl_lightning.train import train
+from ttl_lightning.runtime.memory import peak_memory_mb, reset_peak_memory
+from ttl_lightning.runs.fit import train
 reset_peak_memory(torch.device("cpu"))
 baseline = peak_memory_mb(torch.device("cpu"))
 with contextlib.redirect_stdout(io.StringIO()):
@@ -140,7 +140,7 @@ def loop(name: str, overrides: Sequence[str], pairs: int) -> Row:
             super().on_train_epoch_start(trainer, pl_module)
 
     with (
-        mock.patch("ttl_lightning.train.History", TakingTurns),
+        mock.patch("ttl_lightning.runs.fit.History", TakingTurns),
         tempfile.TemporaryDirectory() as folder,
         contextlib.redirect_stdout(io.StringIO()),
     ):

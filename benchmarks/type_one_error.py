@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from ttl_lightning.report.statistics import Scored, compare
+from ttl_lightning.metrics.paired import Scored, compare
 
 Floats = npt.NDArray[np.float64]
 

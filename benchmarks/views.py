@@ -23,12 +23,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from ttl_lightning.analyze.runs import OpenRun, open_run
 from ttl_lightning.data.transforms import Transform
-from ttl_lightning.data.views import EVAL_VIEWS, EvalTransform, SeveralViews, evaluation, mean_scale
-from ttl_lightning.results import FILE_NAME
+from ttl_lightning.data.views.evaluation import (
+    EVAL_VIEWS,
+    EvalTransform,
+    SeveralViews,
+    evaluation,
+    mean_scale,
+)
+from ttl_lightning.metrics.classification import score
+from ttl_lightning.records.schema import FILE_NAME
+from ttl_lightning.runs.open import OpenRun, open_run
 from ttl_lightning.tasks.losses import class_probabilities, mean_over_views
-from ttl_lightning.tasks.metrics import score
 from ttl_lightning.tasks.studies import by_study
 
 COLUMNS = (

@@ -24,9 +24,9 @@ import torch
 from torch import Tensor
 
 import ttl_lightning as ttl
-from ttl_lightning.data.phantom3d_generator import draw_volume
+from ttl_lightning.data.phantoms.volumes import draw_volume
+from ttl_lightning.data.sources.studies import VolumesDataModule
 from ttl_lightning.data.transforms import Augment
-from ttl_lightning.data.volumes import VolumesDataModule
 
 STUDIES, SLICES, PIXELS = 4, 200, 512
 SIZE, BATCH = (24, 192, 192), 2

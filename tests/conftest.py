@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # before anything imports them, and for the processes that tests start: no display, no hub
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -19,6 +19,9 @@ import pytest
 import torch
 
 import ttl_lightning as ttl
+
+if TYPE_CHECKING:
+    from ttl_lightning.runs.open import OpenRun
 
 SEED = 0
 
@@ -46,7 +49,7 @@ def _untimed() -> Iterator[None]:
     """Runs in this process time no network: the process that does takes longer than they do."""
     nothing = nullcontext(lambda _models, _size, devices: dict.fromkeys(devices, "tests do not"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(importlib.import_module("ttl_lightning.train"), "timer", lambda: nothing)
+        patch.setattr(importlib.import_module("ttl_lightning.runs.fit"), "timer", lambda: nothing)
         yield
 
 
@@ -109,3 +112,21 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cut(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small run cut at block 2."""
     return _trained(tmp_path_factory.mktemp("cut"), "strategy=ttl", "cutoff=block2")
+
+
+@pytest.fixture(scope="session")
+def open_full(full: Path) -> OpenRun:
+    """The run of all units, opened."""
+    return _opened(full)
+
+
+@pytest.fixture(scope="session")
+def open_cut(cut: Path) -> OpenRun:
+    """The truncated run, opened."""
+    return _opened(cut)
+
+
+def _opened(folder: Path) -> OpenRun:
+    from ttl_lightning.runs.open import open_run
+
+    return open_run(folder, device="cpu")

@@ -15,7 +15,7 @@ def test_every_public_name_is_there() -> None:
 
 
 def test_a_function_is_not_replaced_by_the_module_of_its_name() -> None:
-    module = importlib.import_module("ttl_lightning.train")
+    module = importlib.import_module("ttl_lightning.runs.fit")
     assert isinstance(module, types.ModuleType)
     assert ttl.train is module.train
 

@@ -11,7 +11,7 @@ import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 from sklearn.metrics import roc_auc_score
 
-from ttl_lightning.backbones.factory import create_backbone
+from ttl_lightning.models.backbones.factory import create_backbone
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 PARAMETERS = "parameters"

@@ -17,12 +17,12 @@ from sklearn.metrics import roc_auc_score
 
 import ttl_lightning as ttl
 from tests.data.make_volumes import write_nifti, write_series
-from ttl_lightning.assembly import assemble
-from ttl_lightning.data.phantom3d_generator import draw_volume
+from ttl_lightning.data.phantoms.volumes import draw_volume
 from ttl_lightning.errors import ConfigError
-from ttl_lightning.record import described
-from ttl_lightning.report.predictions import PROBABILITY
-from ttl_lightning.report.stem import stem_note
+from ttl_lightning.metrics.predictions import PROBABILITY
+from ttl_lightning.records.stem import stem_note
+from ttl_lightning.runs.build import assemble
+from ttl_lightning.runs.record import described
 
 SMALL = [
     "data=phantom3d", "backbone=resnet3d_10", "protocol=3d_fast", "data.image_size=[8,24,24]",

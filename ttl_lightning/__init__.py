@@ -8,31 +8,31 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ttl_lightning.analyze.runs import open_run
-    from ttl_lightning.backbones.factory import create_backbone, list_backbones
     from ttl_lightning.errors import TTLError
-    from ttl_lightning.loading import load
-    from ttl_lightning.results import RunResult
+    from ttl_lightning.models.backbones.factory import create_backbone, list_backbones
+    from ttl_lightning.models.create import create_model, list_strategies
+    from ttl_lightning.records.schema import RunResult
+    from ttl_lightning.runs.fit import train
+    from ttl_lightning.runs.load import load
+    from ttl_lightning.runs.open import open_run
     from ttl_lightning.search import search
-    from ttl_lightning.strategies.factory import create_model, list_strategies
     from ttl_lightning.tasks.classification import ClassificationTask
-    from ttl_lightning.train import train
 
 __version__ = "0.1.0"
 
 # Imported when first used: torch and timm take seconds that `--help` does not have.
 _HOMES = {
     "ClassificationTask": "ttl_lightning.tasks.classification",
-    "RunResult": "ttl_lightning.results",
+    "RunResult": "ttl_lightning.records.schema",
     "TTLError": "ttl_lightning.errors",
-    "create_backbone": "ttl_lightning.backbones.factory",
-    "create_model": "ttl_lightning.strategies.factory",
-    "list_backbones": "ttl_lightning.backbones.factory",
-    "list_strategies": "ttl_lightning.strategies.factory",
-    "load": "ttl_lightning.loading",
-    "open_run": "ttl_lightning.analyze.runs",
+    "create_backbone": "ttl_lightning.models.backbones.factory",
+    "create_model": "ttl_lightning.models.create",
+    "list_backbones": "ttl_lightning.models.backbones.factory",
+    "list_strategies": "ttl_lightning.models.create",
+    "load": "ttl_lightning.runs.load",
+    "open_run": "ttl_lightning.runs.open",
     "search": "ttl_lightning.search",
-    "train": "ttl_lightning.train",
+    "train": "ttl_lightning.runs.fit",
 }
 
 __all__ = [

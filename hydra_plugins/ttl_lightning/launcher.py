@@ -11,9 +11,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 if TYPE_CHECKING:
-    from ttl_lightning.fingerprint import Known
-    from ttl_lightning.results import RunResult
-    from ttl_lightning.sweep.job import Job
+    from ttl_lightning.jobs.job import Job
+    from ttl_lightning.records.schema import RunResult
+    from ttl_lightning.runs.fingerprint import Known
 
 
 class ProcessLauncher(Launcher):
@@ -41,8 +41,8 @@ class ProcessLauncher(Launcher):
         Raises:
             ConfigError: if an option is out of range.
         """
-        from ttl_lightning.sweep.pool import Pool
-        from ttl_lightning.sweep.process import Limits
+        from ttl_lightning.jobs.pool import Pool
+        from ttl_lightning.jobs.process import Limits
 
         self._loader, self._config = hydra_context.config_loader, config
         self._pool = Pool(self._n_jobs, Limits(self._timeout_min, self._mem_gb))
@@ -51,7 +51,7 @@ class ProcessLauncher(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Run the jobs, those that are completed excepted."""
-        from ttl_lightning.sweep.job import Job
+        from ttl_lightning.jobs.job import Job
 
         setup_globals()
         configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)

@@ -16,9 +16,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 if TYPE_CHECKING:
+    from ttl_lightning.jobs.plan import Group
+    from ttl_lightning.jobs.session import Session
     from ttl_lightning.search import Method
-    from ttl_lightning.sweep.plan import Group
-    from ttl_lightning.sweep.session import Session
 
 
 # Launchers that come as extras, by the package that has each.
@@ -62,7 +62,7 @@ class _SessionSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Run the jobs; the exit status is 0 only if all of them completed."""
-        from ttl_lightning.sweep.session import run_session
+        from ttl_lightning.jobs.session import run_session
 
         assert self.config  # setup() came before
         assert self.hydra_context
@@ -310,8 +310,8 @@ class CompareSweeper(_SessionSweeper):
 
     def act(self, session: Session, arguments: list[str]) -> None:
         """Run what it takes."""
+        from ttl_lightning.jobs.tuning import check_factors
         from ttl_lightning.search import Compare
-        from ttl_lightning.sweep.tuning import check_factors
 
         factors = check_factors(self._rates)
         session.compare(arguments, Compare(self._budget), factors, self._metric)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ttl_lightning.data.images import Reading
-from ttl_lightning.data.reading import Volume
+from ttl_lightning.data.readers.picture import Reading
+from ttl_lightning.data.readers.volume import Volume
 from ttl_lightning.data.store import ArrayImages
 from ttl_lightning.errors import DataError
 

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from ttl_lightning.data.content import file_hash, listing_hash
-from ttl_lightning.data.csv import CsvDataModule
-from ttl_lightning.data.folder import FolderDataModule
-from ttl_lightning.data.medmnist import MedMNISTDataModule
-from ttl_lightning.data.volumes import VolumesDataModule
+from ttl_lightning.data.sources.folder import FolderDataModule
+from ttl_lightning.data.sources.medmnist import MedMNISTDataModule
+from ttl_lightning.data.sources.studies import VolumesDataModule
+from ttl_lightning.data.sources.table import CsvDataModule
 from ttl_lightning.errors import DataError
 
 

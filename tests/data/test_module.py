@@ -8,14 +8,14 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from ttl_lightning.data.base import CommonOptions, ImageDataModule
+from ttl_lightning.data.image_module import CommonOptions, ImageDataModule
 from ttl_lightning.data.module import ClassificationDataModule, SharedOptions
-from ttl_lightning.data.npz3d import ArrayVolumeDataModule, ArrayVolumeOptions
-from ttl_lightning.data.phantom import PhantomDataModule
-from ttl_lightning.data.phantom3d import Phantom3dDataModule
-from ttl_lightning.data.phantom_generator import generate
+from ttl_lightning.data.phantoms.images import generate
+from ttl_lightning.data.sources.npz3d import ArrayVolumeDataModule, ArrayVolumeOptions
+from ttl_lightning.data.sources.phantom import PhantomDataModule
+from ttl_lightning.data.sources.phantom3d import Phantom3dDataModule
 from ttl_lightning.data.transforms import Augment
-from ttl_lightning.data.volume_base import VolumeDataModule, VolumeOptions
+from ttl_lightning.data.volume_module import VolumeDataModule, VolumeOptions
 from ttl_lightning.errors import UnknownNameError
 
 CONF = Path(__file__).parents[2] / "conf" / "data"

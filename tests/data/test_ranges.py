@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ttl_lightning.data.folder import FolderDataModule
 from ttl_lightning.data.ranges import spread, spread_notes, window_notes
+from ttl_lightning.data.sources.folder import FolderDataModule
 from ttl_lightning.errors import DataError
 
 

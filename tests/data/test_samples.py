@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ttl_lightning.data.labels import encode_classes
 from ttl_lightning.data.samples import Samples, listed, task_of
+from ttl_lightning.data.tables.labels import encode_classes
 from ttl_lightning.errors import DataError, UnknownNameError
 
 

@@ -13,7 +13,7 @@ from ttl_lightning.data.transforms import (
     uniforms,
     warp,
 )
-from ttl_lightning.data.views import EVAL_VIEWS, evaluation
+from ttl_lightning.data.views.evaluation import EVAL_VIEWS, evaluation
 from ttl_lightning.errors import ConfigError
 
 STILL = Augment(1.0, (1.0, 1.0), (1.0, 1.0), 0.0, 0.0)

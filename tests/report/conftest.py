@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ttl_lightning.records.schema import RunResult
 from ttl_lightning.report.collect import Run
-from ttl_lightning.results import RunResult
 
 
 def make(strategy="ttl", cutoff="block1.1", seed=0, *, place=1, val=0.9, test=0.8, params=1000,

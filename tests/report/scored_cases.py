@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ttl_lightning.report.statistics import Scored
+from ttl_lightning.metrics.paired import Scored
 
 
 def scored(scores, targets, prefix="") -> Scored:

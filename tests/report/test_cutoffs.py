@@ -4,9 +4,9 @@ import statistics
 import numpy as np
 import pytest
 
+from ttl_lightning.records.schema import RunResult
 from ttl_lightning.report.cutoffs import choice_figure, cutoff_figure, pareto, tradeoff_figure
 from ttl_lightning.report.methods import group
-from ttl_lightning.results import RunResult
 
 
 def trained(strategy, cutoff, index, seed, auroc, params=1000) -> RunResult:

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
+from ttl_lightning.metrics.comparison import Comparison
 from ttl_lightning.report.choice import Choice
-from ttl_lightning.report.comparison import Comparison
 from ttl_lightning.report.headline import headline, recommended
 from ttl_lightning.report.learnt import Learnt
 from ttl_lightning.report.methods import group

@@ -5,7 +5,7 @@ import sys
 import pytest
 from rich.console import Console
 
-from ttl_lightning.report.__main__ import main
+from ttl_lightning.cli.report import main
 from ttl_lightning.report.sweep import write
 from ttl_lightning.report.terminal import show
 
@@ -46,5 +46,5 @@ def test_a_folder_that_is_no_sweep_is_one_line(tmp_path, monkeypatch, capsys, na
 
 
 def test_it_starts_without_torch() -> None:
-    code = "import sys, ttl_lightning.report.__main__; sys.exit('torch' in sys.modules)"
+    code = "import sys, ttl_lightning.cli.report; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,7 +1,7 @@
 import pytest
 
+from ttl_lightning.metrics.comparison import Comparison
 from ttl_lightning.report.choice import Choice
-from ttl_lightning.report.comparison import Comparison
 from ttl_lightning.report.methods import group
 from ttl_lightning.report.notes import notes
 from ttl_lightning.report.rows import Row

@@ -1,6 +1,6 @@
 import pytest
 
-from ttl_lightning.report.comparison import Comparison
+from ttl_lightning.metrics.comparison import Comparison
 from ttl_lightning.report.verdict import MARGIN, verdict
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ttl_lightning.metrics.classification import score
 from ttl_lightning.tasks.gather import gather, merge
-from ttl_lightning.tasks.metrics import score
 
 # Eleven samples on two processes, which a distributed sampler makes twelve: sample 0 comes twice.
 SCRIPT = """

@@ -13,16 +13,15 @@ import torch
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from ttl_lightning.data.dataset import ImageDataset, WindowDataset, as_it_is, as_views
-from ttl_lightning.data.fit import FIT, FITS, fit_notes
-from ttl_lightning.data.left_out import left_out_notes
+from ttl_lightning.data.checks import check_images, describe_leaks, find_leaks
 from ttl_lightning.data.ranges import spread_notes
+from ttl_lightning.data.readers.left_out import left_out_notes
 from ttl_lightning.data.sampler import EpochSampler
 from ttl_lightning.data.samples import SPLITS, Labels, Samples
 from ttl_lightning.data.store import CACHES, ON_BAD_IMAGE, Scan
 from ttl_lightning.data.transforms import Augment, Transform
-from ttl_lightning.data.verify import check_images, describe_leaks, find_leaks
-from ttl_lightning.data.views import (
+from ttl_lightning.data.views.dataset import ImageDataset, WindowDataset, as_it_is, as_views
+from ttl_lightning.data.views.evaluation import (
     EVAL_VIEW,
     EVAL_VIEWS,
     MOST_VIEWS,
@@ -31,6 +30,7 @@ from ttl_lightning.data.views import (
     SeveralViews,
     evaluation,
 )
+from ttl_lightning.data.views.fit import FIT, FITS, fit_notes
 from ttl_lightning.errors import ConfigError, DataError, check_choice, check_number
 
 ON_DUPLICATE = ("raise", "drop")

@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ttl_lightning.data.fit import FIT, Sides, fit_square
-from ttl_lightning.data.images import Reading, read_image
-from ttl_lightning.data.left_out import LeftOut
-from ttl_lightning.data.pictures import MOST_PIXELS
 from ttl_lightning.data.ranges import spread
+from ttl_lightning.data.readers.left_out import LeftOut
+from ttl_lightning.data.readers.picture import Reading, read_image
+from ttl_lightning.data.readers.pillow import MOST_PIXELS
+from ttl_lightning.data.views.fit import FIT, Sides, fit_square
 from ttl_lightning.errors import DataError
 
 CACHES = ("memory", "disk", "none")

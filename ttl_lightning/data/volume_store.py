@@ -12,8 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ttl_lightning.data.fit import FIT, fit_square
-from ttl_lightning.data.reading import Volume
+from ttl_lightning.data.readers.volume import Volume
 from ttl_lightning.data.store import (
     Scan,
     check_bad,
@@ -21,8 +20,9 @@ from ttl_lightning.data.store import (
     pixel_hash,
     save_array,
 )
+from ttl_lightning.data.views.fit import FIT, fit_square
 from ttl_lightning.errors import DataError
-from ttl_lightning.results import write_atomically
+from ttl_lightning.records.schema import write_atomically
 
 _FORMAT = 3  # raise it when what is stored changes: files written before are then ignored
 _PERCENTILES = (0.5, 99.5)

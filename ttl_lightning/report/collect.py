@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ttl_lightning.errors import DataError
+from ttl_lightning.records.schema import FILE_NAME, RunResult
 from ttl_lightning.report.text import one_line
-from ttl_lightning.results import FILE_NAME, RunResult
 
 SEARCH_FILE, SEARCH_SCHEMA = "search.json", 1
 STATUSES = ("completed", "failed", "interrupted", "running", "paused")

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ttl_lightning.records.schema import RunResult
 from ttl_lightning.report.choice import best_at_cutoffs
 from ttl_lightning.report.collect import Run
 from ttl_lightning.report.methods import Method, Span, cheaper, group
 from ttl_lightning.report.text import one_line
-from ttl_lightning.results import RunResult
 
 COLORS = {"ttl": "#0072b2", "tf": "#009e73", "lwft": "#cc79a7", "ftl": "#d55e00", "ffe": "#666666"}
 OTHER_COLORS = ("#e69f00", "#56b4e9", "#000000")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ttl_lightning.metrics.comparison import Comparison
 from ttl_lightning.report.choice import CRITERION, best
-from ttl_lightning.report.comparison import Comparison
 from ttl_lightning.report.methods import BASELINE, Method
 from ttl_lightning.report.rows import METRICS, Row
 from ttl_lightning.report.text import NONE, amount, count, one_line, p_value, share, signed

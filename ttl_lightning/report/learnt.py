@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from ttl_lightning.errors import DataError
-from ttl_lightning.report.parts import auroc_parts
-from ttl_lightning.report.statistics import Scored, mean_over_classes
+from ttl_lightning.metrics.paired import Scored, mean_over_classes
+from ttl_lightning.metrics.parts import auroc_parts
 from ttl_lightning.report.text import count
 
 HISTORY = "metrics.csv"

@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ttl_lightning.identity import bears
+from ttl_lightning.config.identity import bears
+from ttl_lightning.records.schema import RunResult
 from ttl_lightning.report.collect import Run
 from ttl_lightning.report.text import number, one_line
-from ttl_lightning.results import RunResult
 
 BASELINE = "ftl"
 # The baseline first, the truncated networks last; strategies of other makers after them.

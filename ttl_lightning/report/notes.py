@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ttl_lightning.records.stem import stem_note
 from ttl_lightning.report.headline import title
 from ttl_lightning.report.learnt import RARE, STILL_RISING
 from ttl_lightning.report.methods import Group, run_cost, whole_ms
 from ttl_lightning.report.rows import Row
-from ttl_lightning.report.stem import stem_note
 from ttl_lightning.report.text import count, milliseconds, one_line
 from ttl_lightning.report.verdict import MARGIN
 

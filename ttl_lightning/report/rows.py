@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ttl_lightning.errors import DataError
-from ttl_lightning.report import statistics
+from ttl_lightning.metrics import paired as statistics
+from ttl_lightning.metrics.comparison import Comparison, holm
+from ttl_lightning.metrics.paired import Scored, aligned
+from ttl_lightning.metrics.predictions import read_test
 from ttl_lightning.report.choice import Choice
-from ttl_lightning.report.comparison import Comparison, holm
 from ttl_lightning.report.learnt import NOTHING_AMISS, Learnt, fault, read_history
 from ttl_lightning.report.methods import BASELINE, Method
-from ttl_lightning.report.predictions import read_test
-from ttl_lightning.report.statistics import Scored, aligned
 from ttl_lightning.report.text import count
 
 METRICS = tuple(statistics.METRICS)

@@ -12,6 +12,7 @@ from pathlib import Path
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from ttl_lightning.records.schema import write_atomically
 from ttl_lightning.report.choice import best_at_cutoffs, choose
 from ttl_lightning.report.collect import STATUSES, Sweep, collect
 from ttl_lightning.report.cutoffs import choice_figure, tradeoff_figure
@@ -21,7 +22,6 @@ from ttl_lightning.report.page import PAGE, Section, page
 from ttl_lightning.report.rows import compare
 from ttl_lightning.report.summary import FILE_NAME, summary_csv
 from ttl_lightning.report.tables import Table, full_table, main_table
-from ttl_lightning.results import write_atomically
 
 DPI = 150
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ttl_lightning.report.comparison import Comparison
+from ttl_lightning.metrics.comparison import Comparison
 
 # A loss of AUROC or AUPRC that is small enough to be outweighed by a smaller model.
 MARGIN = 0.02

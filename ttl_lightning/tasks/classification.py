@@ -21,6 +21,7 @@ from ttl_lightning.errors import (
     check_choice,
     check_number,
 )
+from ttl_lightning.metrics.classification import CLASSES_SCORED, TASKS, Scores, metric_keys, score
 from ttl_lightning.tasks.gather import Predictions, gather
 from ttl_lightning.tasks.losses import (
     class_probabilities,
@@ -28,7 +29,6 @@ from ttl_lightning.tasks.losses import (
     gamma_of,
     mean_over_views,
 )
-from ttl_lightning.tasks.metrics import CLASSES_SCORED, TASKS, Scores, metric_keys, score
 from ttl_lightning.tasks.schedules import create_scheduler
 from ttl_lightning.tasks.studies import by_study
 

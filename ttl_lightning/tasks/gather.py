@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import distributed
 
-from ttl_lightning.tasks.metrics import Labels
-from ttl_lightning.tasks.weighted import Floats
+from ttl_lightning.metrics.classification import Labels
+from ttl_lightning.metrics.kernel import Floats
 
 Ids = npt.NDArray[np.int64]
 Column = npt.NDArray[Any]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ttl_lightning.metrics.classification import Labels
+from ttl_lightning.metrics.kernel import Floats
 from ttl_lightning.tasks.gather import Ids, Predictions
-from ttl_lightning.tasks.metrics import Labels
-from ttl_lightning.tasks.weighted import Floats
 
 
 def by_study(probabilities: Floats, studies: Ids, study_labels: Labels, task: str) -> Predictions:

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+from hydra import compose, initialize_config_module
+from omegaconf import DictConfig
+
+from ttl_lightning.config import compose as config
+
+SMALL = (
+    "backbone=test_resnet", "backbone.weights=null", "data.image_size=32", "trainer.max_epochs=1",
+    "trainer.accelerator=cpu", "trainer.precision=32-true", "protocol.batch_size=8",
+    "latency=false",
+    "data.train_size=16", "data.val_size=8", "data.test_size=8",
+)  # fmt: skip
+
+
+@pytest.fixture
+def small() -> tuple[str, ...]:
+    """Overrides of a run of a second."""
+    return SMALL
+
+
+@pytest.fixture
+def composed(workdir):  # noqa: ARG001 - it is the folder
+    """What Hydra's loader does for a sweep that was started in an empty folder."""
+
+    def one(overrides) -> DictConfig:
+        config.accept_backbones(overrides)
+        with initialize_config_module(config.MODULE, version_base=config.VERSION_BASE):
+            return compose(config.ROOT, list(overrides), return_hydra_config=True)
+
+    return one

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from ttl_lightning.errors import ConfigError, UnknownNameError
+from ttl_lightning.models.backbones.factory import create_backbone, list_backbones
+from ttl_lightning.models.backbones.layouts import LAYOUTS, layout_of, units_of
+
+Source = Callable[[str], nn.Module]
+
+# units of each block, from the papers' tables; a DenseNet's transition is its block's last unit
+COUNTS = {
+    "resnet18": ("stem", (2, 2, 2, 2), None),
+    "resnet50": ("stem", (3, 4, 6, 3), None),
+    "resnext50_32x4d": ("stem", (3, 4, 6, 3), None),
+    "densenet121": ("stem", (6 + 1, 12 + 1, 24 + 1, 16), "tail"),
+    "efficientnet_b0": ("stem", (1, 2, 2, 3, 3, 4, 1), "tail"),
+    "tf_efficientnet_lite0": ("stem", (1, 2, 2, 3, 3, 4, 1), "tail"),
+    "mobilenetv2_050": ("stem", (1, 2, 3, 4, 3, 3, 1), "tail"),
+    "mobilenetv3_small_050": ("stem", (1, 2, 3, 2, 3, 1), None),
+    "vgg11": (None, (1, 1, 2, 2, 2), None),
+    "vgg11_bn": (None, (1, 1, 2, 2, 2), None),
+    "convnext_atto": ("stem", (2, 2, 6, 2), None),
+    "regnetx_002": ("stem", (1, 1, 4, 7), None),
+    "regnety_002": ("stem", (1, 1, 4, 7), None),
+    "resnet3d_10": ("stem", (1, 1, 1, 1), None),
+    "densenet3d_121": ("stem", (6 + 1, 12 + 1, 24 + 1, 16), "tail"),
+    "resnext3d_50": ("stem", (3, 4, 6, 3), None),
+    "penet": ("stem", (3, 4, 6, 3), None),
+}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_units_of_each_family(name: str, source: Source) -> None:
+    stem, counts, tail = COUNTS[name]
+    blocks = [f"block{n}.{k}" for n, count in enumerate(counts, 1) for k in range(1, count + 1)]
+    expected = [section for section in (stem, *blocks, tail) if section]
+    assert [unit.name for unit in units_of(source(name))] == expected
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_no_module_is_in_two_units_and_only_the_head_in_none(name: str, source: Source) -> None:
+    net = source(name)
+    pieces = [piece for unit in units_of(net) for piece in unit.pieces]
+    placed = [p for piece in pieces for p in net.get_submodule(piece).parameters()]
+    assert len({id(p) for p in placed}) == len(placed)
+    head = layout_of(net).head
+    rest = {id(p) for p in net.parameters()} - {id(p) for p in placed}
+    names = [key for key, p in net.named_parameters() if id(p) in rest]
+    assert all(key.startswith(tuple(f"{path}." for path in head)) for key in names)
+
+
+def test_a_section_is_the_part_before_the_point(source: Source) -> None:
+    sections = [unit.section for unit in units_of(source("efficientnet_b0"))]
+    assert sections[:3] == ["stem", "block1", "block2"]
+    assert sections[-1] == "tail"
+
+
+def test_a_network_without_a_layout_lists_the_families_and_how_to_add_one() -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        units_of(timm.create_model("test_vit"))
+    text = str(caught.value)
+    assert text.startswith("unknown network family 'timm.VisionTransformer'")
+    for layout in LAYOUTS.values():
+        assert layout.family in text
+    assert text.endswith(
+        "To add one, describe where its units lie in "
+        "ttl_lightning/models/backbones/layouts.py (LAYOUTS)."
+    )
+
+
+def test_a_variant_with_an_unknown_part_is_refused() -> None:
+    net = timm.create_model("test_resnet")
+    net.add_module("attention", nn.Linear(2, 2))
+    with pytest.raises(ConfigError) as caught:
+        units_of(net)
+    assert str(caught.value) == (
+        "the layout of ResNet in ttl_lightning/models/backbones/layouts.py does not place "
+        "'attention', "
+        "which this variant has; add it to a section or to the head."
+    )
+
+
+def test_variants_with_another_stem() -> None:
+    assert units_of(timm.create_model("resnet10t"))[0].pieces == (
+        "conv1",
+        "bn1",
+        "act1",
+        "maxpool",
+    )
+    with torch.device("meta"):
+        net = timm.create_model("densenetblur121d")
+    assert units_of(net)[0].pieces[0] == "features.conv0"
+
+
+def test_networks_of_the_same_class_name_are_told_apart(source: Source) -> None:
+    assert layout_of(source("resnet18")) is LAYOUTS["timm.ResNet"]
+    assert layout_of(source("resnet3d_10")) is LAYOUTS["monai.ResNet"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # what old networks of timm say when they are built
+def test_every_listed_network_fits_its_layout() -> None:
+    for name in list_backbones()[::4]:
+        with torch.device("meta"):
+            backbone = create_backbone(name, weights=None)
+        assert len(backbone.units) > 4, name

@@ -1,0 +1,1 @@
+"""The commands: thin shells over what the other rooms do."""

@@ -1,0 +1,140 @@
+"""`python -m ttl_lightning.analyze KIND run=FOLDER`: what a finished run has learnt."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from ttl_lightning.cli import shell
+from ttl_lightning.config import compose as config
+from ttl_lightning.errors import USAGE, ConfigError, UnknownNameError, check_choice
+from ttl_lightning.interpret.commands import options
+
+if TYPE_CHECKING:
+    from ttl_lightning.interpret.commands.findings import Findings
+
+USE = """usage: python -m ttl_lightning.analyze KIND run=FOLDER [KEY=VALUE …]
+
+KIND is one of:
+{kinds}
+
+Every kind takes device=auto|cpu|cuda, and data.KEY=VALUE where the data have moved since the run.
+Results go to FOLDER/analysis: KIND.json, KIND.csv, KIND.png.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One analysis: what it says in one line, and its options; its module is called as it is."""
+
+    summary: str
+    options: type
+
+
+KINDS = {
+    "transfer": Kind("every unit before and after training", options.Transfer),
+    "cross": Kind("pairs of units of one model", options.Cross),
+    "probe": Kind("a linear classifier on every unit", options.Probe),
+    "detect": Kind("where to cut, from a run of ftl", options.Detect),
+    "gradcam": Kind("where runs look", options.Gradcam),
+    "visualize": Kind("what channels respond to", options.Visualize),
+}
+
+
+def main() -> None:
+    """Run the analysis that the arguments name; a mistake is one line and exit status 2."""
+    arguments = sys.argv[1:]
+    shell.run(show, usage, arguments or list(shell.HELP))
+    if not arguments:
+        sys.exit(USAGE)
+
+
+def show(arguments: list[str]) -> None:
+    """Print what was found, and the files that were written."""
+    findings, files = analyze(arguments[0], arguments[1:])
+    for line in (findings.headline[0].upper() + findings.headline[1:], *files):
+        print(line)  # noqa: T201 - a command's output
+
+
+def usage() -> str:
+    """The help text, with every kind and its options."""
+    lines = []
+    for name, kind in KINDS.items():
+        options = ", ".join(
+            f"{f.name}={_shown(f.default)}" for f in dataclasses.fields(kind.options)
+        )
+        lines.append(f"  {name:<11}{kind.summary} ({options})")
+    return USE.format(kinds="\n".join(lines))
+
+
+def analyze(kind: str, arguments: Sequence[str]) -> tuple[Findings, list[Path]]:
+    """Open the run, analyse it, and write what was found into its folder.
+
+    Args:
+        kind: one of `KINDS`.
+        arguments: `run=FOLDER`, the kind's options, and overrides of the data's keys.
+
+    Returns:
+        What was found, and the files.
+
+    Raises:
+        TTLError: if an argument is unknown or out of range, or the run cannot be opened.
+    """
+    check_choice("kind of analysis", kind, KINDS)
+    folder, device, given, overrides = _parsed(arguments, KINDS[kind].options)
+
+    from ttl_lightning.runs.callbacks.progress import quiet
+    from ttl_lightning.runs.open import open_run
+
+    report = importlib.import_module(f"ttl_lightning.interpret.commands.{kind}").report
+    with quiet():
+        run = open_run(folder, overrides, device)
+        findings = report(run, given)
+    return findings, findings.write(run.place(kind))
+
+
+def _parsed(arguments: Sequence[str], kind: type) -> tuple[str, str, Any, list[str]]:
+    own: dict[str, str] = {"device": "auto"}
+    known = {"run", "device", *(field.name for field in dataclasses.fields(kind))}
+    given, overrides = [], []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if not equals:
+            raise ConfigError(f"cannot read {argument!r}: arguments are KEY=VALUE.")
+        if key.startswith("data."):
+            overrides.append(argument)
+        elif key in ("run", "device"):
+            own[key] = value
+        elif key in known:
+            given.append(argument)
+        else:
+            raise UnknownNameError("argument", key, sorted(known))
+    if not own.get("run"):
+        raise ConfigError("which run? Give run=FOLDER.")
+    check_choice("device", own["device"], ("auto", "cpu", "cuda"))
+    chosen: Any = OmegaConf.structured(kind)
+    for argument in given:
+        try:
+            chosen = OmegaConf.merge(chosen, OmegaConf.from_dotlist([argument]))
+        except (OmegaConfBaseException, YAMLError) as error:
+            raise ConfigError(f"{argument}: {config.first_line(error)}") from error
+    return own["run"], own["device"], OmegaConf.to_object(chosen), overrides
+
+
+def _shown(value: object) -> str:
+    if value is dataclasses.MISSING:  # a list, empty by default
+        return "[]"
+    return "null" if value is None else str(value)
+
+
+if __name__ == "__main__":
+    main()

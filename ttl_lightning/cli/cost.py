@@ -1,0 +1,81 @@
+"""`python -m ttl_lightning.complexity`: what each cutoff costs, without data, weights or training.
+
+With `cutoff=…` one row; without, every cutoff that the strategy can take. The overrides are those
+of a run.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ttl_lightning.cli import shell
+from ttl_lightning.config import compose as config
+
+if TYPE_CHECKING:
+    from ttl_lightning.models.cost import Complexity
+
+NUM_CLASSES = 2
+# What a model's cost depends on.
+USED = ("backbone", "strategy", "cutoff", "data.image_size", "data.in_channels")
+USE = """usage: python -m ttl_lightning.complexity [KEY=VALUE …]
+
+Parameters, multiply-adds and the stem's share of them for each cutoff, without data or training.
+
+  python -m ttl_lightning.complexity backbone=resnet50 strategy=ttl
+
+"""
+
+
+def main() -> None:
+    """Print the table of the configuration that the arguments compose."""
+    shell.run(show, lambda: USE + config.usage(USED), sys.argv[1:])
+
+
+def rows(overrides: list[str]) -> Iterator[tuple[str, int, Complexity]]:
+    """The unit, its number and the model's cost, for each cutoff asked for.
+
+    Raises:
+        TTLError: if the configuration names what there is not.
+    """
+    from ttl_lightning.models.cost import complexity
+    from ttl_lightning.models.create import create_model
+    from ttl_lightning.models.strategies import STRATEGIES
+
+    cfg, _ = config.read(overrides)
+    settings = {
+        "weights": None,
+        "pooling": cfg.strategy.pooling,
+        "in_channels": cfg.data.in_channels,
+        "image_size": config.spatial(cfg),
+    }
+    name, strategy, cutoff = cfg.backbone.name, cfg.strategy.name, cfg.cutoff
+    cutoffs = [cutoff]
+    if cutoff is None and strategy in STRATEGIES and STRATEGIES[strategy].needs_cutoff:
+        cutoffs = list(create_model(name, "ftl", None, NUM_CLASSES, **settings).backbone.cutoffs)
+    for cutoff in cutoffs:
+        model = create_model(name, strategy, cutoff, NUM_CLASSES, **settings)
+        number = model.backbone.index(model.cutoff)
+        size = model.backbone.input_shape(settings["image_size"])
+        yield model.cutoff, number, complexity(model, size)
+
+
+def show(overrides: list[str]) -> None:
+    """Print one row a cutoff."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    for column in ("cutoff", "number", "parameters", "trained", "MACs", "stem", "not counted"):
+        table.add_column(column, justify="left" if column in ("cutoff", "not counted") else "right")
+    for cutoff, number, cost in rows(overrides):
+        uncounted = ", ".join(sorted(op.removeprefix("aten::") for op in cost.unsupported_ops))
+        counts = (f"{cost.params / 1e6:.3f} M", f"{cost.trainable_params / 1e6:.3f} M")
+        macs = (f"{cost.macs / 1e9:.4f} G", f"{cost.macs_by_unit.get('stem', 0) / cost.macs:.0%}")
+        table.add_row(cutoff, str(number), *counts, *macs, uncounted)
+    Console(width=max(100, Console().width)).print(table)
+
+
+if __name__ == "__main__":
+    main()

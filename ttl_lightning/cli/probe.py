@@ -1,0 +1,59 @@
+"""`python -m ttl_lightning.probe`: what each cutoff promises, before any training.
+
+A linear classifier on the pooled features of every unit of the pretrained network; the overrides
+are those of a run. Training and validation images are read, test images are not.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from omegaconf import DictConfig
+
+from ttl_lightning.cli import shell
+from ttl_lightning.config import compose as config
+
+USED = ("backbone", "data", "seed", "protocol.augment", "trainer.accelerator")
+USE = """usage: python -m ttl_lightning.probe [KEY=VALUE …]
+
+A linear classifier on every unit's features of the pretrained network: what each cutoff promises.
+
+  python -m ttl_lightning.probe data=folder data.path=FOLDER backbone=resnet50
+
+"""
+
+
+def main() -> None:
+    """Print the table of the configuration that the arguments compose."""
+    shell.run(
+        lambda arguments: show(config.read(arguments)[0]),
+        lambda: USE + config.usage(USED),
+        sys.argv[1:],
+    )
+
+
+def show(cfg: DictConfig) -> None:
+    """Print one row a cutoff, the best one marked."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ttl_lightning.interpret.pretrained import probe
+
+    found = probe(cfg)
+    best = max(found, key=lambda unit: found[unit].metrics["val/auprc"] or 0.0)
+    table = Table()
+    for column in ("cutoff", "number", "validation AUROC", "validation AUPRC", "penalty"):
+        table.add_column(column, justify="left" if column == "cutoff" else "right")
+    for number, (unit, result) in enumerate(found.items(), start=1):
+        scores = (_shown(result.metrics[f"val/{name}"]) for name in ("auroc", "auprc"))
+        style = "bold" if unit == best else None
+        table.add_row(unit, str(number), *scores, f"{result.penalty:g}", style=style)
+    Console(width=max(80, Console().width)).print(table)
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+if __name__ == "__main__":
+    main()

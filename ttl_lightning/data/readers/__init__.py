@@ -1,0 +1,1 @@
+"""Files to arrays, one file a format."""

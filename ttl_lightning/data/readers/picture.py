@@ -1,0 +1,106 @@
+"""Safe reading of one image file, of whatever kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ttl_lightning.data.readers.dicom_tags import is_dicom
+from ttl_lightning.data.readers.left_out import LeftOut
+from ttl_lightning.data.readers.pillow import MOST_PIXELS, read_picture
+from ttl_lightning.data.readers.slices import read_dicom, read_nifti
+from ttl_lightning.errors import DataError, TTLError
+
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+DICOM = (".dcm", ".dicom")
+NIFTI = (".nii", ".nii.gz")
+SUFFIXES = (*PICTURES, *DICOM, *NIFTI)
+
+
+class Reading(NamedTuple):
+    """Pixels (C, H, W), C = 1 or 3, uint8 or uint16, and what of the file is not in them."""
+
+    pixels: NDArray[Any]
+    left_out: LeftOut = LeftOut()
+
+
+def read_image(
+    path: Path, slice_index: int | None = None, most_pixels: int = MOST_PIXELS
+) -> Reading:
+    """Read PNG, JPEG, TIFF, BMP, DICOM or NIfTI.
+
+    Eight-bit grey and colour come as they are. Deeper grey is scaled by the range of its own type
+    (NIfTI, signed and 32-bit numbers and floating point: of its own values) to the whole of uint16,
+    so nothing is clipped. Palettes are resolved, EXIF rotation is applied. Alpha is dropped. Colour
+    deeper than eight bits keeps its upper eight, which is what Pillow reads.
+
+    Args:
+        path: the file.
+        slice_index: of a volume or a file with several pages; the middle one by default.
+        most_pixels: of a picture; a larger one is refused before it is decoded.
+
+    Raises:
+        DataError: naming the file and what is wrong with it.
+        ConfigError: if the package that reads this kind of file is not installed.
+    """
+    name = path.name.lower()
+    try:
+        if not path.is_file():
+            raise ValueError("no such file")  # noqa: TRY301
+        if path.stat().st_size == 0:
+            raise ValueError("the file has 0 bytes")  # noqa: TRY301
+        if name.endswith(DICOM) or (not name.endswith(SUFFIXES) and is_dicom(path)):
+            found = read_dicom(path, slice_index)
+        elif name.endswith(NIFTI):
+            found = read_nifti(path, slice_index)
+        else:
+            found = read_picture(path, slice_index, most_pixels)
+        return Reading(to_storage(found.values, found.low, found.high), found.left_out)
+    except TTLError:
+        raise
+    except Exception as error:
+        # Decoders raise what they like (SyntaxError, struct.error, zlib.error …), none with a path.
+        reason = str(error) or type(error).__name__
+        raise DataError(f"cannot read image {path}: {reason.rstrip('.')}.") from error
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file is an image by its name; without a suffix, whether it is DICOM by content."""
+    if path.suffix:
+        return path.name.lower().endswith(SUFFIXES)
+    try:
+        return path.is_file() and is_dicom(path)
+    except OSError:
+        return False
+
+
+def to_storage(values: NDArray[Any], low: float, high: float) -> NDArray[Any]:
+    """Grey (H, W) or colour (H, W, 3) as (C, H, W): uint8 untouched, else [low, high] scaled.
+
+    Raises:
+        ValueError: if there is no pixel, a value is not finite or outside the range, or the number
+            of channels is not 1 or 3.
+    """
+    pixels = values[..., None] if values.ndim == 2 else values
+    if pixels.ndim != 3 or pixels.shape[-1] not in (1, 3):
+        raise ValueError(f"expected (H, W) or (H, W, 3) pixels, got shape {values.shape}")
+    if pixels.size == 0:
+        raise ValueError(f"it has no pixels, shape {values.shape}")
+    if pixels.dtype != np.uint8:
+        pixels = _to_uint16(pixels.astype(np.float64), low, high)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _to_uint16(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint16]:
+    bad = int(values.size - np.isfinite(values).sum())
+    if bad:
+        raise ValueError(f"{bad} of {values.size} pixels are NaN or infinite")
+    if values.min() < low or values.max() > high:
+        raise ValueError(
+            f"pixels from {values.min():g} to {values.max():g} exceed {low:g}–{high:g}"
+        )
+    scaled = (values - low) / (high - low) if high > low else np.zeros_like(values)
+    return np.rint(scaled * 65535).astype(np.uint16)

@@ -1,0 +1,183 @@
+"""data=npz: one .npz file in MedMNIST's layout, {train,val,test}_{images,labels}."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ttl_lightning.data.content import file_hash
+from ttl_lightning.data.image_module import CommonOptions, ImageDataModule, existing_path
+from ttl_lightning.data.readers.npz_members import check_members, source_of
+from ttl_lightning.data.samples import SPLITS, Labels, Samples, check_classes, task_of
+from ttl_lightning.data.store import ArrayImages
+from ttl_lightning.errors import DataError
+
+KEYS = tuple(f"{split}_{part}" for split in SPLITS for part in ("images", "labels"))
+SHAPES = {"npz": "(N, H, W) or (N, H, W, 3)", "npz3d": "(N, D, H, W)"}
+"""Shapes of the images, by the source that takes them."""
+
+MOST_CLASSES = 100_000
+NO_PATIENTS = "npz files hold no patient ids: splits are taken as the file gives them."
+
+
+class NpzDataModule(ImageDataModule):
+    """Images (N, H, W) or (N, H, W, 3) uint8 with the splits that the file gives.
+
+    Labels (N,) or (N, 1) are class numbers: two classes are a binary task, more a multiclass one.
+    Labels (N, L) of zeros and ones are multilabel.
+
+    A file of volumes is for `npz3d.Npz3dDataModule`; the command line chooses between the two.
+
+    Args:
+        path: the file.
+        classes: names by class number; by default "0", "1", …
+
+    Raises:
+        ConfigError: if no path is given.
+        DataError: if there is no such file.
+    """
+
+    places: ClassVar[tuple[str, ...]] = ("path",)
+
+    def __init__(
+        self,
+        *,
+        name: str = "npz",
+        on_duplicate: str = "drop",
+        path: str | Path | None = None,
+        classes: Sequence[str] | None = None,
+        **common: Unpack[CommonOptions],
+    ) -> None:
+        super().__init__(name=name, on_duplicate=on_duplicate, **common)
+        self.path, self.classes = existing_path(path), classes
+
+    @classmethod
+    def content(cls, options: Mapping[str, Any]) -> dict[str, str]:
+        """Of the file's bytes."""
+        return {"file": file_hash(existing_path(options["path"]))}
+
+    def load(self) -> tuple[Samples, ArrayImages]:
+        """Read the file.
+
+        Raises:
+            DataError: naming the file and what is wrong with it.
+        """
+        self.notes.append(NO_PATIENTS)
+        return load_npz(self.path, self.classes)
+
+
+def load_npz(path: Path, classes: Sequence[str] | None = None) -> tuple[Samples, ArrayImages]:
+    """Samples and images of a file in MedMNIST's layout.
+
+    Raises:
+        DataError: naming the file and what is wrong with it.
+    """
+    samples, images = load_arrays(path, "npz", classes)
+    return samples, ArrayImages(images)
+
+
+def load_arrays(
+    path: Path, source: str, classes: Sequence[str] | None = None
+) -> tuple[Samples, NDArray[np.uint8]]:
+    """Samples, and their images or volumes in one array.
+
+    Args:
+        path: the file.
+        source: one of `SHAPES`, which the images must have.
+        classes: names by class number; by default "0", "1", …
+
+    Raises:
+        DataError: naming the file and what is wrong with it.
+    """
+    arrays = _read(path)
+    labels = {split: _flat(path, split, arrays[f"{split}_labels"]) for split in SPLITS}
+    images = {split: _checked(path, source, split, arrays[f"{split}_images"]) for split in SPLITS}
+    for split in SPLITS:
+        if len(labels[split]) != len(images[split]):
+            raise DataError(
+                f"{path}: {len(images[split])} {split}_images, {len(labels[split])} {split}_labels."
+            )
+    if len({array.shape[1:] for array in (*images.values(),)}) > 1:
+        shapes = ", ".join(f"{split} {array.shape[1:]}" for split, array in images.items())
+        raise DataError(f"{path}: images differ in shape between splits: {shapes}.")
+    if len({array.shape[1:] for array in labels.values()}) > 1:
+        raise DataError(f"{path}: labels differ in shape between splits.")
+    every = np.concatenate(list(labels.values()))
+    names = _class_names(every, classes)
+    samples = Samples(
+        ids=tuple(f"{split}/{i}" for split in SPLITS for i in range(len(labels[split]))),
+        labels=every,
+        splits=np.repeat(SPLITS, [len(labels[split]) for split in SPLITS]),
+        class_names=names,
+        task="multilabel" if every.ndim == 2 else task_of(names),
+    )
+    return samples, np.concatenate(list(images.values()))
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        check_members(path, KEYS)
+        # NumPy leaves a damaged archive open unless it is given an open file
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            missing = [key for key in KEYS if key not in file]
+            if missing:
+                raise DataError(
+                    f"{path}: no {', '.join(missing)}; it must hold {', '.join(KEYS)}, "
+                    f"and holds {', '.join(file) or 'nothing'}."
+                )
+            return {key: file[key] for key in KEYS}
+    except (OSError, ValueError, EOFError, TypeError, NotImplementedError, MemoryError,
+            zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"cannot read {path} as an .npz file: {reason.rstrip('.')}.") from error
+
+
+def _flat(path: Path, split: str, labels: NDArray[Any]) -> Labels:
+    if labels.dtype.kind not in "buif" or labels.ndim not in (1, 2):
+        raise DataError(
+            f"{path}: {split}_labels must be numbers of shape (N,) or (N, L), "
+            f"got {labels.dtype} {labels.shape}."
+        )
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        return labels.astype(np.float32)
+    flat = labels.reshape(-1)
+    if not np.isfinite(flat).all() or (flat != np.floor(flat)).any():
+        raise DataError(f"{path}: {split}_labels must be whole numbers.")
+    if len(flat) and (flat.min() < -MOST_CLASSES or flat.max() > MOST_CLASSES):
+        far = flat.min() if flat.min() < -MOST_CLASSES else flat.max()
+        raise DataError(f"{path}: {split}_labels must be class numbers from 0, got {far:g}.")
+    return flat.astype(np.int64)
+
+
+def _checked(path: Path, source: str, split: str, images: NDArray[Any]) -> NDArray[np.uint8]:
+    taken_by = source_of(images.shape)
+    if images.dtype != np.uint8 or taken_by != source or 0 in images.shape[1:]:
+        other = f" Choose data={taken_by}." if taken_by not in (None, source) else ""
+        raise DataError(
+            f"{path}: {split}_images must be uint8 of shape {SHAPES[source]}, "
+            f"got {images.dtype} {images.shape}.{other}"
+        )
+    return images
+
+
+def _class_names(labels: Labels, classes: Sequence[str] | None) -> tuple[str, ...]:
+    if classes is not None:
+        names = tuple(str(name) for name in classes)
+    elif labels.ndim == 2:
+        names = tuple(str(i) for i in range(labels.shape[1]))
+    else:
+        count = int(labels.max(initial=0)) + 1
+        if count > len(labels):  # then most classes have no sample, and tables by class no end
+            raise DataError(
+                f"labels run to {count - 1}, and there are {len(labels)} samples: class numbers "
+                "count from 0 without gaps."
+            )
+        names = tuple(str(i) for i in range(count))
+    check_classes(names)
+    return names

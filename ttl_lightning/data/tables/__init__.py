@@ -1,0 +1,1 @@
+"""Files of text with a header, and what their columns say."""

@@ -1,0 +1,261 @@
+"""Tables of samples: files of text with a header, and what their columns say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ttl_lightning.data.completion import check_split_options, complete_splits
+from ttl_lightning.data.samples import (
+    SPLIT_NAMES,
+    SPLITS,
+    Labels,
+    Samples,
+    check_classes,
+    listed,
+    task_of,
+)
+from ttl_lightning.data.tables.labels import (
+    SEVERAL,
+    UNCERTAIN,
+    as_written_once,
+    encode_classes,
+    encode_several,
+    fold,
+    is_missing,
+    unified,
+    yes_or_no,
+)
+from ttl_lightning.data.tables.text import Table
+from ttl_lightning.errors import ConfigError, DataError, UnknownNameError, check_choice
+
+SPLIT_COLUMN, PATIENT_COLUMN = "split", "patient_id"
+"""Columns that are used where they exist, unless others are named."""
+INSTEAD = {"zeros": 0.0, "ones": 1.0, "ignore": float("nan")}
+"""What a label that is not known is taken for; NaN counts in no loss and no metric."""
+ON_MISSING = ("error", "drop", "zeros", "ignore")
+ON_UNCERTAIN = ("error", "drop", "ones", "zeros", "ignore")
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """What a table's columns mean.
+
+    Attributes:
+        label_columns: one of class names or numbers, or several of 0 and 1 (multilabel).
+        split_column: with train, val or test; None: "split" where there is such a column.
+        patient_column: whom a row shows; None: "patient_id" where there is such a column.
+        classes: for one label column, the classes in the order of their numbers; None: sorted.
+        val_fraction: of the rows, or of the training rows where only some splits are given.
+        test_fraction: likewise.
+        missing: what a label is that is empty or says that it is not known: an "error", or "drop"
+            leaves its row out; in several columns also "zeros", or "ignore" leaves the label out.
+        uncertain: what -1 is: likewise, or "ones".
+    """
+
+    label_columns: tuple[str, ...]
+    split_column: str | None
+    patient_column: str | None
+    classes: Sequence[str] | None
+    val_fraction: float
+    test_fraction: float
+    missing: str = "error"
+    uncertain: str = "error"
+
+    def check(self, header: Sequence[str], others: Mapping[str, str | None]) -> None:
+        """Demand that every column that is named exists, and options that are in range.
+
+        Args:
+            header: the names that there are.
+            others: further columns by their key below `data`; None where none is named.
+
+        Raises:
+            UnknownNameError: naming key and column.
+            ConfigError: naming the option that is out of range.
+        """
+        check_split_options(self.val_fraction, self.test_fraction)
+        check_choice("data.missing", self.missing, ON_MISSING)
+        check_choice("data.uncertain", self.uncertain, ON_UNCERTAIN)
+        for key, action in (("missing", self.missing), ("uncertain", self.uncertain)):
+            if len(self.label_columns) == 1 and action in INSTEAD:
+                raise ConfigError(
+                    f"data.{key}={action} is for several label columns; with one, allowed: error, "
+                    "drop" + (", or -1 among data.classes." if key == "uncertain" else ".")
+                )
+        there = {fold(name) for name in header}
+        for key, name in (
+            *others.items(),
+            *(("label_columns", column) for column in self.label_columns),
+            ("split_column", self.split_column),
+            ("patient_column", self.patient_column),
+        ):
+            if name is not None and fold(str(name)) not in there:
+                raise UnknownNameError(f"column for data.{key}", name, header)
+
+    def usable(self, table: Table) -> tuple[Table, list[str]]:
+        """The rows whose labels are known, and what was left out.
+
+        Raises:
+            DataError: naming the rows whose labels are not known, unless they are to be dropped.
+        """
+        keep, notes = np.ones(len(table), np.bool_), []
+        own = {as_written_once(str(name)) for name in self.classes or ()}
+        for what, action, unknown in (
+            ("no label", self.missing, is_missing),
+            ("the uncertain label -1", self.uncertain, lambda text: _is_uncertain(text, own)),
+        ):
+            found = {
+                column: [row for row, text in enumerate(table.columns[column]) if unknown(text)]
+                for column in self.label_columns
+            }
+            rows = sorted({row for at in found.values() for row in at})
+            if not rows or action in INSTEAD:
+                continue
+            if action == "error":
+                column = next(column for column, at in found.items() if at)
+                key = "missing" if unknown is is_missing else "uncertain"
+                raise DataError(
+                    f"{table.path}, column {column!r}: {what} in {len(rows)} of {len(table)} rows "
+                    f"(row {listed([str(table.numbers[row]) for row in found[column]])}). "
+                    f"{self._ways_out(key)}"
+                )
+            keep[rows] = False
+            notes.append(f"{len(rows)} of {len(table)} rows were left out: they have {what}.")
+        if len(self.label_columns) > 1:
+            empty = ~np.array([self._known(table, column) for column in self.label_columns]).any(0)
+            if (empty & keep).any():
+                number = int((empty & keep).sum())
+                notes.append(f"{number} of {len(table)} rows were left out: no label is known.")
+                keep &= ~empty
+        return table.take(np.flatnonzero(keep)), notes
+
+    def samples(self, table: Table, ids: Sequence[str], seed: int) -> tuple[Samples, list[str]]:
+        """What the table says of its rows, and notes about it.
+
+        Args:
+            table: of usable rows, with the columns that `check` has found.
+            ids: names of the rows.
+            seed: of the splits that are drawn.
+
+        Raises:
+            DataError: naming the row and column that is not as it should be.
+        """
+        labels, names, notes = self._labels(table)
+        patients = table.optional(self.patient_column, PATIENT_COLUMN)
+        # two spellings of one patient must not end up in two splits
+        same = None if patients is None else tuple(unified(patients)[0])
+        fractions = {"val": self.val_fraction, "test": self.test_fraction}
+        splits, drawn = complete_splits(self._splits(table), labels, same, fractions, seed)
+        if same is None:
+            notes.append(
+                f"{table.path} has no {PATIENT_COLUMN!r} column: one patient's images may be in "
+                "two splits. data.patient_column names the column that says whom an image shows."
+            )
+        samples = Samples(
+            ids=tuple(ids),
+            labels=labels,
+            splits=splits,
+            class_names=names,
+            task="multilabel" if labels.ndim == 2 else task_of(names),
+            patients=same,
+        )
+        return samples, [*table.notes, *notes, *drawn]
+
+    def _labels(self, table: Table) -> tuple[Labels, tuple[str, ...], list[str]]:
+        if len(self.label_columns) > 1:
+            return self._of_columns(table)
+        column = self.label_columns[0]
+        texts = table.filled(column)
+        if self.classes is None and any(SEVERAL in text for text in texts):
+            several, names = encode_several(texts)
+            check_classes(names)
+            return several, names, [
+                f"Column {column!r} holds several labels a row, apart by {SEVERAL!r}: "
+                f"{len(names)} labels, any number of which may hold."
+            ]  # fmt: skip
+        labels, names = encode_classes(texts, self.classes)
+        merged = unified(texts)[1]
+        notes = [
+            f"Labels {listed(others)} in column {column!r} are taken for {name!r}."
+            for name, others in merged.items()
+        ]
+        return labels, names, notes
+
+    def _of_columns(self, table: Table) -> tuple[Labels, tuple[str, ...], list[str]]:
+        columns = self.label_columns
+        check_classes(columns)
+        values = np.array([self._numbers(table, column) for column in columns], np.float32).T
+        notes = []
+        for what, action, unknown in (
+            ("Missing", self.missing, is_missing),
+            ("Uncertain", self.uncertain, lambda text: _is_uncertain(text, set())),
+        ):
+            number = {c: sum(map(unknown, table.columns[c])) for c in columns}
+            counts = ", ".join(f"{column} {count}" for column, count in number.items() if count)
+            if counts:
+                done = (
+                    "are left out of loss and metrics"
+                    if action == "ignore"
+                    else (f"are taken for {action}")
+                )
+                notes.append(f"{what} labels {done}: {counts}.")
+        if len(columns) > 2 and bool((values.sum(1) == 1).all()):
+            notes.append(
+                f"Each row has exactly one of the {len(columns)} labels, so they are taken for the "
+                "classes of one label, of which one holds."
+            )
+            return values.argmax(1).astype(np.int64), columns, notes
+        return np.ascontiguousarray(values), columns, notes
+
+    def _numbers(self, table: Table, column: str) -> list[float]:
+        numbers = []
+        for row, text in enumerate(table.columns[column]):
+            number = self._instead(text) if self._unknown(text) else yes_or_no(text)
+            if number is None:
+                raise table.error(row, column, "0 or 1, true or false")
+            numbers.append(number)
+        return numbers
+
+    def _known(self, table: Table, column: str) -> list[bool]:
+        """Whether the label of each row will count."""
+        texts = table.columns[column]
+        return [not self._unknown(t) or self._instead(t) in (0.0, 1.0) for t in texts]
+
+    def _unknown(self, text: str) -> bool:
+        return is_missing(text) or _is_uncertain(text, set())
+
+    def _instead(self, text: str) -> float | None:
+        return INSTEAD.get(self.missing if is_missing(text) else self.uncertain)
+
+    def _splits(self, table: Table) -> NDArray[np.str_] | None:
+        given = table.optional(self.split_column, SPLIT_COLUMN)
+        if given is None:
+            return None
+        for row, text in enumerate(given):
+            if text.lower() not in SPLIT_NAMES:
+                column = self.split_column or SPLIT_COLUMN
+                raise table.error(row, column, ", ".join(SPLITS))
+        return np.array([SPLIT_NAMES[text.lower()] for text in given])
+
+    def _ways_out(self, key: str) -> str:
+        if len(self.label_columns) > 1:
+            taken = "zeros or ones says" if key == "uncertain" else "zeros says"
+            return (
+                f"data.{key}={taken} what it is, ignore leaves such labels out of loss and "
+                "metrics, drop such rows."
+            )
+        if key == "missing":
+            return "data.missing=drop leaves such rows out."
+        return "data.uncertain=drop leaves such rows out; as a class it is listed in data.classes."
+
+
+def _is_uncertain(text: str, classes: set[str]) -> bool:
+    return as_written_once(text) == UNCERTAIN and UNCERTAIN not in classes
+
+
+def as_columns(given: Sequence[str] | str) -> tuple[str, ...]:
+    """One column's name, or several."""
+    return (given,) if isinstance(given, str) else tuple(given)

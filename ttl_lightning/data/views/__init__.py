@@ -1,0 +1,1 @@
+"""What of a stored sample the network sees."""

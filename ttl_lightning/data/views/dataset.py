@@ -1,0 +1,183 @@
+"""One split as a map-style dataset over (epoch, index) keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NotRequired, TypedDict
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ttl_lightning.data.samples import Labels
+from ttl_lightning.data.store import ImageStore
+from ttl_lightning.data.transforms import Key, Transform
+from ttl_lightning.data.views.windows import Places, WindowDraws, Windows
+from ttl_lightning.data.volume_store import VolumeStore
+
+
+class Batch(TypedDict):
+    """What the loaders yield.
+
+    image: float32 (N, C, H, W). label: int64 (N,) or, for multilabel, float32 (N, L).
+    id: int64 (N,), the position in the split.
+    """
+
+    image: Tensor
+    label: Tensor
+    id: Tensor
+
+
+class ViewsBatch(TypedDict):
+    """What the loaders yield that give several views of each sample.
+
+    views: float32 (N, V, C, *spatial), in place of "image". The others are of samples, as there.
+    """
+
+    views: Tensor
+    label: Tensor
+    id: Tensor
+    study: NotRequired[Tensor]
+    study_label: NotRequired[Tensor]
+
+
+class WindowBatch(Batch):
+    """What the loaders of volumes yield; every sample is a window.
+
+    image: float32 (N, C, D, H, W). label: of the window. Of validation and test windows also
+    study: int64 (N,), the study's position in the split, and study_label: in the form of label.
+    """
+
+    study: NotRequired[Tensor]
+    study_label: NotRequired[Tensor]
+
+
+class ImageDataset(Dataset[Batch]):
+    """Takes images from the store and transforms a batch at a time.
+
+    Args:
+        store: of all the source's images.
+        rows: of this split's images in the store.
+        labels: one an image of this split.
+        transform: for a batch of stored images with their keys.
+    """
+
+    def __init__(
+        self, store: ImageStore, rows: NDArray[np.int64], labels: Labels, transform: Transform
+    ) -> None:
+        self._store, self._rows = store, rows
+        self._labels = torch.from_numpy(labels)
+        self._transform = transform
+
+    def plain(self, transform: Transform) -> ImageDataset:
+        """The same images, read in another way."""
+        return ImageDataset(self._store, self._rows, self._labels.numpy(), transform)
+
+    def __len__(self) -> int:
+        """Number of images in the split."""
+        return len(self._rows)
+
+    def __getitem__(self, key: Key) -> Batch:
+        """One sample, without the batch's axis."""
+        batch = self.__getitems__([key])
+        return {"image": batch["image"][0], "label": batch["label"][0], "id": batch["id"][0]}
+
+    def __getitems__(self, keys: Sequence[Key]) -> Batch:
+        """A whole batch: torch's loader asks for it in this way, and it needs no collating."""
+        index = np.array([index for _, index in keys], np.int64)
+        ids = torch.from_numpy(index)
+        images = self._store.batch(self._rows[index])
+        return {"image": self._transform(images, keys), "label": self._labels[ids], "id": ids}
+
+
+class WindowDataset(Dataset[WindowBatch]):
+    """Takes windows of studies from the store and transforms a batch at a time.
+
+    What a study that is shorter than a window lacks at its end is black.
+
+    Args:
+        store: of all the source's studies.
+        rows: of this split's studies in the store.
+        windows: of this split's studies.
+        draws: how training windows are drawn; None: the grid's windows, with their studies.
+        value_range: values of black and white; None: each study's own percentiles.
+        transform: for a batch of windows with their keys.
+    """
+
+    def __init__(
+        self,
+        store: VolumeStore,
+        rows: NDArray[np.int64],
+        windows: Windows,
+        draws: WindowDraws | None,
+        value_range: tuple[float, float] | None,
+        transform: Transform,
+    ) -> None:
+        self._store, self._rows, self._windows = store, rows, windows
+        self._draws, self._value_range, self._transform = draws, value_range, transform
+
+    def plain(self, transform: Transform) -> WindowDataset:
+        """The grid's windows with their studies, read in another way."""
+        return WindowDataset(
+            self._store, self._rows, self._windows, None, self._value_range, transform
+        )
+
+    def __len__(self) -> int:
+        """Number of windows an epoch."""
+        return self._windows.count(self._draws or WindowDraws())
+
+    def __getitem__(self, key: Key) -> WindowBatch:
+        """One window, without the batch's axis."""
+        batch = self.__getitems__([key])
+        sample: WindowBatch = {
+            "image": batch["image"][0],
+            "label": batch["label"][0],
+            "id": batch["id"][0],
+        }
+        if "study" in batch:
+            sample["study"], sample["study_label"] = batch["study"][0], batch["study_label"][0]
+        return sample
+
+    def __getitems__(self, keys: Sequence[Key]) -> WindowBatch:
+        """A whole batch: torch's loader asks for it in this way, and it needs no collating."""
+        windows = self._windows
+        index = np.array([index for _, index in keys], np.int64)
+        if self._draws is None:
+            places = Places(windows.grid.studies[index], windows.grid.starts[index])
+        else:
+            places = windows.draw(self._draws, keys)
+        batch: WindowBatch = {
+            "image": self._transform(self._voxels(places), keys),
+            "label": torch.from_numpy(windows.label(places)),
+            "id": torch.from_numpy(index),
+        }
+        if self._draws is None:
+            batch["study"] = torch.from_numpy(places.studies)
+            batch["study_label"] = torch.from_numpy(windows.labels[places.studies])
+        return batch
+
+    def _voxels(self, places: Places) -> Tensor:
+        """Windows (N, 1, D, R, R), float32 in [0, 1]."""
+        rows = [int(self._rows[study]) for study in places.studies]
+        _, height, width = self._store.facts(rows[0]).shape
+        length = self._windows.length
+        images = np.zeros((len(rows), 1, length, height, width), np.float32)
+        for image, row, start in zip(images, rows, places.starts, strict=True):
+            facts = self._store.facts(row)
+            low, high = self._value_range or (facts.low, facts.high)
+            voxels = self._store.window(row, int(start), length).astype(np.float32)
+            # a study of one value is black
+            image[0, : len(voxels)] = ((voxels - low) / max(high - low, 1e-12)).clip(0, 1)
+        return torch.from_numpy(images)
+
+
+def as_it_is(batch: Any) -> Any:
+    """Collate function for batches that are ready."""
+    return batch
+
+
+def as_views(batch: Any) -> Any:
+    """Collate function for batches of several views, which nothing shall take for images."""
+    return {"views" if key == "image" else key: value for key, value in batch.items()}

@@ -1,0 +1,170 @@
+"""How alike the units of one model are, before training and after it.
+
+Source: the paper's Fig. 4 (ii). Where two maps differ in size, the larger is average-pooled to the
+smaller. A pair's random baseline has its retained dimensions and number of samples: values of pairs
+of different widths do not compare, their excess over chance does.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ttl_lightning.errors import DataError
+from ttl_lightning.interpret.baselines import expected_coefficients
+from ttl_lightning.interpret.commands.figures import matrices
+from ttl_lightning.interpret.commands.findings import Findings
+from ttl_lightning.interpret.commands.options import Cross as Options
+from ttl_lightning.interpret.defaults import VARIANCE_KEPT
+from ttl_lightning.interpret.detection import Reuse, excess
+from ttl_lightning.interpret.moments import Grid, Moments, shared_grid
+from ttl_lightning.interpret.svcca import (
+    Basis,
+    Floats,
+    Similarity,
+    check_variance,
+    relate,
+    whiten,
+)
+from ttl_lightning.runs.open import OpenRun
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cross:
+    """Every pair of different units, the one nearer the input first.
+
+    Attributes:
+        units: in network order.
+        before: of the model that training began with.
+        after: of the trained one.
+    """
+
+    units: tuple[str, ...]
+    before: dict[Pair, Similarity]
+    after: dict[Pair, Similarity]
+
+
+def cross(
+    run: OpenRun,
+    split: str = "test",
+    most: int | None = None,
+    variance: float = VARIANCE_KEPT,
+    units: str = "blocks",
+) -> Cross:
+    """Compare the units of each of the two models, in one pass over the images.
+
+    Args:
+        run: of any strategy.
+        split: whose images are used.
+        most: how many of them at most.
+        variance: see `similarity`.
+        units: "blocks" compares the last units of stem, blocks and tail; "all" every unit, which
+            takes memory for the covariances of every pair.
+
+    Raises:
+        TTLError: if an option is out of range, or features are not finite.
+    """
+    check_variance(variance)
+    names = run.units(units)
+    pairs = list(itertools.combinations(names, 2))
+    models = {"before": run.before.backbone, "after": run.after.backbone}
+    moments = {key: Moments(pairs) for key in models}
+    grids: dict[str, Grid] = {}
+    with torch.no_grad():
+        for batch in run.batches(split, most):
+            for key, backbone in models.items():
+                maps = dict(backbone.features(batch["image"]))
+                moments[key].update(maps)
+                grids = {unit: tuple(maps[unit].shape[2:]) for unit in names}
+    found = {key: related(seen, grids, variance) for key, seen in moments.items()}
+    return Cross(names, found["before"], found["after"])
+
+
+def related(moments: Moments, grids: Mapping[str, Grid], variance: float) -> dict[Pair, Similarity]:
+    """Similarities of all pairs; a unit's components at one grid are computed once.
+
+    Args:
+        moments: of the pairs.
+        grids: the spatial size of each unit's map.
+        variance: see `similarity`.
+    """
+    bases: dict[tuple[str, Grid], Basis] = {}
+    found: dict[Pair, Similarity] = {}
+    for a, b in moments.pairs:
+        seen = moments.pair(a, b)
+        grid = shared_grid(grids[a], grids[b])
+        for unit, covariance in ((a, seen.xx), (b, seen.yy)):
+            if (unit, grid) not in bases:
+                bases[unit, grid] = whiten(covariance, variance)
+        found[a, b] = relate(bases[a, grid], bases[b, grid], seen.xy, seen.n)
+    return found
+
+
+def report(run: OpenRun, options: Options) -> Findings:
+    """Table and figure of `cross`."""
+    found = cross(run, options.split, options.most, options.variance, options.units)
+    if len(found.units) < 2:
+        raise DataError(f"{run.title} has one unit only: there is no pair to compare.")
+    rows = [
+        {"first": a, "second": b, **_columns("before", found.before[a, b]),
+         **_columns("after", found.after[a, b])}
+        for a, b in found.before
+    ]  # fmt: skip
+    panels = {
+        f"{when} training": _matrix(found.units, rows, f"{when}_excess")
+        for when in ("before", "after")
+    }
+    figure = matrices(found.units, panels, "excess over chance")
+    figure.suptitle(run.title)
+    known = [row for row in rows if None not in (row["before_excess"], row["after_excess"])]
+    headline = "no pair of units could be compared."
+    if known:
+        line = max(known, key=lambda row: abs(row["after_excess"] - row["before_excess"]))
+        headline = (
+            f"training changed {line['first']} and {line['second']} most: "
+            f"{line['before_excess']:.2f} of what chance leaves before, "
+            f"{line['after_excess']:.2f} after."
+        )
+    return Findings(headline, rows, {"units": list(found.units)}, {"": figure})
+
+
+def _columns(when: str, found: Similarity) -> dict[str, Any]:
+    reuse = _reuse(found)
+    return {
+        f"{when}_mean": found.mean,
+        f"{when}_pwcca": found.pwcca,
+        f"{when}_random_mean": reuse.random_mean,
+        f"{when}_excess": _excess(reuse),
+        f"{when}_retained_first": found.retained[0],
+        f"{when}_retained_second": found.retained[1],
+        f"{when}_n": found.n,
+    }
+
+
+def _reuse(found: Similarity) -> Reuse:
+    if not min(found.retained):
+        return Reuse(found.mean, None)
+    return Reuse(found.mean, float(expected_coefficients(*found.retained, found.n).mean()))
+
+
+def _excess(reuse: Reuse) -> float | None:
+    try:
+        return excess(reuse)
+    except DataError:
+        return None
+
+
+def _matrix(units: tuple[str, ...], rows: list[dict[str, Any]], column: str) -> Floats:
+    """Symmetric, with ones on the diagonal and NaN where undefined."""
+    matrix = np.eye(len(units))
+    for row in rows:
+        i, j = units.index(row["first"]), units.index(row["second"])
+        matrix[i, j] = matrix[j, i] = np.nan if row[column] is None else row[column]
+    return matrix

@@ -1,0 +1,243 @@
+"""Where runs look: Grad-CAM over chosen or most wrong samples, runs side by side.
+
+Source: the paper's figures of Grad-CAM, which show strategies beside each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ttl_lightning.errors import ConfigError, UnknownNameError, check_choice, check_number
+from ttl_lightning.interpret.commands.findings import Findings
+from ttl_lightning.interpret.commands.options import Gradcam as Options
+from ttl_lightning.interpret.gradcam import grad_cam
+from ttl_lightning.runs.open import OpenRun, open_run
+from ttl_lightning.tasks.losses import class_probabilities
+
+SELECT = ("wrong", "first")
+TARGETS = ("predicted", "true")
+PANEL_INCHES = 2.2
+HEAT_OPACITY = 0.45
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Explained:
+    """One run's view of some samples.
+
+    Attributes:
+        names: of the samples; of volumes, of the windows' studies.
+        labels: true classes, (n,); of several labels, that which is most wrong.
+        predicted: classes, (n,); of several labels, as `labels`.
+        targets: the classes that are explained, (n,).
+        probabilities: of the targets, (n,).
+        images: (n, *spatial), grey, from 0 to 1.
+        heat: (n, *spatial), from 0 to 1; see `grad_cam`.
+        places: size of the unit's map, which the heat is interpolated from, (*spatial).
+    """
+
+    names: list[str]
+    labels: Tensor
+    predicted: Tensor
+    targets: Tensor
+    probabilities: Tensor
+    images: Tensor
+    heat: Tensor
+    places: tuple[int, ...]
+
+
+def explain(
+    run: OpenRun, positions: Sequence[int], split: str, target: str, unit: str | None
+) -> Explained:
+    """Explain a run's scores of some samples.
+
+    Args:
+        run: of any strategy.
+        positions: of the samples in the split.
+        split: "train", "val" or "test".
+        target: the class to explain: "predicted" or "true".
+        unit: see `grad_cam`; None takes the last one.
+
+    Raises:
+        TTLError: if an option names what there is not.
+    """
+    check_choice("target", target, TARGETS)
+    batch = _chosen(run, positions, split)
+    images = batch["image"]
+    with torch.no_grad():
+        probabilities = class_probabilities(run.after(images), run.data.task)
+    labels, predicted = _classes(probabilities, batch["label"].cpu(), run.data.task)
+    targets = predicted if target == "predicted" else labels
+    heat = grad_cam(run.after, images, targets.tolist(), unit)
+    mean, std = (
+        torch.tensor(values).reshape(-1, *(1,) * (images.dim() - 2))
+        for values in (run.data.mean, run.data.std)
+    )
+    ids = run.data.sample_ids(split)
+    return Explained(
+        [ids[int(number)] for number in _places(batch)],
+        labels,
+        predicted,
+        targets,
+        probabilities[torch.arange(len(targets)), targets],
+        (images.cpu() * std + mean).mean(1).clamp(0, 1),
+        heat.cpu(),
+        _map_size(run, images.shape[2:], unit),
+    )
+
+
+def most_wrong(run: OpenRun, split: str, count: int) -> list[int]:
+    """Positions of the samples whose true classes are least probable, the worst first."""
+    found: list[tuple[float, int]] = []
+    with torch.no_grad():
+        for batch in run.batches(split):
+            probabilities = class_probabilities(run.after(batch["image"]), run.data.task)
+            labels = batch["label"].cpu()
+            if run.data.task == "multilabel":
+                missed = (probabilities - labels).abs().nan_to_num().amax(1)
+            else:
+                missed = 1 - probabilities[torch.arange(len(labels)), labels]
+            found += zip(missed.tolist(), batch["id"].tolist(), strict=True)
+    return [number for _, number in sorted(found, key=lambda pair: (-pair[0], pair[1]))[:count]]
+
+
+def report(run: OpenRun, options: Options) -> Findings:
+    """Table and overlays of `explain`, a column for each run."""
+    check_number("count", options.count, 1, 64, integer=True)
+    positions = _positions(run, options)
+    device = str(run.device)
+    runs = [run, *(open_run(folder, device=device) for folder in options.others)]
+    names = run.data.sample_ids(options.split)
+    for other in runs[1:]:
+        if other.data.sample_ids(options.split) != names:
+            raise ConfigError(
+                f"{other.folder} has other {options.split} samples than {run.folder}: runs side by "
+                "side need the same."
+            )
+    found = [explain(one, positions, options.split, options.target, options.unit) for one in runs]
+    classes = run.data.class_names
+    rows: list[dict[str, Any]] = [
+        {
+            "run": str(one.folder),
+            "id": view.names[i],
+            "label": classes[int(view.labels[i])],
+            "predicted": classes[int(view.predicted[i])],
+            "explained": classes[int(view.targets[i])],
+            "probability": float(view.probabilities[i]),
+        }
+        for one, view in zip(runs, found, strict=True)
+        for i in range(len(positions))
+    ]
+    wrong = sum(row["label"] != row["predicted"] for row in rows[: len(positions)])
+    headline = (
+        f"{len(positions)} samples of the {options.split} split, {wrong} of them wrong, at "
+        f"{options.unit or 'the last unit'}."
+    )
+    blind = [
+        str(one.folder) for one, view in zip(runs, found, strict=True) if prod(view.places) == 1
+    ]
+    if blind:
+        headline += f" A map of one place does not say where: {', '.join(blind)}."
+    return Findings(headline, rows, {}, {"": overlays(runs, found)})
+
+
+def overlays(runs: Sequence[OpenRun], found: Sequence[Explained]) -> Figure:
+    """A row a sample: the image, then each run's heat on it. Of volumes, the hottest slice."""
+    count = len(found[0].names)
+    columns = 1 + len(runs)
+    size = (PANEL_INCHES * columns + 1.2, (PANEL_INCHES + 0.35) * count + 0.5)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(count, columns, squeeze=False)
+    for i, line in enumerate(panels):
+        shown = _slice_of(found[0].heat[i])
+        line[0].imshow(found[0].images[i][shown].numpy(), cmap="gray", vmin=0, vmax=1)
+        label = runs[0].data.class_names[int(found[0].labels[i])]
+        place = f", slice {shown + 1}" if isinstance(shown, int) else ""
+        line[0].set_title(f"{found[0].names[i]}{place}\nlabel: {label}", fontsize=8)
+        for axes, run, view in zip(line[1:], runs, found, strict=True):
+            heat = view.heat[i][shown].numpy()
+            axes.imshow(view.images[i][shown].numpy(), cmap="gray", vmin=0, vmax=1)
+            axes.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=HEAT_OPACITY * np.sqrt(heat))
+            name = run.data.class_names[int(view.targets[i])]
+            cut = f" {run.result.cutoff}" if run.result.cutoff else ""
+            places = " × ".join(str(count) for count in view.places)
+            score = f"{name}: {float(view.probabilities[i]):.2f}"
+            axes.set_title(f"{run.result.strategy}{cut}, map {places}\n{score}", fontsize=8)
+        for axes in line:
+            axes.set_axis_off()
+    return figure
+
+
+def _map_size(run: OpenRun, spatial: Sequence[int], unit: str | None) -> tuple[int, ...]:
+    """Size of a unit's map, without images and channels."""
+    return run.after.backbone.truncated(unit or "full").output_shape(spatial)[1:]
+
+
+def _positions(run: OpenRun, options: Options) -> list[int]:
+    check_choice("select", options.select, SELECT)
+    if options.ids:
+        return _named(run, options.split, options.ids)
+    if options.select == "wrong":
+        return most_wrong(run, options.split, options.count)
+    first = [number for b in run.batches(options.split, options.count) for number in b["id"]]
+    return [int(number) for number in first]
+
+
+def _named(run: OpenRun, split: str, ids: Sequence[str]) -> list[int]:
+    """Positions of the samples of these names; of a study, the window with the highest score.
+
+    Raises:
+        UnknownNameError: if there is no such sample.
+    """
+    names = run.data.sample_ids(split)
+    for name in ids:
+        if name not in names:
+            raise UnknownNameError(f"{split} sample", name, names)
+    best: dict[str, tuple[float, int]] = {}
+    with torch.no_grad():
+        for batch in run.batches(split):
+            scores = class_probabilities(run.after(batch["image"]), run.data.task)[:, 1:].amax(1)
+            places = _places(batch).tolist()
+            for place, score, number in zip(places, scores, batch["id"].tolist(), strict=True):
+                kept = best.get(names[place], (-1.0, 0))
+                best[names[place]] = max(kept, (float(score), number))
+    return [best[name][1] for name in ids]
+
+
+def _places(batch: dict[str, Tensor]) -> Tensor:
+    """Where a batch's samples are among the split's names: of volumes, those of the studies."""
+    return batch["study"] if "study" in batch else batch["id"]
+
+
+def _chosen(run: OpenRun, positions: Sequence[int], split: str) -> dict[str, Tensor]:
+    """These samples as one batch, in this order."""
+    wanted = set(positions)
+    kept: dict[int, dict[str, Tensor]] = {}
+    for batch in run.batches(split):
+        for row, number in enumerate(batch["id"].tolist()):
+            if number in wanted:
+                kept[number] = {key: value[row] for key, value in batch.items()}
+        if len(kept) == len(wanted):
+            break
+    samples = [kept[number] for number in positions if number in kept]
+    return {key: torch.stack([sample[key] for sample in samples]) for key in samples[0]}
+
+
+def _classes(probabilities: Tensor, labels: Tensor, task: str) -> tuple[Tensor, Tensor]:
+    """True and predicted class; of several labels, the one that is most wrong stands for both."""
+    if task != "multilabel":
+        return labels, probabilities.argmax(1)
+    worst = (probabilities - labels).abs().nan_to_num().argmax(1)
+    return worst, worst
+
+
+def _slice_of(heat: Tensor) -> Any:  # noqa: ANN401 - an index of NumPy
+    """The whole of an image, of a volume its hottest slice."""
+    return int(heat.flatten(1).amax(1).argmax()) if heat.dim() == 3 else slice(None)

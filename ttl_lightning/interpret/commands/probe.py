@@ -1,0 +1,92 @@
+"""What a linear classifier reads from each unit's features, before training and after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ttl_lightning.interpret.commands.figures import curves
+from ttl_lightning.interpret.commands.findings import Findings
+from ttl_lightning.interpret.commands.options import Probe as Options
+from ttl_lightning.models.probes import ProbeResult, probe_units
+from ttl_lightning.runs.open import OpenRun
+
+SPLITS = ("train", "val", "test")
+METRICS = ("auroc", "auprc")
+
+
+@dataclass(frozen=True, slots=True)
+class UnitProbe:
+    """One unit's probes: of the model that training began with, and of the trained one."""
+
+    unit: str
+    before: ProbeResult
+    after: ProbeResult
+
+
+def probe_run(run: OpenRun, most: int | None = None) -> list[UnitProbe]:
+    """Fit and score a linear classifier on every unit's pooled features.
+
+    Each model sees each split once, not augmented. Samples are images, of volumes windows.
+
+    Args:
+        run: of any strategy.
+        most: how many samples of each split at most.
+
+    Raises:
+        TTLError: if `most` is out of range, or a split lacks what a probe needs.
+    """
+    before, after = (
+        probe_units(model.backbone, {s: run.batches(s, most) for s in SPLITS}, run.data.task)
+        for model in (run.before, run.after)
+    )
+    return [UnitProbe(unit, before[unit], after[unit]) for unit in run.after.backbone.cutoffs]
+
+
+def report(run: OpenRun, options: Options) -> Findings:
+    """Table and figure of `probe_run`."""
+    found = probe_run(run, options.most)
+    rows = [_row(unit) for unit in found]
+    units = [unit.unit for unit in found]
+    figures = {
+        metric: curves(
+            units,
+            _lines(rows, "val", "validation", metric),
+            f"{metric.upper()} of linear probes",
+            dashed=_lines(rows, "test", "test", metric),
+        )
+        for metric in METRICS
+    }
+    for figure in figures.values():
+        figure.suptitle(run.title)
+    scored = [row for row in rows if row["before_val_auprc"] is not None]
+    best = max(scored, key=lambda row: row["before_val_auprc"], default=None)
+    headline = "no unit could be probed."
+    if best:
+        headline = (
+            f"before training, a linear classifier reads most from {best['unit']}: validation "
+            f"AUPRC {best['before_val_auprc']:.3f}."
+        )
+    return Findings(headline, rows, {}, figures)
+
+
+def _lines(
+    rows: list[dict[str, Any]], split: str, name: str, metric: str
+) -> dict[str, list[float | None]]:
+    return {
+        f"{when} training, {name}": [row[f"{when}_{split}_{metric}"] for row in rows]
+        for when in ("before", "after")
+    }
+
+
+def _row(found: UnitProbe) -> dict[str, Any]:
+    row: dict[str, Any] = {"unit": found.unit}
+    for when, result in (("before", found.before), ("after", found.after)):
+        row |= {
+            f"{when}_{split}_{metric}": result.metrics[f"{split}/{metric}"]
+            for split in ("val", "test")
+            for metric in METRICS
+        }
+        row[f"{when}_penalty"] = result.penalty
+        row[f"{when}_notes"] = "; ".join(f"{key}: {note}" for key, note in result.notes.items())
+    return row

@@ -1,0 +1,271 @@
+"""One job of a sweep: what it is, whether it is done, and its run in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from hydra.conf import ConfigSourceInfo, HydraConf
+from omegaconf import DictConfig, OmegaConf
+
+from ttl_lightning.config import compose as config
+from ttl_lightning.config.identity import differences, digest
+from ttl_lightning.errors import DataError
+from ttl_lightning.jobs.process import End, Limits, environment, run
+from ttl_lightning.records.schema import FILE_NAME, RunResult
+from ttl_lightning.runs.fingerprint import Known, identity, left_in
+from ttl_lightning.runs.record import LOG_FILE, described
+
+LOCK_FILE = ".lock"
+LOG_TAIL_LINES = 20
+# Settings of Hydra that are about the sweep, not about a job of it.
+OF_THE_SWEEP = ("hydra.mode", "hydra.sweep", "hydra.run.dir", "hydra.launcher", "hydra.sweeper")
+ENDED = ("completed", "failed", "paused")
+WAIT_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run of a sweep.
+
+    Attributes:
+        overrides: what the command line would say, Hydra's own settings left out.
+        cfg: its whole configuration, Hydra's own settings left out.
+        folder: where its results lie, absolute.
+        command: the program and arguments that run it alone.
+        cwd: the folder where the sweep was started; relative paths begin there.
+        identity: the values that bear on its result.
+    """
+
+    overrides: tuple[str, ...]
+    cfg: DictConfig
+    folder: Path
+    command: tuple[str, ...]
+    cwd: Path
+    identity: Mapping[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all that bears on its result."""
+        return digest(self.identity)
+
+    @classmethod
+    def from_hydra(
+        cls,
+        composed: DictConfig,
+        settings: HydraConf | None = None,
+        folder: Path | None = None,
+        known: Known | None = None,
+    ) -> Job:
+        """Make the job of a configuration that Hydra composed for it.
+
+        Args:
+            composed: the configuration.
+            settings: Hydra's node of it; by default it is in `composed`.
+            folder: where its results lie; by default as `hydra.sweep` says.
+            known: as in `fingerprint.identity`.
+
+        Raises:
+            TTLError: if its network, data or weights are not to be had.
+        """
+        settings = settings or composed.hydra
+        folder = folder or Path(settings.sweep.dir) / str(settings.sweep.subdir)
+        cfg = without_hydra(composed)
+        cwd = Path(settings.runtime.cwd)
+        folder = cwd / folder
+        overrides = tuple(settings.overrides.task)
+        own = [o for o in settings.overrides.hydra if not _of_the_sweep(o)]
+        command = (
+            *(sys.executable, "-m", "ttl_lightning"),
+            *_config_folder(settings.runtime.config_sources),
+            *overrides,
+            *own,
+            "hydra.mode=RUN",
+            f"hydra.run.dir={config.quoted(str(folder))}",
+        )
+        return cls(overrides, cfg, folder, command, cwd, identity(cfg, known))
+
+    def result(self) -> RunResult | None:
+        """What the folder says of this very job; None if nothing."""
+        with suppress(DataError):
+            found = RunResult.load(self.folder)
+            return found if left_in(self.folder, found) == self.fingerprint else None
+        return None
+
+    def settled(self, since: float) -> RunResult | None:
+        """The result if there is nothing left to run.
+
+        Args:
+            since: time (as `time.time()`); a failure that another sweep saw after it counts.
+        """
+        found = self.result()
+        if found is None:
+            return None
+        fresh = (self.folder / FILE_NAME).stat().st_mtime >= since
+        if found.status == "failed" or self.cfg.resume == "never":
+            return found if fresh and found.status in ENDED else None
+        until = self.cfg.until_epoch
+        enough = found.status == "paused" and until is not None
+        if found.status == "completed" or (enough and found.train["epochs"] >= until):
+            return found
+        return None
+
+    def attempt(
+        self,
+        *,
+        since: float,
+        limits: Limits,
+        stop: threading.Event,
+        variables: Mapping[str, str],
+    ) -> RunResult | None:
+        """Run the job unless it is done; None if another process runs it just now.
+
+        Args:
+            since: when the sweep began; see `settled`.
+            limits: what the job may use.
+            stop: interrupts it.
+            variables: the environment, as `os.environ` with what is set for this job.
+        """
+        if done := self.settled(since):
+            return done
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.folder / LOCK_FILE, timeout=0):
+                if done := self.settled(since):
+                    return done
+                started = time.time()
+                end = self._run(limits, stop, environment(variables))
+                return self._record(end, started)
+        except Timeout:
+            return None
+
+    def finish(self) -> RunResult:
+        """Run the job to its end, or wait until another process did; for foreign launchers."""
+        if int(os.environ.get("SLURM_NTASKS", "1")) > 1:
+            return self._as_slurm_task()
+        since, stop = time.time(), threading.Event()
+        while True:
+            found = self.attempt(since=since, limits=Limits(), stop=stop, variables=os.environ)
+            if found:
+                return found
+            time.sleep(WAIT_S)
+
+    def _as_slurm_task(self) -> RunResult:
+        """One rank of a run whose ranks Slurm starts, on several machines perhaps."""
+        started = time.time()
+        end = self._run(Limits(), threading.Event(), environment(os.environ, slurm_task=True))
+        if os.environ.get("SLURM_PROCID", "0") == "0":
+            return self._record(end, started)
+        return self.result() or self._described()
+
+    def _run(self, limits: Limits, stop: threading.Event, env: Mapping[str, str]) -> End:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        log = self.folder / LOG_FILE
+        return run(self.command, log, cwd=self.cwd, env=env, limits=limits, stop=stop)
+
+    def _record(self, end: End, started: float) -> RunResult:
+        """Make `result.json` say how the job ended, whatever the job could write itself."""
+        found = self.result()
+        if found and (self.folder / FILE_NAME).stat().st_mtime < started:
+            found.status = "running"  # so it was before; this time the job wrote nothing
+        if end.returncode == 0 and found and found.succeeded:
+            return found
+        result = found or self._described()
+        result.log_tail = tail(self.folder / LOG_FILE)
+        if end.stopped == "interrupted":
+            result.status, result.error = "interrupted", None
+        else:
+            own = result.error if found and found.status in ("failed", "interrupted") else None
+            result.status = "failed"
+            other = self._turned_other(started) if end.returncode == 0 else None
+            result.error = end.stopped or own or other or cause(end.returncode, result.log_tail)
+        result.save(self.folder)
+        return result
+
+    def ended(self, since: float) -> bool:
+        """Whether its `result.json` says how it ended, in the sweep that began at `since`."""
+        found = self.result()
+        if found is None or found.status == "running":
+            return False
+        fresh = (self.folder / FILE_NAME).stat().st_mtime >= since
+        return fresh or self.settled(since) is not None
+
+    def abandoned(self) -> bool:
+        """Whether it began, and no process has it any more."""
+        found = self.result()
+        if found is None or found.status != "running":
+            return False
+        try:
+            with FileLock(self.folder / LOCK_FILE, timeout=0):
+                return True
+        except Timeout:
+            return False
+
+    def lost(self, why: str) -> RunResult:
+        """Record that the launcher brought nothing back."""
+        result = self.result() or self._described()
+        result.status, result.error = "failed", why
+        result.log_tail = tail(self.folder / LOG_FILE)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        result.save(self.folder)
+        return result
+
+    def _described(self) -> RunResult:
+        return described(self.cfg, self.overrides, self.identity)
+
+    def _turned_other(self, started: float) -> str | None:
+        """Why a run that ended well is not this one, or None: its data may have been changed."""
+        with suppress(DataError, OSError):
+            found = RunResult.load(self.folder)
+            names = differences(self.identity, found.identity)
+            if names and (self.folder / FILE_NAME).stat().st_mtime >= started:
+                return f"{', '.join(names)} changed while the sweep ran: give it again"
+        return None
+
+
+def without_hydra(composed: DictConfig) -> DictConfig:
+    """A job's configuration, Hydra's own settings left out."""
+    cfg = composed.copy()
+    OmegaConf.set_struct(cfg, False)  # noqa: FBT003 - OmegaConf's own signature
+    cfg.pop("hydra", None)
+    return cfg
+
+
+def cause(returncode: int, log: Sequence[str]) -> str:
+    """Why a process ended that could not say so itself, in one line."""
+    last = log[-1] if log else ""
+    if returncode < 0:
+        name = signal.Signals(-returncode).name
+        short = " (does the system lack memory?)" if name == "SIGKILL" else ""
+        return f"killed by {name}{short}" + (f"; its log ends: {last}" if last else "")
+    if last.startswith("error: "):
+        return last.removeprefix("error: ")
+    return f"exited with status {returncode}" + (f"; its log ends: {last}" if last else "")
+
+
+def tail(log: Path) -> list[str]:
+    """The last lines of a log that are not empty."""
+    with suppress(OSError), log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 64 * 1024))
+        lines = [line.rstrip() for line in file.read().decode(errors="replace").splitlines()]
+        return [line[:1000] for line in lines if line][-LOG_TAIL_LINES:]
+    return []
+
+
+def _of_the_sweep(override: str) -> bool:
+    return override.lstrip("+~").replace("/", ".").startswith(OF_THE_SWEEP)
+
+
+def _config_folder(sources: Sequence[ConfigSourceInfo]) -> list[str]:
+    """The user's own folder of configurations, as `--config-dir` named it."""
+    folders = [source.path for source in sources if source.provider == "command-line"]
+    return [part for folder in folders for part in ("--config-dir", folder)]

@@ -1,0 +1,193 @@
+"""`trainer.precision=auto` of a sweep: measured once, the same for all that it compares."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from omegaconf import DictConfig
+
+from ttl_lightning.config import compose as config
+from ttl_lightning.errors import ConfigError, DataError
+from ttl_lightning.models.create import create_model
+from ttl_lightning.models.strategies.base import TransferModel
+from ttl_lightning.records.schema import write_atomically
+from ttl_lightning.runs.build import device
+from ttl_lightning.runtime.bfloat16 import wrong_in_bfloat16
+from ttl_lightning.runtime.precision import choose
+
+log = logging.getLogger(__name__)
+
+FILE_NAME, SCHEMA = "precision.json", 1
+
+
+class Network(NamedTuple):
+    """What the speed of a whole network's training depends on."""
+
+    name: str
+    pooling: bool
+    in_channels: int
+    image_size: tuple[int, ...]
+    batch_size: int
+    device: str
+    channels_last: bool | None
+
+    @classmethod
+    def of(cls, cfg: DictConfig) -> Network:
+        """The one that a configuration trains, whatever its strategy and cutoff."""
+        size = tuple(config.spatial(cfg))
+        channels, batch = cfg.data.in_channels, cfg.data.batch_size
+        where, said = device(cfg).type, cfg.trainer.channels_last
+        return cls(cfg.backbone.name, cfg.strategy.pooling, channels, size, batch, where, said)
+
+    def model(self) -> TransferModel:
+        """With random weights."""
+        return create_model(
+            self.name,
+            "ftl",
+            pooling=self.pooling,
+            in_channels=self.in_channels,
+            image_size=self.image_size,
+            weights=None,
+        )
+
+    @property
+    def input_size(self) -> tuple[int, ...]:
+        """Shape (C, *spatial) of one sample."""
+        return (self.in_channels, *self.image_size)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a sweep trains in.
+
+    Attributes:
+        network: what was measured.
+        device: where.
+        timings_ms: as `analysis.precision.Choice` has them.
+    """
+
+    precision: str
+    channels_last: bool
+    network: str
+    device: str
+    timings_ms: dict[str, float]
+
+    def overrides(self, cfg: DictConfig) -> tuple[str, ...]:
+        """What takes the place of `auto` in a job; a layout that is asked for stays."""
+        layout = f"trainer.channels_last={str(self.channels_last).lower()}"
+        own = cfg.trainer.channels_last is not None
+        return (f"trainer.precision={self.precision}", *(() if own else (layout,)))
+
+    def write(self, folder: Path) -> None:
+        """Keep it in the sweep's folder, for when it is taken up again, here or elsewhere."""
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2) + "\n"
+        write_atomically(folder / FILE_NAME, text.encode())
+
+    def check(self, configs: Sequence[DictConfig], folder: Path) -> None:
+        """Demand gradients that are right, of networks that came to the sweep later.
+
+        Raises:
+            ConfigError: naming the network.
+        """
+        if not self.precision.startswith("bf16"):
+            return
+        for network in dict.fromkeys(map(Network.of, configs)):
+            if wrong := _wrong(network):
+                raise ConfigError(
+                    f"{folder / FILE_NAME} settles trainer.precision=auto as {self.precision}, "
+                    f"which gives wrong gradients for {wrong} of {network.name} on a CPU: give "
+                    "trainer.precision=32-true, or another name=… for another sweep."
+                )
+
+
+def settled(configs: Sequence[DictConfig], folder: Path) -> Settled:
+    """What a sweep's folder says, else what the largest network's whole model is fastest in.
+
+    Where bfloat16 is wrong for one of the networks, that one decides for all.
+
+    Args:
+        configs: those of the jobs that ask for `auto`, one for each kind of job.
+        folder: the sweep's.
+
+    Raises:
+        ConfigError: if a GPU is asked for that is not here, or bfloat16 would be wrong.
+        DataError: if the folder's file cannot be read, or the process that measures was killed.
+    """
+    found = read(folder)
+    if found is None:
+        for cfg in configs:
+            if cfg.trainer.accelerator in ("gpu", "cuda") and device(cfg).type != "cuda":
+                raise ConfigError(
+                    "trainer.precision=auto is measured where a sweep is started, and there is no "
+                    f"GPU here for trainer.accelerator={cfg.trainer.accelerator}: give the "
+                    "precision, such as bf16-mixed."
+                )
+        # a process of its own, as jobs are: what it takes on a GPU is free when it ends
+        with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as process:
+            networks = list(dict.fromkeys(map(Network.of, configs)))
+            try:
+                found = process.submit(measured, networks).result()
+            except BrokenProcessPool as error:
+                raise DataError(
+                    "the process that measured trainer.precision=auto was killed (does the system "
+                    "lack memory?)."
+                ) from error
+        where = f"measured with {found.network} on {found.device}"
+    else:
+        found.check(configs, folder)
+        where = f"as {folder / FILE_NAME} says"
+    layout = ", channels last" if found.channels_last else ""
+    log.info("precision of all jobs: %s%s, %s", found.precision, layout, where)
+    return found
+
+
+def measured(networks: Sequence[Network]) -> Settled:
+    """Measure the largest network, or the largest of those that bfloat16 is wrong for."""
+    with torch.device("meta"):
+        sizes = {n: sum(p.numel() for p in n.model().parameters()) for n in networks}
+    careful = [network for network in networks if _wrong(network)]
+    network = max(careful or networks, key=lambda n: sizes[n])
+    choice = choose(
+        network.model(),
+        (network.batch_size, *network.input_size),
+        network.device,
+        channels_last=network.channels_last,
+    )
+    return Settled(
+        choice.precision, choice.channels_last, network.name, network.device, choice.timings_ms
+    )
+
+
+def read(folder: Path) -> Settled | None:
+    """What a sweep's folder says; None if nothing.
+
+    Raises:
+        DataError: if the file is damaged.
+    """
+    path = folder / FILE_NAME
+    if not path.is_file():
+        return None
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if content.pop("schema") == SCHEMA:
+            return Settled(**content)
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        raise DataError(f"{path} cannot be read: {error}; remove it to measure anew.") from error
+    raise DataError(f"{path} is not of schema {SCHEMA}; remove it to measure anew.")
+
+
+def _wrong(network: Network) -> str | None:
+    """The convolution that bfloat16 is wrong for, where it would be used."""
+    if network.device != "cpu":
+        return None
+    return wrong_in_bfloat16(network.model(), network.input_size)

@@ -1,0 +1,170 @@
+"""A search among real trainings: each round's trials become jobs, their scores the next round."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any, cast
+
+from ttl_lightning.config.identity import bears
+from ttl_lightning.errors import check_choice
+from ttl_lightning.jobs.plan import Group, Overrides
+from ttl_lightning.metrics.classification import METRICS
+from ttl_lightning.records.schema import RunResult, write_atomically
+from ttl_lightning.report.collect import SEARCH_FILE, SEARCH_SCHEMA
+from ttl_lightning.runs.callbacks import history
+from ttl_lightning.search import Choice, Method, Outcome, Trial, advance
+
+log = logging.getLogger(__name__)
+
+SCORES = tuple(f"val/{name}" for name in METRICS if name != "ece")
+
+
+def check_metric(metric: str) -> None:
+    """Demand a validation metric that is better when higher.
+
+    Raises:
+        UnknownNameError: for any other; nothing ever selects on test.
+    """
+    check_choice("hydra.sweeper.metric", metric, SCORES)
+
+
+@dataclass(slots=True, eq=False)
+class Search:
+    """The search of one group of jobs: what it tried, what came of it, and its choice.
+
+    Args:
+        group: the jobs, without their cutoffs.
+        method: how to search.
+        metric: what is maximised, the mean over the seeds.
+        sizes: every candidate in network order, and its number of parameters.
+        root: the sweep's folder.
+    """
+
+    group: Group
+    method: Method
+    metric: str
+    sizes: Mapping[str, float]
+    root: Path
+    choice: Choice | None = None
+    trials: list[dict[str, Any]] = field(default_factory=list)
+    _plan: Any = None
+    _batch: list[Trial] = field(default_factory=list)
+
+    def begin(self) -> list[Trial]:
+        """The first round's trials."""
+        self._plan = self.method.plan(list(self.sizes))
+        return self._step(None)
+
+    def overrides(self, trial: Trial) -> list[Overrides]:
+        """A trial's jobs, one a seed."""
+        extra = [f"cutoff={trial.candidate}"]
+        if trial.epochs is not None:
+            extra.append(f"until_epoch={trial.epochs}")
+        if any(earlier["cutoff"] == trial.candidate for earlier in self.trials):
+            extra.append("resume=auto")  # it goes on, also where the search began anew
+        return [(*self.group.overrides, *extra, *seed) for seed in self.group.seeds]
+
+    def take(self, results: Mapping[Trial, Sequence[tuple[str, RunResult]]]) -> list[Trial]:
+        """Take a round's results, and say what the next one tries; nothing once it has chosen.
+
+        Args:
+            results: by trial, the folder and the result of each seed.
+        """
+        outcomes = {}
+        for trial in self._batch:
+            scores = {
+                str(run.seed): self._score(folder, run, trial.epochs)
+                for folder, run in results[trial]
+            }
+            known = [score for score in scores.values() if score is not None]
+            mean = fmean(known) if known else None
+            outcomes[trial] = Outcome(mean, self.sizes[trial.candidate])
+            self.trials.append(
+                {
+                    "cutoff": trial.candidate,
+                    "stage": trial.stage,
+                    "epochs": trial.epochs,
+                    "scores": scores,
+                    "score": mean,
+                    "size": self.sizes[trial.candidate],
+                    "folders": [folder for folder, _ in results[trial]],
+                }
+            )
+        return self._step(outcomes)
+
+    def _score(self, folder: str, run: RunResult, epochs: int | None) -> float | None:
+        if not run.succeeded:
+            return None
+        value = run.metrics.get(self.metric)
+        if epochs is not None and run.train["epochs"] > epochs:  # a search that is taken up again
+            protocol = self.group.cfg.protocol
+            sign = 1 if protocol.monitor_mode == "max" else -1
+            rows = history.read(self.root / folder / history.FILE_NAME)[:epochs]
+            best = max(rows, key=lambda row: sign * row.get(protocol.monitor, -sign * math.inf))
+            value = best.get(self.metric)
+        return value if value is not None and math.isfinite(value) else None
+
+    def _step(self, outcomes: Mapping[Trial, Outcome] | None) -> list[Trial]:
+        step = advance(self._plan, outcomes)
+        if isinstance(step, Choice):
+            self.choice, self._batch = step, []
+        else:
+            self._batch = step
+        return self._batch
+
+    def described(self) -> dict[str, Any]:
+        """Its entry in `search.json`."""
+        return {
+            "data": self.group.cfg.data.name,
+            "backbone": self.group.cfg.backbone.name,
+            "strategy": self.group.strategy.name,
+            "overrides": list(self.group.overrides),
+            "method": self.method.name,
+            "options": asdict(cast(Any, self.method)),
+            "metric": self.metric,
+            "seeds": list(dict.fromkeys(int(k) for trial in self.trials for k in trial["scores"])),
+            "trials": self.trials,
+            "choice": self.choice.candidate if self.choice else None,
+            "reason": self.choice.reason if self.choice else "not ended yet",
+        }
+
+
+def write(folder: Path, searches: Sequence[dict[str, Any]]) -> None:
+    """Write `search.json`; the searches of other settings that it holds come after these."""
+    keys = {_key(entry) for entry in searches}
+    kept = [entry for entry in read(folder) if _key(entry) not in keys]
+    content = {"schema": SEARCH_SCHEMA, "searches": [*searches, *kept]}
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(folder / SEARCH_FILE, text.encode())
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """The entries of `search.json`; a file that is none is set aside, and that is said."""
+    path = folder / SEARCH_FILE
+    if not path.exists():
+        return []
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["schema"] == SEARCH_SCHEMA:
+            return [entry for entry in content["searches"] if isinstance(entry, dict)]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        pass
+    aside = path.with_suffix(".damaged.json")
+    with suppress(OSError):
+        path.replace(aside)
+        log.warning("%s cannot be read as a search; it is kept as %s.", path, aside.name)
+    return []
+
+
+def _key(entry: Mapping[str, Any]) -> str:
+    """What is searched; how its jobs are run does not matter."""
+    overrides = [o for o in entry.get("overrides", []) if bears(o.lstrip("+").partition("=")[0])]
+    return json.dumps([*(entry.get(k) for k in ("data", "backbone", "strategy")), overrides])

@@ -1,0 +1,319 @@
+"""One multirun from its command line to its report."""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from omegaconf import DictConfig
+
+from ttl_lightning.config import compose as config
+from ttl_lightning.errors import (
+    FAILED,
+    USAGE,
+    ConfigError,
+    DataError,
+    TTLError,
+    check_choice,
+    check_number,
+)
+from ttl_lightning.interpret.defaults import CHOOSING
+from ttl_lightning.jobs import rounds
+from ttl_lightning.jobs.job import Job, without_hydra
+from ttl_lightning.jobs.plan import Group, Overrides, Plan, cutoffs_of, without
+from ttl_lightning.jobs.precision import Settled, settled
+from ttl_lightning.jobs.prediction import Scores, predicted
+from ttl_lightning.jobs.reuse import Measured, combined, measured, pointed_at
+from ttl_lightning.jobs.rounds import Search
+from ttl_lightning.jobs.tuning import Tuning, tuned
+from ttl_lightning.records.schema import RunResult
+from ttl_lightning.report import sweep as report
+from ttl_lightning.report.terminal import show
+from ttl_lightning.runs.build import check
+from ttl_lightning.runtime.shortage import check_folder
+from ttl_lightning.runtime.stopping import heed_sigterm, name_of, status_of
+from ttl_lightning.search import Compare, Detected, Method
+
+log = logging.getLogger(__name__)
+
+Launch = Callable[[list[list[str]], int], object]
+MethodOf = Callable[[Group, Sequence[str]], Method]
+T = TypeVar("T")
+
+
+class Steps(Protocol[T]):
+    """What is driven to its choice in rounds: of cutoffs, or of settings."""
+
+    def begin(self) -> list[T]:
+        """The first round."""
+        ...
+
+    def overrides(self, trial: T, /) -> list[Overrides]:
+        """The jobs of a trial."""
+        ...
+
+    def take(self, results: Mapping[T, Sequence[tuple[str, RunResult]]], /) -> list[T]:
+        """Take a round's results, and give the next round; nothing at the end."""
+        ...
+
+    def described(self) -> dict[str, Any]:
+        """Its entry in `search.json`."""
+        ...
+
+
+class Session:
+    """Plans jobs, launches them, and reads what became of them.
+
+    Args:
+        compose: makes one job's configuration from its overrides; see `Plan`.
+        launch: runs jobs, given the overrides of each and the number of the first, as the `launch`
+            of a Hydra launcher does; what it returns or raises is not relied on.
+        folder: the sweep's.
+    """
+
+    def __init__(
+        self, compose: Callable[[list[str]], DictConfig], launch: Launch, folder: Path
+    ) -> None:
+        self._plan, self._folder = Plan(compose), folder
+        self._launch, self._launched = launch, 0
+        self._since = time.time()
+        self._settled: Settled | None = None
+        self.unfinished = 0
+
+    def grid(self, arguments: Sequence[str]) -> None:
+        """Run every combination.
+
+        Raises:
+            ConfigError: if one could not begin; then none has begun.
+        """
+        groups = self._groups(arguments)
+        self._run(self._plan.jobs(job for group in groups for job in group.jobs()))
+
+    def search(self, arguments: Sequence[str], method: MethodOf, metric: str) -> None:
+        """Search the cutoff of each strategy; those that take none run once a seed beside it.
+
+        Args:
+            arguments: the command line's overrides; cutoffs among them restrict the candidates.
+            method: how to search, for the jobs of a group and the cutoffs among which to search.
+            metric: what is maximised on the validation split.
+
+        Raises:
+            ConfigError: if a job could not begin; then none has begun.
+        """
+        rounds.check_metric(metric)
+        groups = self._groups(arguments)
+        searches = [
+            Search(group, method(group, list(sizes)), metric, sizes, self._folder)
+            for group in groups
+            if group.strategy.needs_cutoff and (sizes := cutoffs_of(group))
+        ]
+        if not searches:
+            raise ConfigError("none of the strategies takes a cutoff: there is nothing to search.")
+        uncut = [group for group in groups if not group.strategy.needs_cutoff]
+        beside = self._plan.jobs(job for group in uncut for job in group.jobs())
+        self._drive(searches, beside)
+
+    def compare(
+        self,
+        arguments: Sequence[str],
+        method: Compare,
+        factors: Sequence[float],
+        metric: str,
+    ) -> None:
+        """Choose each strategy's cutoff and what else is swept, and train it with all seeds.
+
+        Args:
+            arguments: the command line's overrides; cutoffs among them restrict the candidates.
+            method: how to choose, in so many trainings.
+            factors: rates to try, as multiples of the protocol's, where the command line has none.
+            metric: what is maximised on the validation split, with the first seed.
+
+        Raises:
+            ConfigError: if a job could not begin; then none of its round has begun.
+        """
+        rounds.check_metric(metric)
+        swept, others = tuned(arguments)
+        groups = self._groups(others)
+        tunings = [Tuning.of(group, method, swept, factors, metric) for group in groups]
+        for tuning in tunings:
+            log.info(tuning.announced())
+        self._drive(tunings, [])
+
+    def _drive(self, searches: Sequence[Steps[T]], beside: list[tuple[Job, Overrides]]) -> None:
+        """Run searches side by side to their ends, and other jobs beside their first round."""
+        trials = [(search, trial) for search in searches for trial in search.begin()]
+        while trials:
+            jobs = [
+                [self._plan.job(overrides) for overrides in search.overrides(trial)]
+                for search, trial in trials
+            ]
+            self._run([*beside, *(job for batch in jobs for job in batch)])
+            beside = []
+            results = [[self._result(job) for job, _ in batch] for batch in jobs]
+            taken = list(zip(trials, results, strict=True))
+            trials = [
+                (search, trial)
+                for search in dict.fromkeys(search for search, _ in trials)
+                for trial in search.take({t: runs for (s, t), runs in taken if s is search})
+            ]
+            rounds.write(self._folder, [search.described() for search in searches])
+
+    def detect(self, arguments: Sequence[str], threshold: float, split: str, metric: str) -> None:
+        """Train each strategy at the cutoff that full finetunings of the same seeds point at.
+
+        Args:
+            arguments: the command line's overrides; cutoffs among them restrict the candidates.
+            threshold: what the excess over chance must be above; see `analysis.detection`.
+            split: whose images the finetunings are judged by.
+            metric: of the validation split, recorded for the cut.
+
+        Raises:
+            ConfigError: if an option is out of range, or a job could not begin.
+            DataError: if no full finetuning completed, or one could not be analysed.
+        """
+        check_number("hydra.sweeper.threshold", threshold, 0, 1)
+        check_choice("hydra.sweeper.split", split, CHOOSING)
+        known: dict[Overrides, Measured] = {}
+
+        def method(group: Group, candidates: Sequence[str]) -> Method:
+            whole = (*without(group.overrides, "strategy"), "strategy=ftl")
+            if whole not in known:
+                known[whole] = self._measured(whole, group, split)
+            means, error = known[whole]
+            found = pointed_at(means, threshold, candidates, error)
+            return Detected(found.unit, found.reason[0].upper() + found.reason[1:])
+
+        self.search(arguments, method, metric)
+
+    def predict(
+        self, arguments: Sequence[str], race: Callable[[Group, Scores], Method], metric: str
+    ) -> None:
+        """Search among the cutoffs whose pretrained features linear probes read best.
+
+        Args:
+            arguments: as of `search`.
+            race: how to search, for the jobs of a group and what was predicted for each cutoff.
+            metric: as of `search`.
+
+        Raises:
+            ConfigError: if a job could not begin.
+            TTLError: if data or weights cannot be used.
+        """
+        known: dict[Overrides, Scores] = {}
+
+        def method(group: Group, candidates: Sequence[str]) -> Method:
+            race(group, {})  # its options are checked before the probes take their time
+            backbone = without(group.overrides, "strategy")
+            if backbone not in known:
+                log.info("probing the pretrained network, for %d seeds", len(group.seeds))
+                jobs = [(*group.overrides, f"cutoff={candidates[0]}", *s) for s in group.seeds]
+                known[backbone] = predicted([self._plan.job(job)[0].cfg for job in jobs])
+            return race(group, known[backbone])
+
+        self.search(arguments, method, metric)
+
+    def _groups(self, arguments: Sequence[str]) -> list[Group]:
+        """The command line's, with one precision for all that ask for `auto`."""
+        groups = self._plan.groups(arguments)
+        auto = [group.cfg for group in groups if group.cfg.trainer.precision == "auto"]
+        if not auto:
+            return groups
+        for cfg in auto:  # a mistake is told before anything is measured
+            whole = without_hydra(cfg)
+            whole.strategy.name, whole.cutoff, whole.trainer.precision = "ftl", None, "32-true"
+            check(whole)
+        self._settled = settled(auto, self._folder)
+        return [self._plan.settled(group, self._settled) for group in groups]
+
+    def _measured(self, whole: Overrides, group: Group, split: str) -> Measured:
+        jobs = [self._plan.job((*whole, *seed)) for seed in group.seeds]
+        self._run(jobs)
+        completed = [job.folder for job, _ in jobs if (found := job.result()) and found.succeeded]
+        if not completed:
+            where = jobs[0][0].folder
+            raise DataError(f"no full finetuning completed to detect a cutoff in: see {where}.")
+        log.info("looking for the cutoff in %d full finetunings", len(completed))
+        return combined([measured(folder, split) for folder in completed])
+
+    def _result(self, job: Job) -> tuple[str, RunResult]:
+        """A job's folder below the sweep's, and what lies there."""
+        found = job.result()
+        assert found is not None, job.folder
+        return job.folder.relative_to(self._folder).as_posix(), found
+
+    def _run(self, jobs: Sequence[tuple[Job, Overrides]]) -> None:
+        """Launch jobs; afterwards each has a `result.json` that says how it ended."""
+        left = [(job, overrides) for job, overrides in jobs if not job.settled(since=math.inf)]
+        if self._settled:
+            self._settled.write(self._folder)
+        if len(left) < len(jobs):
+            log.info("%d of %d jobs are done already", len(jobs) - len(left), len(jobs))
+        while left:
+            why = self._launch_all(left)
+            left = [(job, overrides) for job, overrides in left if not job.ended(self._since)]
+            # A launcher may give up at the first job that it lost, with others running or queued:
+            # launched again, those wait for what runs already.
+            abandoned = {job.folder for job, _ in left if why and job.abandoned()}
+            lost = abandoned or {job.folder for job, _ in left}
+            for job, _ in left:
+                if job.folder in lost:
+                    job.lost(why or "the launcher brought nothing back")
+            left = [(job, overrides) for job, overrides in left if job.folder not in lost]
+        results = [job.result() for job, _ in jobs]
+        self.unfinished += sum(result is None or not result.succeeded for result in results)
+
+    def _launch_all(self, jobs: Sequence[tuple[Job, Overrides]]) -> str | None:
+        """Launch jobs; why the launcher failed, or None."""
+        first, self._launched = self._launched, self._launched + len(jobs)
+        try:
+            self._launch([list(overrides) for _, overrides in jobs], first)
+        except Exception as error:  # noqa: BLE001 - a launcher's own, of any kind
+            why = f"the launcher failed: {type(error).__name__}: {config.first_line(error)}"
+            log.error(why)  # noqa: TRY400 - one line
+            return why
+        return None
+
+
+def run_session(
+    compose: Callable[[list[str]], DictConfig],
+    launch: Launch,
+    folder: Path,
+    act: Callable[[Session], None],
+) -> int:
+    """Run a session to its report, also where it is interrupted.
+
+    Args:
+        compose: as in `Session`.
+        launch: as in `Session`.
+        folder: as in `Session`.
+        act: what to run.
+
+    Returns:
+        The exit status: 0 if all jobs completed.
+    """
+    session = Session(compose, launch, folder)
+    heed_sigterm()
+    try:
+        check_folder(folder)
+        act(session)
+    except TTLError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - as of a plain run
+        return USAGE
+    except KeyboardInterrupt as stop:
+        log.error("stopped by %s: the same command goes on from here.", name_of(stop))  # noqa: TRY400
+        _report(folder)
+        return status_of(stop)
+    _report(folder)
+    return FAILED if session.unfinished else 0
+
+
+def _report(folder: Path) -> None:
+    try:
+        show(report.write(folder))
+    except (TTLError, OSError) as error:  # no run yet, or no space: the runs are what matters
+        log.error("no report: %s", error)  # noqa: TRY400 - one line

@@ -1,0 +1,132 @@
+"""What every strategy shares: a split of the backbone's units, and the model that it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NotRequired, TypedDict, cast
+
+import torch
+from torch import Tensor, nn
+
+from ttl_lightning.errors import ConfigError, check_number
+from ttl_lightning.models.backbones.base import Backbone
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """What becomes of the units up to the cutoff, and of those after it.
+
+    Attributes:
+        name: the value of `strategy=`.
+        summary: one line for people.
+        split: makes the backbone to train from the pretrained one, which it must not change, and a
+            unit's name.
+        needs_cutoff: whether the split is at a cutoff of the user's choice.
+        keeps_rest: whether the pretrained weights of the units after the cutoff are used.
+        tuned_lr_factor: learning rate of the backbone's trained units, as a multiple of the head's.
+    """
+
+    name: str
+    summary: str
+    split: Callable[[Backbone, str], Backbone]
+    needs_cutoff: bool
+    keeps_rest: bool = True
+    tuned_lr_factor: float = 1.0
+
+    def check_cutoff(self, cutoff: str | int | None) -> None:
+        """Demand a cutoff where the strategy splits at one, and none where it does not.
+
+        Raises:
+            ConfigError: if it is missing, or given in vain.
+        """
+        if self.needs_cutoff and cutoff is None:
+            raise ConfigError(
+                f"strategy={self.name} needs a cutoff: give cutoff=block3, for instance."
+            )
+        if not self.needs_cutoff and cutoff is not None:
+            raise ConfigError(
+                f"strategy={self.name} takes no cutoff, got cutoff={cutoff!r}: leave it out."
+            )
+
+
+class ParamGroup(TypedDict):
+    """One of an optimizer's parameter groups."""
+
+    name: str
+    params: list[nn.Parameter]
+    lr: NotRequired[float]
+
+
+class Head(nn.Module):
+    """Global average pooling or the flattened map, and one linear layer.
+
+    `(N, C, *spatial)` to `(N, num_classes)`.
+    """
+
+    def __init__(self, in_shape: Sequence[int], num_classes: int, *, pooling: bool) -> None:
+        super().__init__()
+        self.pooling = pooling
+        channels, *spatial = in_shape
+        in_features = channels
+        for size in () if pooling else spatial:
+            in_features *= size
+        self.fc = nn.Linear(in_features, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The logits of a feature map."""
+        # Not in bfloat16, whose few digits would make ties of different logits.
+        with torch.autocast(x.device.type, enabled=False):
+            return cast(Tensor, self.fc(self.pooled(x.to(self.fc.weight.dtype))))
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """What the linear layer takes of a feature map, (N, features)."""
+        # A mean, not adaptive pooling: its backward pass is not deterministic on CUDA.
+        return x.flatten(2).mean(2) if self.pooling else x.flatten(1)
+
+
+class TransferModel(nn.Module):
+    """A backbone that a strategy has split, and a new head.
+
+    `(N, C, *spatial)` to `(N, num_classes)` logits.
+    """
+
+    def __init__(self, backbone: Backbone, head: Head, strategy: Strategy, cutoff: str) -> None:
+        super().__init__()
+        self.backbone, self.head = backbone, head
+        self.strategy, self.cutoff = strategy, cutoff
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The logits of images or volumes."""
+        logits: Tensor = self.head(self.backbone(x))
+        return logits
+
+    def param_groups(self, lr: float, pretrained_lr_factor: float = 1.0) -> list[ParamGroup]:
+        """What the optimizer takes: the head at lr, the backbone's units at their multiples of it.
+
+        Units with pretrained weights get the smaller of the strategy's multiple and
+        `pretrained_lr_factor`; a group "new" holds the others where that makes a difference.
+
+        Raises:
+            ConfigError: if lr or the factor is not positive.
+        """
+        check_number("protocol.learning_rate", lr, 1e-12)
+        check_number("protocol.pretrained_lr_factor", pretrained_lr_factor, 1e-12)
+        tuned = self.strategy.tuned_lr_factor
+        pretrained = min(tuned, pretrained_lr_factor)
+        slower = self.backbone.pretrained_units if pretrained < tuned else self.backbone.units
+        old = [
+            parameter
+            for unit in slower
+            for piece in unit.pieces
+            for parameter in self.backbone.net.get_submodule(piece).parameters()
+            if parameter.requires_grad
+        ]
+        known = {id(parameter) for parameter in old}
+        new = [p for p in self.backbone.parameters() if p.requires_grad and id(p) not in known]
+        groups: list[ParamGroup] = [
+            {"name": "head", "params": list(self.head.parameters()), "lr": lr},
+            {"name": "new", "params": new, "lr": lr * tuned},
+            {"name": "backbone", "params": old, "lr": lr * pretrained},
+        ]
+        return [group for group in groups if group["params"]]

@@ -1,0 +1,1 @@
+"""What a run wrote down: its result and its files. Imports no torch."""

@@ -1,0 +1,174 @@
+"""A run's identity, resolved from its configuration: two runs of one identity are the same run."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from ttl_lightning.config import compose as config
+from ttl_lightning.config.identity import OF_OUR_SOURCES, digest, kept
+from ttl_lightning.data.content import file_hash
+from ttl_lightning.data.sources.registry import first_name
+from ttl_lightning.data.sources.registry import source as known_source
+from ttl_lightning.errors import TTLError
+from ttl_lightning.models.backbones.base import Backbone
+from ttl_lightning.models.backbones.factory import create_backbone, pixel_statistics
+from ttl_lightning.models.backbones.pretrained import find as find_weights
+from ttl_lightning.models.strategies import STRATEGIES
+from ttl_lightning.records.schema import RunResult
+from ttl_lightning.runs import stored
+
+# Lightning's short names
+PRECISIONS = {"16": "16-mixed", "bf16": "bf16-mixed", "32": "32-true", "64": "64-true"}
+
+Known = dict[tuple[Any, ...], Any]
+"""What was found once of data and weights, for the many jobs of one command."""
+
+
+def identity(cfg: DictConfig, known: Known | None = None) -> dict[str, Any]:
+    """The named values that a run's result follows from.
+
+    Networks and cutoffs go by what they resolve to, weights and data by their bytes wherever they
+    lie (see each source's `content`), everything else by its value, except `HOW_IT_IS_RUN`.
+    Sources that are not the package's own are never imported: their options count as they stand.
+
+    Args:
+        cfg: a run's, already checked.
+        known: filled and read, so that a sweep looks at its data and weights once.
+
+    Raises:
+        TTLError: if network, cutoff, data or weights are not to be had.
+    """
+    known = {} if known is None else known
+    weights = cfg.backbone.weights
+    name, channels = cfg.backbone.name, cfg.data.in_channels
+    unit = resolved_unit(cfg)
+    mean, std = _once(
+        known,
+        ("pixels", name, channels, weights),
+        lambda: pixel_statistics(name, channels, weights),
+    )
+    pretrained = None
+    if weights is not None:
+        pretrained = _once(
+            known, ("weights", name, weights), lambda: file_hash(find_weights(name, str(weights)))
+        )
+    backbone = {key: value for key, value in config.plain(cfg.backbone).items() if key != "weights"}
+    precision = str(cfg.trainer.precision)
+    return {
+        "backbone": kept("backbone", backbone),
+        "weights": pretrained,
+        "pixels": {"mean": list(mean), "std": list(std)},
+        "strategy": kept("strategy", config.plain(cfg.strategy)),
+        "unit": unit,
+        **_data(config.plain(cfg.data), known),
+        "task": kept("task", config.plain(cfg.task)),
+        "protocol": kept("protocol", config.plain(cfg.protocol)),
+        "trainer": {
+            **kept("trainer", config.plain(cfg.trainer)),
+            "devices": _devices(cfg),
+            "precision": PRECISIONS.get(precision, precision),
+            "channels_last": config.channels_last(cfg),
+        },
+        "seed": cfg.seed,
+        **_callbacks(config.plain(cfg.get("callbacks")) or {}),
+    }
+
+
+def resolved_unit(cfg: DictConfig) -> str | None:
+    """The full name of the unit that `cutoff` means; None where there is none to mean.
+
+    Raises:
+        TTLError: if there is no such network or unit.
+    """
+    strategy = STRATEGIES.get(cfg.strategy.name)
+    network = _network(cfg.backbone.name, cfg.data.in_channels)
+    if cfg.cutoff is None or (strategy and not strategy.needs_cutoff):
+        return None
+    return network.resolve(cfg.cutoff)
+
+
+def left_in(
+    folder: Path, result: RunResult, known: Known | None = None, *, auto: bool = False
+) -> str | None:
+    """The fingerprint of the run whose result lies in a folder.
+
+    A result of a version before identities is judged by the folder's own configuration, as data
+    (nothing that it names is made or imported), and by what the run wrote down of its network,
+    weights and precision. Where that cannot be done, it is no run that is known now.
+
+    Args:
+        folder: the run's.
+        result: what lies in it.
+        known: as in `identity`.
+        auto: a run of `trainer.precision=auto` is asked for, which goes on with what was chosen.
+    """
+    if result.identity or not (folder / stored.CONFIG_FILE).is_file():
+        return result.config_sha256
+    try:
+        return digest(_as_it_was(stored.read(folder), result, known, auto=auto))
+    except (AttributeError, KeyError, TypeError, ValueError, OmegaConfBaseException, TTLError):
+        return result.config_sha256
+
+
+def _as_it_was(
+    cfg: DictConfig, result: RunResult, known: Known | None, *, auto: bool
+) -> dict[str, Any]:
+    """The identity of a run of a version that did not write it down."""
+    choice = {key: result.train[key] for key in ("precision", "channels_last")}
+    if auto and cfg.trainer.precision == "auto":
+        choice = {"precision": "auto", "channels_last": cfg.trainer.channels_last}
+    cfg.trainer.update(choice)
+    cfg.cutoff, cfg.backbone.weights = result.cutoff, None
+    found = identity(cfg, known)
+    model = result.model
+    return {
+        **found,
+        "weights": result.weights["sha256"] if result.weights else None,
+        "pixels": {"mean": list(model["mean"]), "std": list(model["std"])},
+    }
+
+
+def _callbacks(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Those beside a run's own, if any: runs of before there were any are those without."""
+    found = {key: options for key, options in given.items() if options is not None}
+    return {"callbacks": found} if found else {}
+
+
+def _data(options: Mapping[str, Any], known: Known) -> dict[str, Any]:
+    """`data`: the options that count; `content`: what lies where the others say."""
+    source = known_source(options.get("_target_"))
+    if source is None:
+        return {"data": kept("data", options), "content": {}}
+    beside = {key.removeprefix("data.") for key in OF_OUR_SOURCES} | set(source.places)
+    counted = {key: value for key, value in options.items() if key not in beside}
+    counted["_target_"] = first_name(counted["_target_"])
+    content = _once(known, ("data", repr(options)), lambda: source.content(options))
+    return {"data": kept("data", counted), "content": content}
+
+
+def _devices(cfg: DictConfig) -> int | str:
+    """How many, or "all" there are, which only the machine that runs it knows."""
+    try:
+        count = config.wanted_devices(cfg.trainer.accelerator, config.plain(cfg.trainer.devices))
+    except TypeError:  # no number and no list: Lightning says so
+        return str(cfg.trainer.devices)
+    return "all" if count is None else count
+
+
+@functools.lru_cache(maxsize=16)
+def _network(name: str, in_channels: int) -> Backbone:
+    with torch.device("meta"):
+        return create_backbone(name, None, in_channels)
+
+
+def _once(known: Known, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:  # noqa: ANN401
+    if key not in known:
+        known[key] = make()
+    return known[key]

@@ -1,0 +1,73 @@
+"""`load(run)`: a finished run's model, ready to predict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ttl_lightning.errors import DataError, WeightsError
+from ttl_lightning.models.backbones.checkpoints import check_usable, read
+from ttl_lightning.models.create import create_model
+from ttl_lightning.records.schema import FILE_NAME, RunResult
+from ttl_lightning.runs.holding import completed
+from ttl_lightning.tasks.classification import ClassificationTask
+
+# What a result says of the model, beside its network and strategy.
+DESCRIBED = ("class_names", "task", "pooling", "in_channels", "image_size", "mean", "std")
+
+
+def load(run: str | Path) -> ClassificationTask:
+    """A finished run, ready to predict, in evaluation mode on the CPU; runs no stored code.
+
+    Args:
+        run: the folder of a run that is completed, or a checkpoint in that of any.
+
+    Raises:
+        DataError: if there is no result beside it, or the run in the folder is not completed.
+        WeightsError: if the checkpoint cannot be read, or does not fit.
+    """
+    path = Path(run)
+    folder = path if path.is_dir() else path.parent.parent
+    checkpoint = folder / "checkpoints" / "best.ckpt" if path.is_dir() else path
+    result = completed(folder) if path.is_dir() else RunResult.load(folder)
+    if not checkpoint.is_file():
+        raise WeightsError(f"there is no checkpoint {checkpoint}.")
+    described = result.model
+    if lacking := [key for key in DESCRIBED if key not in described]:
+        raise DataError(f"{folder / FILE_NAME}: model lacks {', '.join(lacking)}.")
+    try:
+        names = [str(name) for name in described["class_names"]]
+        model = create_model(
+            result.backbone,
+            result.strategy,
+            result.cutoff,
+            len(names),
+            pooling=described["pooling"],
+            in_channels=described["in_channels"],
+            image_size=described["image_size"],
+            weights=None,
+        )
+        backbone = model.backbone
+        backbone.mean, backbone.std = tuple(described["mean"]), tuple(described["std"])
+    except (TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
+        raise DataError(
+            f"{folder / FILE_NAME}: model does not describe a network: {error}."
+        ) from error
+    try:
+        tensors = read(checkpoint)
+        check_usable(tensors, str(checkpoint))
+        head = {key: value for key, value in tensors.items() if key.startswith("head.")}
+        body = {f"backbone.{key}": value for key, value in tensors.items() if key not in head}
+        model.load_state_dict({**body, **head})
+    except RuntimeError as error:
+        raise WeightsError(
+            f"{checkpoint} does not fit the model of {folder / FILE_NAME}: {error}"
+        ) from error
+    return ClassificationTask(
+        model,
+        task=described["task"],
+        class_names=names,
+        optimizer=torch.optim.Adam,
+        learning_rate=1e-4,
+    ).eval()

@@ -1,0 +1,136 @@
+"""A finished run, opened again: its data, and its model before and after training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ttl_lightning.config import compose as config
+from ttl_lightning.data.module import ClassificationDataModule
+from ttl_lightning.errors import ConfigError, check_choice, check_number
+from ttl_lightning.models.strategies.base import TransferModel
+from ttl_lightning.records.schema import RunResult
+from ttl_lightning.runs import stored
+from ttl_lightning.runs.build import create_data, initial_model
+from ttl_lightning.runs.callbacks.progress import watched
+from ttl_lightning.runs.holding import completed
+from ttl_lightning.runs.load import load
+
+# Where the results of every kind lie, in the run's folder.
+FOLDER = "analysis"
+UNITS = ("all", "blocks")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRun:
+    """A completed run.
+
+    Attributes:
+        folder: of the run.
+        result: what the run recorded.
+        data: the data that it was trained on, set up.
+        before: the model that training began with, on `device`, in evaluation mode.
+        after: the model of the best epoch, likewise.
+        device: where both are.
+    """
+
+    folder: Path
+    result: RunResult
+    data: ClassificationDataModule
+    before: TransferModel
+    after: TransferModel
+    device: torch.device
+
+    @property
+    def title(self) -> str:
+        """`phantom · resnet18 · ttl cutoff=block3.2 · seed 0`."""
+        result = self.result
+        cutoff = f" cutoff={result.cutoff}" if result.cutoff else ""
+        return f"{result.data} · {result.backbone} · {result.strategy}{cutoff} · seed {result.seed}"
+
+    def batches(self, split: str, most: int | None = None) -> Iterator[dict[str, Tensor]]:
+        """A split's samples as evaluation sees them, in order, on the models' device.
+
+        Args:
+            split: "train", "val" or "test".
+            most: how many samples at most; None takes all.
+
+        Raises:
+            ConfigError: if `most` is not positive.
+        """
+        if most is not None:
+            check_number("most", most, 1, integer=True)
+        left = most
+        for batch in _shown(self.data.plain_dataloader(split), split):
+            if left is not None:
+                batch = {key: value[:left] for key, value in batch.items()}
+                left -= len(batch["label"])
+            yield {key: value.to(self.device) for key, value in batch.items()}
+            if left == 0:
+                return
+
+    def units(self, which: str) -> tuple[str, ...]:
+        """Names of the trained backbone's units: "all", or the last ones of stem, blocks and tail.
+
+        Raises:
+            UnknownNameError: for another word.
+        """
+        check_choice("units", which, UNITS)
+        backbone = self.after.backbone
+        if which == "all":
+            return backbone.cutoffs
+        return tuple({unit.section: unit.name for unit in backbone.units}.values())
+
+    def place(self, kind: str) -> Path:
+        """Path below the run's folder, without a suffix, for the results of a kind."""
+        folder = self.folder / FOLDER
+        folder.mkdir(exist_ok=True)
+        return folder / kind
+
+
+def open_run(run: str | Path, overrides: Sequence[str] = (), device: str = "auto") -> OpenRun:
+    """Open a run's folder.
+
+    Args:
+        run: the folder.
+        overrides: of the data's keys, such as `data.path=…` where the data have moved.
+        device: "cpu", "cuda" or "auto".
+
+    Raises:
+        DataError: if the folder holds no completed run.
+        ConfigError: if its data come from code that is not this package's.
+        TTLError: if its data or weights are not to be had any more.
+    """
+    folder = Path(run)
+    result = completed(folder)
+    cfg = stored.rebuildable(folder, overrides)
+    with config.made():
+        data = create_data(cfg)
+    data.prepare_data()
+    data.setup("fit")
+    where = _device(device)
+    before = initial_model(cfg, data.num_classes).eval().to(where)
+    after = load(folder).model.eval().to(where)
+    assert isinstance(after, TransferModel)  # what load() makes
+    return OpenRun(folder, result, data, before, after, where)
+
+
+def _device(name: str) -> torch.device:
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
+        raise ConfigError("device=cuda: there is no GPU that PyTorch can use. Allowed: auto, cpu.")
+    return torch.device(("cuda" if there else "cpu") if name == "auto" else name)
+
+
+def _shown(batches: Iterable[dict[str, Tensor]], split: str) -> Iterator[dict[str, Tensor]]:
+    """With a bar, if a person is watching."""
+    if not watched():
+        yield from batches
+        return
+    from rich.progress import track
+
+    yield from track(batches, description=split, transient=True)

@@ -1,0 +1,126 @@
+"""What a finished run leaves in its folder, and the table that a person sees."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ttl_lightning.metrics.predictions import FILE_NAME, LABEL, LABELS, PROBABILITY
+from ttl_lightning.records.schema import RunResult, write_atomically
+from ttl_lightning.records.stem import stem_note
+from ttl_lightning.tasks.classification import ClassificationTask
+from ttl_lightning.tasks.curves import pr_figure, roc_figure, training_curves
+from ttl_lightning.tasks.gather import Predictions
+
+SHOWN = ("auroc", "auprc", "accuracy", "f1", "sensitivity", "specificity", "ece")
+
+
+def write(
+    folder: Path,
+    task: ClassificationTask,
+    ids: Mapping[str, Sequence[str]],
+    history: Sequence[Mapping[str, object]],
+    result: RunResult,
+) -> None:
+    """Write `predictions.csv`, `roc.png`, `pr.png` and `curves.png`.
+
+    Args:
+        folder: the run's folder.
+        task: holds the predictions by split.
+        ids: the samples' names by split, in the order of their numbers.
+        history: one row an epoch.
+        result: the run's result.
+    """
+    names, predictions = task.class_names, task.predictions
+    write_atomically(folder / FILE_NAME, predictions_csv(predictions, ids, names).encode())
+    best = result.train.get("best_epoch")
+    figures = {
+        "roc": roc_figure(predictions, task.task, names),
+        "pr": pr_figure(predictions, task.task, names),
+        "curves": training_curves(history, best),
+    }
+    for name, figure in figures.items():
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png", dpi=120)
+        write_atomically(folder / f"{name}.png", picture.getvalue())
+
+
+def predictions_csv(
+    predictions: Mapping[str, Predictions], ids: Mapping[str, Sequence[str]], names: Sequence[str]
+) -> str:
+    """Columns: id, split, label (one a class if there may be several), one probability a class."""
+    several = any(table.labels.ndim > 1 for table in predictions.values())
+    labels = [f"{LABELS}{name}" for name in names] if several else [LABEL]
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["id", "split", *labels, *(f"{PROBABILITY}{name}" for name in names)])
+    for split, table in predictions.items():
+        for number, truth, row in zip(table.ids, table.labels, table.probabilities, strict=True):
+            given = [f"{value:g}" for value in truth] if several else [names[int(truth)]]
+            writer.writerow([ids[split][int(number)], split, *given, *(f"{p:.9g}" for p in row)])
+    return text.getvalue()
+
+
+def show(folder: Path, result: RunResult, console: Console | None = None) -> None:
+    """Print one table: metrics, the cost beside the untruncated network's, where the files are."""
+    at = f" cutoff={result.cutoff} ({result.cutoff_index})" if result.cutoff else ""
+    title = f"{result.data} · {result.backbone} · {result.strategy}{at} · seed {result.seed}"
+    table = Table()
+    for column, side in (
+        ("", "left"),
+        ("validation", "right"),
+        ("test", "right"),
+        ("95 % interval", "right"),
+    ):
+        table.add_column(column, justify=side)  # type: ignore[arg-type]
+    for key in SHOWN:
+        span = result.intervals.get(f"test/{key}")
+        values = (_number(result.metrics.get(f"{split}/{key}")) for split in ("val", "test"))
+        table.add_row(key, *values, f"{span[0]:.3f} – {span[1]:.3f}" if span else "")
+    whole = result.complexity["untruncated"]
+    table.add_section()
+    headings = ("this model", "untruncated", "ratio") if whole else ("this model", "", "")
+    table.add_row("", *(f"[bold]{heading}[/]" for heading in headings))
+    theirs = _costs(whole) if whole else {}
+    for label, (ours, form) in _costs(result.complexity).items():
+        if label in theirs:
+            other = theirs[label][0]
+            table.add_row(label, form.format(ours), form.format(other), f"{ours / other:.3f}")
+        else:
+            table.add_row(label, form.format(ours))
+    console = console or Console(width=max(80, Console().width))
+    console.print(title, style="bold", highlight=False)
+    console.print(table)
+    if note := stem_note(result.complexity):
+        console.print(note[0].upper() + note[1:], soft_wrap=True, highlight=False)
+    for key, note in result.notes.items():
+        if key.startswith("complexity/latency_ms/"):
+            where = key.rpartition("/")[2]
+            console.print(f"No latency, {where}: {note}.", soft_wrap=True, highlight=False)
+    console.print(
+        f"{result.train['wall_s']:.1f} s; results in {folder}", soft_wrap=True, highlight=False
+    )
+
+
+def _costs(cost: Mapping[str, Any]) -> dict[str, tuple[float, str]]:
+    """Each cost by its name, with the form it is printed in."""
+    table = {
+        "parameters": (cost["params"] / 1e6, "{:.3f} M"),
+        "trained": (cost["trainable_params"] / 1e6, "{:.3f} M"),
+        "MACs": (cost["macs"] / 1e9, "{:.4f} G"),
+    }
+    return table | {
+        f"latency, {device}": (time["min"], "{:.2f} ms")
+        for device, time in cost["latency_ms"].items()
+        if time is not None
+    }
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"

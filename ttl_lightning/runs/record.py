@@ -1,0 +1,149 @@
+"""A run's folder over its life: begun, completed, failed, or removed since the run never began."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+import ttl_lightning
+from ttl_lightning.config import compose as config
+from ttl_lightning.config.identity import differences, digest
+from ttl_lightning.errors import ConfigError, TTLError
+from ttl_lightning.records.schema import FILE_NAME, RunResult
+from ttl_lightning.runs.fingerprint import left_in
+from ttl_lightning.runs.holding import held, is_held, is_main_process
+from ttl_lightning.runtime.shortage import shortage
+from ttl_lightning.runtime.stopping import interruption
+
+log = logging.getLogger(__name__)
+
+# What a supervised run prints; the process that started it writes this file.
+LOG_FILE = "job.log"
+
+
+def described(cfg: DictConfig, overrides: Sequence[str], identity: Mapping[str, Any]) -> RunResult:
+    """The result of a run that is about to begin."""
+    return RunResult(
+        name=str(cfg.name),
+        data=cfg.data.name,
+        backbone=cfg.backbone.name,
+        strategy=cfg.strategy.name,
+        cutoff=None,
+        cutoff_index=None,
+        seed=cfg.seed,
+        overrides=list(overrides),
+        identity=dict(identity),
+        config_sha256=digest(identity),
+        versions={
+            "ttl_lightning": ttl_lightning.__version__,
+            "torch": torch.__version__,
+            "pytorch_lightning": version("pytorch_lightning"),
+            "python": sys.version.split()[0],
+        },
+    )
+
+
+def already_completed(cfg: DictConfig, folder: Path, result: RunResult) -> RunResult | None:
+    """The result in the folder, if it is of this very run and whole.
+
+    Raises:
+        ConfigError: if the folder holds a run of another configuration.
+    """
+    # Another process of this very run has the settings to share, also where none is to resume.
+    anew = cfg.resume == "never" and is_main_process()
+    if anew or not (folder / FILE_NAME).is_file():
+        return None
+    earlier = RunResult.load(folder)
+    auto = cfg.trainer.precision == "auto"
+    if left_in(folder, earlier, auto=auto) != result.config_sha256:
+        names = differences(earlier.identity, result.identity) if earlier.identity else []
+        which = f" ({', '.join(names)})" if names else ""
+        raise ConfigError(
+            f"{folder} holds a run of another configuration{which}: give another hydra.run.dir, or "
+            "resume=never to replace it."
+        )
+    result.train = earlier.train
+    if earlier.status != "completed":
+        return None
+    log.info("%s is completed already; resume=never runs it again.", folder)
+    return earlier
+
+
+@contextlib.contextmanager
+def recorded(result: RunResult, folder: Path) -> Iterator[None]:
+    """Keep `result.json` true whatever happens; a run that never began leaves no folder behind.
+
+    Raises:
+        ConfigError: if the folder cannot be made or written, or another process runs in it.
+        TTLError: in place of what the machine ran out of.
+    """
+    try:
+        with held(folder), _written_down(result, folder), config.made():
+            yield
+    except TTLError:
+        if result.status == "pending":
+            clear(folder)
+        raise
+
+
+@contextlib.contextmanager
+def _written_down(result: RunResult, folder: Path) -> Iterator[None]:
+    started = time.perf_counter()
+    earlier_s = float(result.train.get("wall_s") or 0.0)
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, TTLError) and result.status == "pending":
+            raise
+        stop, short = interruption(error), shortage(error)
+        told = short or error
+        interrupted = stop is not None or isinstance(error, SystemExit)
+        result.status = "interrupted" if interrupted else "failed"
+        result.error = f"{type(told).__name__}: {' '.join(str(told).split())}"
+        if stop is not None and stop is not error:
+            raise stop from None
+        if short is not None:
+            raise short from error
+        raise
+    finally:
+        result.train["wall_s"] = earlier_s + time.perf_counter() - started
+        # A mistake found before training leaves an earlier result as it was.
+        if result.status != "pending" and is_main_process():
+            _save(result, folder)
+
+
+def _save(result: RunResult, folder: Path) -> None:
+    """Save the result; where it cannot be, what went wrong first is the error that counts."""
+    try:
+        result.save(folder)
+    except OSError as error:
+        log.warning("%s could not be written: %s", folder / FILE_NAME, error)
+        if result.succeeded:
+            raise ConfigError(f"{folder / FILE_NAME} could not be written: {error}") from error
+
+
+def clear(folder: Path) -> None:
+    """Remove the folder of a run that never began, and those up to here that are empty then.
+
+    It stays if another process has begun there.
+    """
+    kept = any((folder / name).exists() for name in (FILE_NAME, LOG_FILE))
+    if kept or not is_main_process() or is_held(folder):
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    here = Path.cwd()
+    for parent in folder.absolute().parents:
+        if here not in parent.parents:
+            return
+        with contextlib.suppress(OSError):
+            parent.rmdir()
