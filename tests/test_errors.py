@@ -92,3 +92,9 @@ def test_choices() -> None:
         match=r"^unknown data\.cache 'dsk'; did you mean 'disk'\? Allowed: memory, disk\.$",
     ):
         check_choice("data.cache", "dsk", (name for name in ("memory", "disk")))
+
+
+def test_characters_that_a_terminal_would_obey_are_shown() -> None:
+    assert str(TTLError("got 'a\x1b[2Jb\x00\udcff' of é°–×")) == (
+        r"got 'a\x1b[2Jb\x00\udcff' of é°–×"
+    )

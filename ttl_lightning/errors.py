@@ -16,7 +16,7 @@ class TTLError(Exception):
     """Base of every error that a user can cause and mend; the command line prints one line."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(_plain(" ".join(message.split())))
 
 
 class ConfigError(TTLError):
@@ -81,3 +81,8 @@ def check_choice(key: str, value: object, allowed: Iterable[str]) -> None:
     names = list(allowed)
     if value not in names:
         raise UnknownNameError(key, value, names)
+
+
+def _plain(text: str) -> str:
+    """Text that a terminal shows and does not obey: damaged files are quoted in errors."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -378,6 +378,18 @@ def test_never_resuming_starts_anew(finished, tmp_path) -> None:
     assert run(tmp_path / "run", "resume=never").metrics == finished[1].metrics
 
 
+def test_a_paused_run_that_was_moved_still_knows_its_best_epoch(tmp_path) -> None:
+    # nothing changes from epoch to epoch, so the first stays the best
+    options = (*SMALL, "strategy=ffe", "protocol.head_init=random", "protocol.learning_rate=1e-12",
+               "trainer.max_epochs=3")  # fmt: skip
+    ttl.train(overrides=[*options, "until_epoch=1"], run_dir=tmp_path / "paused")
+    shutil.move(tmp_path / "paused", tmp_path / "moved")
+    best = (tmp_path / "moved" / "checkpoints" / "best.ckpt").read_bytes()
+    result = ttl.train(overrides=options, run_dir=tmp_path / "moved")
+    assert (result.train["epochs"], result.train["best_epoch"]) == (3, 0)
+    assert (tmp_path / "moved" / "checkpoints" / "best.ckpt").read_bytes() == best
+
+
 def test_weights_of_a_run_start_another_with_other_classes(finished, tmp_path) -> None:
     folder, _ = finished
     images = np.random.default_rng(0).integers(0, 256, (60, 28, 28), np.uint8)

@@ -183,3 +183,12 @@ def test_h5py_missing_names_the_extra(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ConfigError, match=r"needs h5py: pip install 'ttl_lightning\[volumes\]'"):
         study_names(tmp_path / "x.h5")
+
+
+def test_a_study_that_says_that_it_is_smaller_than_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    np.savez(path, a=phantom((9, 30, 20)))
+    content = path.read_bytes()
+    assert content.count(b"(9, 30, 20)") == 1
+    path.write_bytes(content.replace(b"(9, 30, 20)", b"(9, 10, 20)"))
+    assert "a promises 3,600 bytes and holds 10,800" in error_of(path, "a")

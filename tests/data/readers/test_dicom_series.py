@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -336,3 +337,44 @@ def test_damage_is_one_line_and_no_log_besides(
         read_dicom_series(tmp_path / "series")
     assert "\n" not in str(caught.value)
     assert not caplog.records
+
+
+def test_a_decoder_that_panics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class PanicException(BaseException):
+        pass
+
+    def panic(*_: object, **__: object) -> None:
+        raise PanicException("index out of bounds: the len is 336 but the index is 337")
+
+    paths = write_series(tmp_path, phantom((1, 6, 7)))
+    monkeypatch.setattr("pydicom.pixels.utils.pixel_array", panic)
+    message = error_of(tmp_path)
+    assert message.startswith(f"cannot read {paths[0]}: its pixels (Explicit VR Little Endian) ")
+    assert "index out of bounds" in message
+
+
+def test_a_panic_of_the_rle_decoder(tmp_path: Path) -> None:
+    from pydicom.uid import RLELossless
+
+    (path,) = write_series(
+        tmp_path, phantom((1, 6, 7)), change=lambda _, dataset: dataset.compress(RLELossless)
+    )
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(40):  # some of which run over the end of the frame
+        damaged = bytearray(whole)
+        damaged[len(whole) - int(rng.integers(1, 80))] = int(rng.integers(256))
+        path.write_bytes(damaged)
+        with suppress(DataError):
+            read_dicom_series(tmp_path)
+
+
+def test_an_interruption_is_none_of_a_decoder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    write_series(tmp_path, phantom((1, 6, 7)))
+    monkeypatch.setattr("pydicom.pixels.utils.pixel_array", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        read_dicom_series(tmp_path)

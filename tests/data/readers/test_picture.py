@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -208,3 +209,35 @@ def test_white_is_zero_in_a_tiff_of_any_depth(kind: type, tmp_path: Path) -> Non
         assert image.tag_v2[262] == 0
     read = read_image(tmp_path / "white.tif").astype(float)
     assert np.abs(read - read_image(tmp_path / "black.tif")).max() <= 1
+
+
+def test_a_torn_tiff_is_an_error_without_a_warning(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    path = tmp_path / "x.tif"
+    Image.fromarray(np.full((8, 8), 7, np.uint16)).save(path)
+    whole, warned = path.read_bytes(), 0
+    for kept in range(len(whole)):
+        path.write_bytes(whole[:kept])
+        with pytest.raises(DataError, match=r"cannot read image .*x\.tif: "):
+            read_image(path)
+        with suppress(Exception), Image.open(path) as image:
+            image.load()  # Pillow's own way
+        warned += bool(recwarn.list)
+        recwarn.clear()
+    assert warned > 5, "Pillow warned of none, so this tests nothing"
+
+
+def test_a_strange_tag_is_said_and_the_image_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, pixels = tmp_path / "x.tif", np.arange(64, dtype=np.uint16).reshape(8, 8)
+    Image.fromarray(pixels).save(path)
+    entry = (278).to_bytes(2, "little") + b"\x04\0"  # rows per strip, a long
+    content = bytearray(path.read_bytes())
+    at = content.index(entry) + len(entry)
+    content[at] = 3  # how many there are
+    path.write_bytes(content)
+    np.testing.assert_array_equal(read_image(path)[0], pixels)
+    assert len(caplog.messages) == 1
+    assert f"{path} is read, but: " in caplog.text

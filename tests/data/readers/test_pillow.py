@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -282,3 +283,41 @@ def test_floats_say_black_and_white_between_0_and_1_alone(
 )
 def test_value_range(values: np.ndarray, expected: tuple[float, float]) -> None:
     assert value_range(values) == expected
+
+
+def test_a_flipped_bit_in_the_pixels_of_a_png_is_found(tmp_path: Path) -> None:
+    path, rng, unseen = tmp_path / "x.png", np.random.default_rng(0), 0
+    pixels = rng.integers(0, 65536, (24, 20), dtype=np.uint16)
+    Image.fromarray(pixels).save(path)
+    whole = path.read_bytes()
+    first, end = whole.index(b"IDAT") + 4, whole.index(b"IEND") - 4
+    assert np.array_equal(read_image(path).pixels[0], pixels)
+    for place in [*rng.integers(first, end, 60), *range(end - 12, end)]:
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match="the checksum of its pixels differs"):
+            read_image(path)
+        with suppress(Exception), Image.open(path) as image:
+            unseen += bool(np.asarray(image).any())  # by Pillow
+    assert unseen, "Pillow finds all of them, so this is not needed"
+
+
+def test_a_png_that_is_cut_within_its_last_pixel(tmp_path: Path) -> None:
+    path, pixels = tmp_path / "x.png", np.random.default_rng(0).bytes(24 * 20 * 2)
+    Image.fromarray(np.frombuffer(pixels, np.uint16).reshape(24, 20)).save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: whole.index(b"IEND") - 13] + whole[-2:])
+    with pytest.raises(DataError, match=r"x\.png: the image is truncated"):
+        read_image(path)
+
+
+def test_a_tiff_whose_strips_end_before_its_height(tmp_path: Path) -> None:
+    path = tmp_path / "x.tif"
+    Image.fromarray(np.full((24, 20), 7, np.uint16)).save(path)
+    content = bytearray(path.read_bytes())
+    at = content.index((257).to_bytes(2, "little") + b"\x04\0\x01\0\0\0") + 8
+    content[at : at + 2] = (3000).to_bytes(2, "little")
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="strips or tiles hold 480 of 20×3000 pixels"):
+        read_image(path)

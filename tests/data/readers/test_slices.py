@@ -297,3 +297,24 @@ def test_frames_and_slices_of_which_nobody_chose_are_counted(
     low, high = int(voxels.min()), int(voxels.max())
     assert np.abs(found.pixels[0] - (voxels[used] - low) / (high - low) * 65535).max() <= 0.5
     assert found.left_out == LeftOut(images=several, scale=True)
+
+
+def test_a_torn_dicom_file_is_an_error_without_a_warning(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    path = write_dicom(tmp_path / "x.dcm")
+    whole = path.read_bytes()
+    for kept in range(140, len(whole), 3):
+        path.write_bytes(whole[:kept])
+        with pytest.raises(DataError, match=r"cannot read image .*x\.dcm: "):
+            read_image(path)
+    assert not recwarn.list
+
+
+def test_more_pixels_than_the_header_says_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_dicom(tmp_path / "x.dcm", np.vstack([STORED, STORED[:2]]), Rows=8)
+    assert read_image(path).shape == (1, 8, 8)
+    assert "x.dcm is read, but: The pixel data" in caplog.text
+    assert "excess padding" in caplog.text

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.data.make_volumes import phantom
-from ttl_lightning.data.readers.volume import assemble, closest_axes, naming
+from ttl_lightning.data.readers.volume import about, assemble, closest_axes, naming, told
 from ttl_lightning.errors import ConfigError, DataError
 
 CANONICAL = np.array([[0.0, 0, 2], [0, 3, 0], [4, 0, 0]])  # to the head, to the back, to the left
@@ -62,3 +62,19 @@ def test_failures_name_the_file() -> None:
         raise EOFError
     with pytest.raises(ConfigError, match=r"^as it is$"), naming(Path("a/b")):
         raise ConfigError("as it is")
+
+
+def test_a_library_that_quotes_the_file_is_cut_short() -> None:
+    with pytest.raises(DataError) as caught, naming(Path("x.npz")):
+        raise ValueError("header " + 5000 * "\xff\n")
+    assert str(caught.value).startswith("cannot read x.npz: header ÿ")
+    assert len(str(caught.value)) < 400
+    assert told(EOFError()) == "EOFError"
+    assert told(ValueError("It ends.\nToo soon.")) == "It ends. Too soon"
+
+
+def test_an_error_in_what_a_file_holds_names_it_once() -> None:
+    for text in ("two classes", "x.csv: two classes"):
+        with pytest.raises(DataError) as caught, about(Path("x.csv")):
+            raise DataError(text)
+        assert str(caught.value) == "x.csv: two classes"

@@ -237,3 +237,38 @@ def test_a_pipe_does_not_hang(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.npz")
     with pytest.raises(DataError, match="is neither a file nor a folder"):
         NpzDataModule(path=tmp_path / "x.npz")
+
+
+def with_header(path: Path, name: str, old: bytes, new: bytes) -> None:
+    """Changes an array's header in an unpacked archive; the checksum stays what it was."""
+    content = path.read_bytes()
+    start = content.index(f"{name}.npy".encode())
+    at = content.index(old, start)
+    path.write_bytes(content[:at] + new + content[at + len(old) :])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        # NumPy reads as much as the header says, and zipfile compares the checksum at the end only
+        (b"(4, 40, 40)", b"(4, 40, 10)", "promises 1,600 bytes and holds 6,400"),
+        (b"(4, 40, 40), }", b"(4, 40, 40,(( ", ""),  # Python's tokenizer: TokenError
+        (b"'fortran_order'", b"'fortran\\8rder'", ""),  # an escape that is none
+    ],
+)
+def test_a_damaged_header_of_an_array(
+    tmp_path: Path, old: bytes, new: bytes, text: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    path = tmp_path / "x.npz"
+    np.savez(path, **arrays(shape=(40, 40)))
+    for split in ("train", "val", "test"):
+        with_header(path, f"{split}_images", old, new)
+    with pytest.raises(DataError, match=rf"cannot read .*x\.npz as an .npz file: .*{text}"):
+        load_npz(path)
+    assert not recwarn.list
+
+
+def test_classes_that_are_none_name_the_file(tmp_path: Path) -> None:
+    path = written(tmp_path / "x.npz", arrays(np.zeros(4, np.uint8)))
+    with pytest.raises(DataError, match=r"x\.npz: at least two classes, each once, are needed"):
+        load_npz(path)

@@ -12,6 +12,7 @@ from ttl_lightning.data.tables.table import TableOptions, as_columns
 from ttl_lightning.data.tables.text import read_header, read_table
 from ttl_lightning.errors import ConfigError, DataError, UnknownNameError
 
+PATH = Path("table.csv")
 OPTIONS = TableOptions(("label",), None, None, None, 0.2, 0.2)
 
 
@@ -60,14 +61,14 @@ def test_splits_are_drawn_from_the_seed(table) -> None:
 
 
 def test_options_are_checked() -> None:
-    OPTIONS.check(["label"], {"path_column": "label"})
-    OPTIONS.check(["label"], {"path_column": None})
+    OPTIONS.check(["label"], {"path_column": "label"}, PATH)
+    OPTIONS.check(["label"], {"path_column": None}, PATH)
     with pytest.raises(UnknownNameError, match=r"unknown column for data.path_column 'file'"):
-        OPTIONS.check(["label"], {"path_column": "file"})
+        OPTIONS.check(["label"], {"path_column": "file"}, PATH)
     with pytest.raises(UnknownNameError, match=r"unknown column for data.label_columns 'label'"):
-        OPTIONS.check(["lable"], {})
+        OPTIONS.check(["lable"], {}, PATH)
     with pytest.raises(ConfigError, match=r"data.val_fraction must be a number from 0 to 1"):
-        TableOptions(("label",), None, None, None, -1, 0.2).check(["label"], {})
+        TableOptions(("label",), None, None, None, -1, 0.2).check(["label"], {}, PATH)
 
 
 def test_one_name_is_one_column() -> None:
@@ -83,7 +84,7 @@ def test_headers(table) -> None:
 
 def labelled(path: Path, **options):
     chosen = replace(OPTIONS, val_fraction=0.0, test_fraction=0.0, **options)
-    chosen.check(read_header(path), {})
+    chosen.check(read_header(path), {}, path)
     read, left_out = chosen.usable(read_table(path))
     samples, notes = chosen.samples(read, [str(n) for n in read.numbers], seed=0)
     return samples, left_out + notes
@@ -237,3 +238,12 @@ def test_splits_are_drawn_with_labels_that_are_not_known(table) -> None:
     for split in ("train", "val", "test"):
         part = samples.labels[samples.splits == split]
         assert (part[:, 0] == 1).mean() == pytest.approx(1 / 3, abs=0.1)
+
+
+def test_what_is_wrong_names_the_table(table) -> None:
+    path = table("path,lable\na,1\nb,1\n")
+    with pytest.raises(UnknownNameError, match=r"'lable'.*They are those of .*table\.csv"):
+        OPTIONS.check(read_header(path), {}, path)
+    read = read_table(table("path,label\na,1\nb,1\n"))
+    with pytest.raises(DataError, match=r"table\.csv: at least two classes"):
+        OPTIONS.samples(read, read.filled("path"), seed=0)

@@ -126,3 +126,16 @@ def test_a_packed_checkpoint_is_not_unpacked(state: Tensors, tmp_path: Path) -> 
         create_backbone(NAME, path)
     assert tracemalloc.get_traced_memory()[1] < 20e6
     tracemalloc.stop()
+
+
+def test_a_part_that_is_marked_as_a_folder_is_refused(state: Tensors, tmp_path: Path) -> None:
+    plain, path = tmp_path / "plain.pth", tmp_path / "x.pth"
+    torch.save(state, plain)
+    with zipfile.ZipFile(plain) as archive, zipfile.ZipFile(path, "w") as marked:
+        for part in archive.infolist():
+            content = archive.read(part)
+            if part.filename.endswith("data/3"):
+                part.external_attr |= 0x10  # torch reads nothing of it, and keeps what memory held
+            marked.writestr(part, content)
+    with pytest.raises(WeightsError, match=r"its part .*/data/3 is marked as a folder"):
+        create_backbone(NAME, path)

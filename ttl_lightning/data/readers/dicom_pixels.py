@@ -29,7 +29,10 @@ def stored(dataset: Dataset, number: int) -> NDArray[Any]:
     try:
         _check_uncompressed(dataset)
         return pixel_array(dataset, index=number)
-    except Exception as error:
+    except BaseException as error:
+        # a decoder that is written in Rust panics, which is no Exception
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         name = syntax.name if syntax else "without a transfer syntax"
         raise ValueError(f"its pixels ({name}) cannot be decoded: {error}") from error
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +11,9 @@ from numpy.typing import NDArray
 from ttl_lightning.data.readers.dicom_geometry import Frame, frames_of, ordered, steps_mm
 from ttl_lightning.data.readers.dicom_pixels import measured
 from ttl_lightning.data.readers.dicom_tags import is_dicom
+from ttl_lightning.data.readers.heeded import heeded
 from ttl_lightning.data.readers.picture import DICOM
-from ttl_lightning.data.readers.volume import Volume, assemble, missing_package, naming, unlogged
+from ttl_lightning.data.readers.volume import Volume, assemble, missing_package, naming
 from ttl_lightning.errors import DataError
 
 if TYPE_CHECKING:
@@ -35,7 +33,6 @@ _HEADER = [
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 ]
-_FILTERS = threading.Lock()
 
 
 def read_dicom_series(path: Path) -> Volume:
@@ -61,7 +58,7 @@ def read_dicom_series(path: Path) -> Volume:
         raise missing_package(path, "pydicom", "dicom") from None
     # the first slice of a mixed folder can be anything: sorted, so that the error is the same
     files = sorted(dicom_files(path)) if path.is_dir() else [path]
-    with _quiet():
+    with heeded(path):
         frames = ordered(path, _frames(path, files))
         shape = (len(frames), *frames[0].size)
         with naming(path):
@@ -127,15 +124,3 @@ def _slices(frames: list[Frame]) -> Iterator[NDArray[Any]]:
             if values.shape != frame.size:
                 raise ValueError(f"its pixels have shape {values.shape}, not {frame.size}")
         yield values
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Drop pydicom's warnings and log: what they may hide is checked here, the rest is harmless.
-
-    They are of misspelt values that nothing here reads, padding, and damage that leaves out the
-    pixels. One thread at a time, because Python's filters belong to the whole process.
-    """
-    with _FILTERS, warnings.catch_warnings(), unlogged("pydicom"):
-        warnings.simplefilter("ignore", UserWarning)
-        yield

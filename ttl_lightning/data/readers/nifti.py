@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ttl_lightning.data.readers.volume import Volume, assemble, missing_package, naming, unlogged
+from ttl_lightning.data.readers.heeded import heeded
+from ttl_lightning.data.readers.volume import Volume, assemble, missing_package, naming
 
 _UNIT_MM = {"meter": 1000.0, "micron": 0.001}  # NIfTI's other lengths: mm, and unknown
 MOST_BYTES = 16 * 1024**3
@@ -32,7 +33,7 @@ def read_nifti_volume(path: Path) -> Volume:
         DataError: naming the file, if it is not one image of 2 or 3 dimensions, is damaged, has a
             singular affine, or a voxel that is not finite.
     """
-    with naming(path), unlogged("nibabel.global"):
+    with naming(path), heeded(path):
         return load_nifti(path)
 
 

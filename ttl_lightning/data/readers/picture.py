@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ttl_lightning.data.readers.dicom_tags import is_dicom
+from ttl_lightning.data.readers.heeded import heeded
 from ttl_lightning.data.readers.left_out import LeftOut
 from ttl_lightning.data.readers.pillow import MOST_PIXELS, read_picture
 from ttl_lightning.data.readers.slices import read_dicom, read_nifti
+from ttl_lightning.data.readers.volume import told
 from ttl_lightning.errors import DataError, TTLError
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -52,19 +54,19 @@ def read_image(
             raise ValueError("no such file")  # noqa: TRY301
         if path.stat().st_size == 0:
             raise ValueError("the file has 0 bytes")  # noqa: TRY301
-        if name.endswith(DICOM) or (not name.endswith(SUFFIXES) and is_dicom(path)):
-            found = read_dicom(path, slice_index)
-        elif name.endswith(NIFTI):
-            found = read_nifti(path, slice_index)
-        else:
-            found = read_picture(path, slice_index, most_pixels)
+        with heeded(path):
+            if name.endswith(DICOM) or (not name.endswith(SUFFIXES) and is_dicom(path)):
+                found = read_dicom(path, slice_index)
+            elif name.endswith(NIFTI):
+                found = read_nifti(path, slice_index)
+            else:
+                found = read_picture(path, slice_index, most_pixels)
         return Reading(to_storage(found.values, found.low, found.high), found.left_out)
     except TTLError:
         raise
     except Exception as error:
         # Decoders raise what they like (SyntaxError, struct.error, zlib.error …), none with a path.
-        reason = str(error) or type(error).__name__
-        raise DataError(f"cannot read image {path}: {reason.rstrip('.')}.") from error
+        raise DataError(f"cannot read image {path}: {told(error)}.") from error
 
 
 def is_image(path: Path) -> bool:

@@ -17,6 +17,7 @@ from PIL.TiffImagePlugin import (
 )
 
 from ttl_lightning.data.readers.left_out import LeftOut
+from ttl_lightning.data.readers.png import check_png
 from ttl_lightning.data.readers.slices import Pixels, middle
 
 MOST_PIXELS = 89_478_485
@@ -59,6 +60,7 @@ def read_picture(path: Path, slice_index: int | None, most_pixels: int) -> Pixel
         page, images = _page(image, slice_index)
         image.seek(page)
         _check_size(image, most_pixels)  # pages may differ
+        _check_covered(image)
         deep, channels = _is_deep_colour(image), _has_more_channels(image)
         if deep and _tag(image, PLANAR_CONFIGURATION) == _SEPARATE and len(image.tile) > 1:
             raise ValueError(
@@ -95,6 +97,8 @@ def value_range(values: NDArray[Any]) -> tuple[float, float]:
 
 
 def _opened(file: IO[bytes]) -> ImageFile.ImageFile:
+    check_png(file)
+    file.seek(0)
     try:
         return Image.open(file)
     except UnidentifiedImageError:
@@ -107,6 +111,18 @@ def _check_size(image: ImageFile.ImageFile, most_pixels: int) -> None:
         raise ValueError(
             f"{image.width}×{image.height} pixels are more than {limit}; data.max_pixels "
             "allows more"
+        )
+
+
+def _check_covered(image: ImageFile.ImageFile) -> None:
+    """Demand strips or tiles of the whole of a TIFF's page: what lacks, Pillow leaves black."""
+    if image.format != "TIFF":
+        return
+    corners = [extents for _, extents, *_ in image.tile if extents]
+    covered = sum((right - left) * (low - high) for left, high, right, low in corners)
+    if covered < image.width * image.height:
+        raise ValueError(
+            f"its strips or tiles hold {covered} of {image.width}×{image.height} pixels"
         )
 
 

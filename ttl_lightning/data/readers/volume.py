@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,9 @@ from numpy.typing import NDArray
 from ttl_lightning.errors import ConfigError, DataError, TTLError
 
 UNKNOWN_MM = (float("nan"), float("nan"), float("nan"))
+
+MOST_TOLD = 300
+"""Characters of a library's own words in an error."""
 
 # The parts of (left, back, head), DICOM's patient axes, along which a volume's three axes run.
 _TARGET = (2, 1, 0)
@@ -95,20 +97,31 @@ def naming(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         # Decoders raise what they like (struct.error, zlib.error, EOFError …), most without a path.
-        reason = str(error) or type(error).__name__
-        raise DataError(f"cannot read {path}: {reason.rstrip('.')}.") from error
+        raise DataError(f"cannot read {path}: {told(error)}.") from error
 
 
 @contextmanager
-def unlogged(library: str) -> Iterator[None]:
-    """Keep a library's log off the terminal: what matters about a file is the error."""
-    logger = logging.getLogger(library)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
+def about(path: Path) -> Iterator[None]:
+    """Make an error in what a file holds say which file it is.
+
+    Raises:
+        DataError: as within, after the path, unless it names that itself.
+    """
     try:
         yield
-    finally:
-        logger.setLevel(level)
+    except DataError as error:
+        if str(path) in str(error):
+            raise
+        raise DataError(f"{path}: {error}") from error
+
+
+def told(error: BaseException) -> str:
+    """Why a file cannot be read: what a library says, or else what kind of error it raised.
+
+    Some quote the damaged bytes at any length, so what is longer than a line is cut.
+    """
+    text = " ".join(str(error).split()) or type(error).__name__
+    return (text if len(text) <= MOST_TOLD else f"{text[:MOST_TOLD]}…").rstrip(".")
 
 
 def missing_package(path: Path, package: str, extra: str) -> ConfigError:

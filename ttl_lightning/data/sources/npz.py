@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Unpack
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 from ttl_lightning.data.content import file_hash
 from ttl_lightning.data.image_module import CommonOptions, ImageDataModule, existing_path
 from ttl_lightning.data.readers.npz_members import check_members, source_of
+from ttl_lightning.data.readers.volume import about, told
 from ttl_lightning.data.samples import SPLITS, Labels, Samples, check_classes, task_of
 from ttl_lightning.data.store import ArrayImages
 from ttl_lightning.errors import DataError
@@ -109,7 +108,8 @@ def load_arrays(
     if len({array.shape[1:] for array in labels.values()}) > 1:
         raise DataError(f"{path}: labels differ in shape between splits.")
     every = np.concatenate(list(labels.values()))
-    names = _class_names(every, classes)
+    with about(path):
+        names = _class_names(every, classes)
     samples = Samples(
         ids=tuple(f"{split}/{i}" for split in SPLITS for i in range(len(labels[split]))),
         labels=every,
@@ -127,15 +127,16 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             missing = [key for key in KEYS if key not in file]
             if missing:
-                raise DataError(
+                raise DataError(  # noqa: TRY301 - what there is, is known here
                     f"{path}: no {', '.join(missing)}; it must hold {', '.join(KEYS)}, "
                     f"and holds {', '.join(file) or 'nothing'}."
                 )
             return {key: file[key] for key in KEYS}
-    except (OSError, ValueError, EOFError, TypeError, NotImplementedError, MemoryError,
-            zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"cannot read {path} as an .npz file: {reason.rstrip('.')}.") from error
+    except DataError:
+        raise
+    except Exception as error:
+        # NumPy and zipfile raise what they like (zlib.error, TokenError of a header …)
+        raise DataError(f"cannot read {path} as an .npz file: {told(error)}.") from error
 
 
 def _flat(path: Path, split: str, labels: NDArray[Any]) -> Labels:

@@ -98,7 +98,7 @@ class VolumesDataModule(VolumeDataModule):
             uncertain,
         )
         others = {"study_column": study_column, "abnormal_column": abnormal_column}
-        self.table_options.check(read_header(self.labels_path), others)
+        self.table_options.check(read_header(self.labels_path), others, self.labels_path)
         self._studies: list[str] = []
         self._ranges: list[list[Range]] | None = None
 

@@ -81,7 +81,7 @@ class CsvDataModule(ImageDataModule):
             uncertain,
         )
         others = {"path_column": path_column, "slice_column": slice_column}
-        self.table_options.check(read_header(self.path), others)
+        self.table_options.check(read_header(self.path), others, self.path)
 
     @classmethod
     def content(cls, options: Mapping[str, Any]) -> dict[str, str]:

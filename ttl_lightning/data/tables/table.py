@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ttl_lightning.data.completion import check_split_options, complete_splits
+from ttl_lightning.data.readers.volume import about
 from ttl_lightning.data.samples import (
     SPLIT_NAMES,
     SPLITS,
@@ -65,12 +67,13 @@ class TableOptions:
     missing: str = "error"
     uncertain: str = "error"
 
-    def check(self, header: Sequence[str], others: Mapping[str, str | None]) -> None:
+    def check(self, header: Sequence[str], others: Mapping[str, str | None], path: Path) -> None:
         """Demand that every column that is named exists, and options that are in range.
 
         Args:
             header: the names that there are.
             others: further columns by their key below `data`; None where none is named.
+            path: of the table, for errors.
 
         Raises:
             UnknownNameError: naming key and column.
@@ -93,7 +96,9 @@ class TableOptions:
             ("patient_column", self.patient_column),
         ):
             if name is not None and fold(str(name)) not in there:
-                raise UnknownNameError(f"column for data.{key}", name, header)
+                raise UnknownNameError(
+                    f"column for data.{key}", name, header, f"They are those of {path}."
+                )
 
     def usable(self, table: Table) -> tuple[Table, list[str]]:
         """The rows whose labels are known, and what was left out.
@@ -143,7 +148,8 @@ class TableOptions:
         Raises:
             DataError: naming the row and column that is not as it should be.
         """
-        labels, names, notes = self._labels(table)
+        with about(table.path):
+            labels, names, notes = self._labels(table)
         patients = table.optional(self.patient_column, PATIENT_COLUMN)
         # two spellings of one patient must not end up in two splits
         same = None if patients is None else tuple(unified(patients)[0])

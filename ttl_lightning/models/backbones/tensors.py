@@ -13,6 +13,7 @@ from torch import Tensor
 BETTER, WORSE = ("teacher", "ema", "model_ema", "momentum_encoder"), ("student",)
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 LARGE = 2**30
+FOLDER = 0x10  # of a .zip part's attributes: torch then reads nothing and keeps what memory held
 COUNTER = "num_batches_tracked"
 VARIANCE = "running_var"
 
@@ -49,7 +50,7 @@ def check_packed(path: Path) -> None:
     another's, and may unpack to any size.
 
     Raises:
-        ValueError: naming the part that is damaged or packed.
+        ValueError: naming the part that is damaged, packed or no file.
         zipfile.BadZipFile: if the archive is damaged.
     """
     if not zipfile.is_zipfile(path):
@@ -58,6 +59,8 @@ def check_packed(path: Path) -> None:
         for part in archive.infolist():
             if part.compress_type != zipfile.ZIP_STORED or part.flag_bits & 1:
                 raise ValueError(f"its part {part.filename} is packed, as torch packs none")
+            if part.external_attr & FOLDER:
+                raise ValueError(f"its part {part.filename} is marked as a folder")
         if damaged := archive.testzip():
             raise ValueError(f"the checksum of its part {damaged} differs")
 

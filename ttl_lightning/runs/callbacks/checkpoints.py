@@ -20,6 +20,7 @@ from ttl_lightning.records.schema import WAY_OUT, write_atomically
 from ttl_lightning.runs.callbacks.history import History
 
 BEST, LAST = "best", "last"
+_PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -40,6 +41,30 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         write_atomically(target, buffer.getvalue())
 
 
+class BestCheckpoint(ModelCheckpoint):
+    """Lightning's callback, which knows its best score again where the run's folder was moved.
+
+    Lightning's own forgets the score when `dirpath` is another, and the next epoch, however bad,
+    takes the place of the best one.
+    """
+
+    @property
+    def state_key(self) -> str:
+        """As Lightning's own class has it, which older checkpoints hold."""
+        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the state of a checkpoint, its files by where they are now."""
+
+        def here(path: str) -> str:
+            return str(Path(str(self.dirpath), Path(path).name)) if path else path
+
+        moved = {key: here(state_dict.get(key) or "") for key in _PATHS}
+        kept = {here(path): score for path, score in (state_dict["best_k_models"] or {}).items()}
+        now = {"dirpath": self.dirpath, "best_k_models": kept}
+        super().load_state_dict({**state_dict, **moved, **now})
+
+
 def best_checkpoint(
     folder: Path, monitor: str, mode: str, others: Sequence[Callback] = ()
 ) -> ModelCheckpoint:
@@ -53,7 +78,7 @@ def best_checkpoint(
             checkpoint: in one of weights alone Lightning does not put the average that was
             validated, but the weights that were trained last.
     """
-    return ModelCheckpoint(
+    return BestCheckpoint(
         dirpath=folder,
         filename=BEST,
         monitor=monitor,
