@@ -25,7 +25,7 @@ from ttl_lightning.data.sources.studies import VolumesDataModule
 from ttl_lightning.data.sources.table import CsvDataModule
 from ttl_lightning.data.store import FileImages
 from ttl_lightning.errors import DataError, TTLError, UnknownNameError, WeightsError
-from ttl_lightning.models.backbones import weights
+from ttl_lightning.models.backbones import checkpoints as weights
 
 Values = list[Any]
 
