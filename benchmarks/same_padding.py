@@ -52,7 +52,7 @@ def compare(shape: tuple[int, ...], model: dict[str, Any], turns: int) -> Row:
     as_it_is = contextlib.nullcontext()
     for name, padding in ((SAME, as_it_is), (SAME, timms_own()), (SYMMETRIC, as_it_is)):
         with padding:
-            made = ttl.create_model(name, **model, image_size=shape[2:])
+            made = ttl.create_model(name, **model, weights=None, image_size=shape[2:])
         sides.append(training_step(made, shape, CHOICE))
     for run in sides:
         run()

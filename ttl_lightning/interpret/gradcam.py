@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ttl_lightning.errors import ConfigError, check_number
+from ttl_lightning.models.heads.linear import as_linear
 from ttl_lightning.models.strategies.base import TransferModel
 
 
@@ -49,7 +50,7 @@ def grad_cam(
     Raises:
         UnknownCutoffError: if the model's backbone has no such unit.
         ConfigError: if a class is out of range, there are not as many classes as images, or the
-            model does not take images of this shape.
+            model does not take images of this shape, or has another head than the linear one.
 
     Source: Selvaraju et al. (ICCV 2017), equations 1 and 2.
     """
@@ -96,9 +97,10 @@ def _share_of_largest(heat: Tensor) -> Tensor:
 
 
 def _classes(model: TransferModel, images: Tensor, class_index: int | Sequence[int]) -> Tensor:
+    classes = as_linear(model.head, "Grad-CAM").fc.out_features
     given = [class_index] * len(images) if isinstance(class_index, int) else list(class_index)
     for value in given:
-        check_number("class_index", value, 0, model.head.fc.out_features - 1, integer=True)
+        check_number("class_index", value, 0, classes - 1, integer=True)
     if len(given) != len(images):
         raise ConfigError(
             f"class_index must be one class or one for each image, got {len(given)} classes for "
@@ -108,7 +110,7 @@ def _classes(model: TransferModel, images: Tensor, class_index: int | Sequence[i
 
 
 def _check_shape(model: TransferModel, images: Tensor) -> None:
-    backbone, fc = model.backbone, model.head.fc
+    backbone, head = model.backbone, as_linear(model.head, "Grad-CAM")
     spatial = list(images.shape[2:])
     shape = backbone.input_shape(spatial)
     if images.shape[1] != backbone.in_channels:
@@ -117,8 +119,8 @@ def _check_shape(model: TransferModel, images: Tensor) -> None:
             f"model was made, got {images.shape[1]}."
         )
     features = math.prod(backbone.output_shape(shape[1:]))
-    if not model.head.pooling and features != fc.in_features:
+    if not head.pooling and features != head.fc.in_features:
         raise ConfigError(
             f"the model has no pooling and takes images of the data.image_size that it was made "
-            f"for only ({fc.in_features} features), got {spatial} ({features} features)."
+            f"for only ({head.fc.in_features} features), got {spatial} ({features} features)."
         )

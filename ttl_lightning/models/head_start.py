@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ttl_lightning.errors import DataError
+from ttl_lightning.models.heads.linear import LinearHead, as_linear
 from ttl_lightning.models.probes import Labelled, Linear, ProbeResult, probe
 from ttl_lightning.models.strategies.base import TransferModel
 
@@ -25,10 +26,15 @@ Batches = Iterable[Mapping[str, Tensor]]
 
 
 def zero_head(model: TransferModel) -> None:
-    """Make every logit 0, so that the first loss is that of equal probabilities."""
+    """Make every logit 0, so that the first loss is that of equal probabilities.
+
+    Raises:
+        ConfigError: if the head is not the linear one.
+    """
+    fc = as_linear(model.head, "protocol.head_init=zero").fc
     with torch.no_grad():
-        model.head.fc.weight.zero_()
-        model.head.fc.bias.zero_()
+        fc.weight.zero_()
+        fc.bias.zero_()
 
 
 def probed_head(model: TransferModel, splits: Mapping[str, Batches], task: str) -> ProbeResult:
@@ -45,10 +51,12 @@ def probed_head(model: TransferModel, splits: Mapping[str, Batches], task: str) 
 
     Raises:
         DataError: as `probes.probe`.
+        ConfigError: if the head is not the linear one.
     """
-    found = probe({name: _labelled(model, batches) for name, batches in splits.items()}, task)
+    linear = as_linear(model.head, "protocol.head_init=probe")
+    found = probe({name: _labelled(model, linear, part) for name, part in splits.items()}, task)
     weight, bias = _logits_of(found.classifier, task)
-    head = model.head.fc
+    head = linear.fc
     if weight.shape != head.weight.shape:
         raise DataError(
             f"the probe tells {len(bias)} classes apart, the head has {head.out_features}: the "
@@ -68,8 +76,8 @@ def _logits_of(classifier: Linear, task: str) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
 
 
-def _labelled(model: TransferModel, batches: Batches) -> Labelled:
-    device = model.head.fc.weight.device
+def _labelled(model: TransferModel, head: LinearHead, batches: Batches) -> Labelled:
+    device = head.fc.weight.device
     was_training = model.training
     model.eval()
     features, labels = [], []
@@ -77,7 +85,7 @@ def _labelled(model: TransferModel, batches: Batches) -> Labelled:
         with torch.no_grad():
             for batch in batches:
                 maps = model.backbone(batch["image"].to(device))
-                features.append(model.head.pooled(maps).double().cpu().numpy())
+                features.append(head.pooled(maps).double().cpu().numpy())
                 labels.append(batch["label"].cpu().numpy())
     finally:
         model.train(was_training)

@@ -6,6 +6,8 @@ import bisect
 import copy
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
 from typing import Self
 
 import torch
@@ -13,7 +15,7 @@ from torch import Tensor, nn
 
 from ttl_lightning.errors import ConfigError, UnknownCutoffError
 from ttl_lightning.models.backbones.checkpoints import WeightsReport
-from ttl_lightning.models.backbones.layouts import Unit
+from ttl_lightning.models.backbones.layouts import Shape, Unit
 
 LARGEST_TRIED_PX = 1024
 # by the number of spatial dimensions: what a network takes, and what to do about another number
@@ -72,6 +74,8 @@ class Backbone(nn.Module):
                 _place(self.net, piece, source.get_submodule(piece))
         self.register_state_dict_post_hook(_to_source_keys)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_from_source_keys)  # type: ignore[no-untyped-call]
+        if not all(unit.shapes for unit in self.units):
+            self.measure()
 
     @property
     def cutoffs(self) -> tuple[str, ...]:
@@ -150,12 +154,18 @@ class Backbone(nn.Module):
             for piece in unit.pieces:
                 yield self.net.get_submodule(piece)
 
-    def step(self, unit: Unit, x: Tensor) -> Tensor:
-        """Apply one unit to the feature map before it."""
+    def pieces(self, unit: Unit, x: Tensor) -> Iterator[Tensor]:
+        """The map after each piece of one unit, given the feature map before the unit."""
         out = x
         for piece in unit.pieces:
             out = self.net.get_submodule(piece)(out)
-        return torch.cat([x, out], 1) if unit.concat else out
+            yield torch.cat([x, out], 1) if unit.concat else out
+
+    def step(self, unit: Unit, x: Tensor) -> Tensor:
+        """Apply one unit to the feature map before it."""
+        for out in self.pieces(unit, x):
+            last = out
+        return last
 
     def features(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Every unit's name and output map, in order, in one pass over x, `(N, C, *spatial)`."""
@@ -163,6 +173,32 @@ class Backbone(nn.Module):
             x = self.step(unit, x)
             # A later unit may write in place into what it is given (ReLU): hand out a copy.
             yield unit.name, x.clone()
+
+    @property
+    def reductions(self) -> tuple[tuple[int, ...], ...]:
+        """Pixels of the input for one pixel of each map of `pyramid`, along each axis."""
+        return tuple(self._levels())
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels of each map of `pyramid`."""
+        return tuple(self._levels().values())
+
+    def _levels(self) -> dict[tuple[int, ...], int]:
+        return {s.reduction: s.channels for unit in self.units for s in unit.shapes}
+
+    def pyramid(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The last map of each resolution, the finest first, in one pass over x `(N, C, *spatial)`.
+
+        Maps inside a unit count too, such as the one before the pool of a stem. They are no copies:
+        write into none of them. (No unit does into its input: all begin with a convolution, a norm
+        or a pool.)
+        """
+        maps: dict[tuple[int, ...], Tensor] = {}
+        for unit in self.units:
+            for shape, out in zip(unit.shapes, self.pieces(unit, x), strict=True):
+                maps[shape.reduction] = x = out
+        return tuple(maps.values())
 
     def forward(self, x: Tensor) -> Tensor:
         """The last unit's feature map of x, `(N, C, *spatial)`."""
@@ -213,19 +249,54 @@ class Backbone(nn.Module):
 
     def try_shape(self, spatial: tuple[int, ...]) -> tuple[int, ...] | None:
         """As `output_shape`, but None for an input that is too small."""
-        state = {**dict(self.named_parameters()), **dict(self.named_buffers())}
+        shapes = self._shapes(spatial)
+        return shapes[-1] if shapes else None
+
+    def measure(self) -> None:
+        """Find the units' channels and reductions anew, after their modules were changed."""
+        shapes = self._shapes((LARGEST_TRIED_PX,) * self.spatial_dims)
+        if shapes is None:
+            raise ConfigError(f"{self.name} takes no inputs of {LARGEST_TRIED_PX} pixels a side.")
+        known = iter(
+            Shape(channels, tuple(round(LARGEST_TRIED_PX / size) for size in sizes))
+            for channels, *sizes in shapes
+        )
+        self.units = tuple(
+            replace(unit, shapes=tuple(islice(known, len(unit.pieces)))) for unit in self.units
+        )
+
+    def _shapes(self, spatial: tuple[int, ...]) -> list[tuple[int, ...]] | None:
+        """Shapes `(C, *spatial)` after every piece, None for an input that is too small."""
+        walk = _Walk(self)
+        state = {**dict(walk.named_parameters()), **dict(walk.named_buffers())}
         meta = {key: torch.empty_like(value, device="meta") for key, value in state.items()}
         was_training = self.training
         self.eval()
         try:
             with torch.no_grad():
                 x = torch.empty((1, self.in_channels, *spatial), device="meta")
-                out = torch.func.functional_call(self, meta, (x,))
+                shapes: list[tuple[int, ...]] = torch.func.functional_call(walk, meta, (x,))
         except (RuntimeError, ValueError):  # how torch says that a window is larger than its input
             return None
         finally:
             self.train(was_training)
-        return tuple(out.shape[1:]) if out.numel() else None
+        return None if 0 in shapes[-1] else shapes
+
+
+class _Walk(nn.Module):
+    """The shape after every piece of a backbone, as a module, whose weights torch can stand in."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, x: Tensor) -> list[tuple[int, ...]]:
+        shapes = []
+        for unit in self.backbone.units:
+            for out in self.backbone.pieces(unit, x):
+                shapes.append(tuple(out.shape[1:]))
+                x = out
+        return shapes
 
 
 def _place(root: nn.Module, path: str, module: nn.Module) -> None:

@@ -136,7 +136,8 @@ def _load(
     path = find(backbone.name, weights)
     tensors = _weights.read(path)
     state = backbone.state_dict()
-    kept = Backbone("", net, backbone.units[: backbone.index(cutoff)], 0, (), ()).state_dict()
+    pieces = [f"{p}." for unit in backbone.units[: backbone.index(cutoff)] for p in unit.pieces]
+    kept = {key: value for key, value in state.items() if key.startswith(tuple(pieces))}
     network = VOLUMETRIC.get(backbone.name)
     tensors = network.renamed(tensors) if network else tensors
     if prefix := found_under(tensors, kept):

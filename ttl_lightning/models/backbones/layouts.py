@@ -2,18 +2,34 @@
 
 To add a family: write one `Layout` and enter it in `LAYOUTS` under the package and the class name
 of the source network (libraries share class names). `{n}` counts a network's blocks from 1, `{i}`
-from 0. Every module of the source network must be named by its layout, in a section or as part of
-the head, so a variant with an unknown part is refused, not cut short.
+from 0. Where the resolution changes inside a unit (before a stem's pool), name its pieces apart:
+the map after each piece can be had, so a decoder gets both. Every module of the source network must
+be named by its layout, in a section or as part of the head, so a variant with an unknown part is
+refused, not cut short.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from torch import nn
 
 from ttl_lightning.errors import ConfigError, UnknownNameError
+
+
+class Shape(NamedTuple):
+    """What is known of a map for inputs of any size.
+
+    Attributes:
+        channels: of the map.
+        reduction: pixels of the input for one of the map's, along each axis: `(4, 4)`, for volumes
+            `(2, 4, 4)`.
+    """
+
+    channels: int
+    reduction: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +40,23 @@ class Unit:
         name: `stem`, `block2.3` or `tail`.
         pieces: the modules' paths in the source network.
         concat: append the result to the input's channels (DenseNet) instead of replacing the input.
+        shapes: of the map after each piece; a `Backbone` fills them in.
     """
 
     name: str
     pieces: tuple[str, ...]
     concat: bool = False
+    shapes: tuple[Shape, ...] = field(default=(), compare=False)
+
+    @property
+    def channels(self) -> int:
+        """Channels of the unit's map."""
+        return self.shapes[-1].channels
+
+    @property
+    def reduction(self) -> tuple[int, ...]:
+        """Pixels of the input for one of the unit's map, along each axis."""
+        return self.shapes[-1].reduction
 
     @property
     def section(self) -> str:
@@ -125,7 +153,7 @@ LAYOUTS = {
     "timm.ConvNeXt": Layout(
         family="ConvNeXt",
         module="convnext",
-        stem=One(("stem",)),
+        stem=One(tuple(f"stem.{k}" for k in range(4))),
         block=(Each("stages.{i}.blocks", opening=("stages.{i}.downsample",)),),
         tail=One(("norm_pre",)),
         head=("head",),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NotRequired, TypedDict, cast
+from typing import NotRequired, TypedDict
 
-import torch
 from torch import Tensor, nn
 
 from ttl_lightning.errors import ConfigError, check_number
 from ttl_lightning.models.backbones.base import Backbone
+from ttl_lightning.models.heads import check_head
+from ttl_lightning.models.heads.linear import LinearHead
+
+Head = LinearHead  # its name of before
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,47 +61,28 @@ class ParamGroup(TypedDict):
     lr: NotRequired[float]
 
 
-class Head(nn.Module):
-    """Global average pooling or the flattened map, and one linear layer.
-
-    `(N, C, *spatial)` to `(N, num_classes)`.
-    """
-
-    def __init__(self, in_shape: Sequence[int], num_classes: int, *, pooling: bool) -> None:
-        super().__init__()
-        self.pooling = pooling
-        channels, *spatial = in_shape
-        in_features = channels
-        for size in () if pooling else spatial:
-            in_features *= size
-        self.fc = nn.Linear(in_features, num_classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The logits of a feature map."""
-        # Not in bfloat16, whose few digits would make ties of different logits.
-        with torch.autocast(x.device.type, enabled=False):
-            return cast(Tensor, self.fc(self.pooled(x.to(self.fc.weight.dtype))))
-
-    def pooled(self, x: Tensor) -> Tensor:
-        """What the linear layer takes of a feature map, (N, features)."""
-        # A mean, not adaptive pooling: its backward pass is not deterministic on CUDA.
-        return x.flatten(2).mean(2) if self.pooling else x.flatten(1)
-
-
 class TransferModel(nn.Module):
     """A backbone that a strategy has split, and a new head.
 
-    `(N, C, *spatial)` to `(N, num_classes)` logits.
+    `(N, C, *spatial)` to what the head gives: `(N, num_classes)` logits of a linear one.
+
+    Raises:
+        UnknownNameError: if the head does not say what it needs.
     """
 
-    def __init__(self, backbone: Backbone, head: Head, strategy: Strategy, cutoff: str) -> None:
+    def __init__(
+        self, backbone: Backbone, head: nn.Module, strategy: Strategy, cutoff: str
+    ) -> None:
         super().__init__()
+        check_head(head)
         self.backbone, self.head = backbone, head
         self.strategy, self.cutoff = strategy, cutoff
 
     def forward(self, x: Tensor) -> Tensor:
         """The logits of images or volumes."""
-        logits: Tensor = self.head(self.backbone(x))
+        needs: object = self.head.needs
+        maps = self.backbone.pyramid(x) if needs == "pyramid" else self.backbone(x)
+        logits: Tensor = self.head(maps)
         return logits
 
     def param_groups(self, lr: float, pretrained_lr_factor: float = 1.0) -> list[ParamGroup]:

@@ -41,22 +41,15 @@ def slimmed(backbone: Backbone, cutoff: str) -> Backbone:
         ConfigError: if a unit to be slimmed holds a module that `CHILDREN` does not describe.
     """
     slim = backbone.truncated("full")
-    width = _width_after(backbone, cutoff)
-    for unit in slim.units[backbone.index(cutoff) :]:
+    at = slim.index(cutoff)
+    width = slim.units[at - 1].channels
+    for unit in slim.units[at:]:
         unit_in = width
         for piece in unit.pieces:
             width = _redraw(slim.net.get_submodule(piece), width, piece)
         width += unit_in if unit.concat else 0
+    slim.measure()
     return slim
-
-
-def _width_after(backbone: Backbone, cutoff: str) -> int:
-    kept = backbone.truncated(cutoff)
-    for size in (32, 64, 128, 256):
-        shape = kept.try_shape((size,) * backbone.spatial_dims)
-        if shape:
-            return shape[0]
-    raise ConfigError(f"no input of up to 256 pixels a side passes {backbone.name} up to {cutoff}.")
 
 
 def _redraw(module: nn.Module, width: int, path: str) -> int:

@@ -1,0 +1,34 @@
+"""The linear head, which older code calls `Head`."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from ttl_lightning.errors import ConfigError
+from ttl_lightning.models import strategies
+from ttl_lightning.models.heads.linear import LinearHead, as_linear
+from ttl_lightning.models.strategies import base
+
+
+def test_it_is_importable_from_where_it_was() -> None:
+    assert strategies.Head is base.Head is LinearHead
+
+
+@pytest.mark.parametrize(("pooling", "features"), [(True, 8), (False, 8 * 3 * 5)])
+def test_checkpoints_of_before_load(pooling: bool, features: int) -> None:
+    head = LinearHead((8, 3, 5), 4, pooling=pooling)
+    weight, bias = torch.rand(4, features), torch.rand(4)
+    head.load_state_dict({"fc.weight": weight, "fc.bias": bias}, strict=True)
+    x = torch.rand(2, 8, 3, 5)
+    flat = x.mean((2, 3)) if pooling else x.reshape(2, -1)
+    torch.testing.assert_close(head(x), flat @ weight.T + bias)
+
+
+def test_another_head_is_refused_in_a_line() -> None:
+    head = LinearHead((2, 1, 1), 2, pooling=True)
+    assert as_linear(head, "Grad-CAM") is head
+    with pytest.raises(ConfigError) as caught:
+        as_linear(nn.Conv2d(1, 1, 1), "Grad-CAM")
+    assert str(caught.value) == "Grad-CAM needs the linear head, the model has Conv2d."
