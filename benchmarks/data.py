@@ -12,8 +12,10 @@ from collections.abc import Callable
 
 import torch
 
+from ttl_lightning.data.module import DataModule
+from ttl_lightning.data.options import ImageView, Loading
 from ttl_lightning.data.phantoms.images import LEVELS, generate
-from ttl_lightning.data.sources.phantom import PhantomDataModule
+from ttl_lightning.data.sources.phantom import PhantomSource
 
 ROUNDS, IMAGES, PIXELS = 8, 512, 64
 
@@ -28,7 +30,8 @@ def main() -> None:
         )
         for level in LEVELS
     ]
-    data = PhantomDataModule(train_size=IMAGES, val_size=64, test_size=64, image_size=PIXELS)
+    source = PhantomSource(train_size=IMAGES, val_size=64, test_size=64)
+    data = DataModule(source, ImageView(image_size=PIXELS), Loading())
     data.setup()
     rows.append(("training loader, augmented", best(lambda: count(data.train_dataloader()))))
     rows.append(("validation loader", best(lambda: count(data.val_dataloader()))))

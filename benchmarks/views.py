@@ -130,7 +130,7 @@ def described(run: OpenRun) -> dict[str, Any]:
     source = getattr(run.data, "path", None)
     name = f"{result.data} {Path(source).name}" if source else result.data
     return {
-        "data": f"{name} {run.data.input_side} px",
+        "data": f"{name} {run.data.view.side} px",
         "strategy": result.strategy + (f" {result.cutoff}" if result.cutoff else ""),
         "backbone": result.backbone,
         "seed": result.seed,

@@ -24,8 +24,10 @@ import torch
 from torch import Tensor
 
 import ttl_lightning as ttl
+from ttl_lightning.data.module import DataModule
+from ttl_lightning.data.options import AbnormalView, Loading
 from ttl_lightning.data.phantoms.volumes import draw_volume
-from ttl_lightning.data.sources.studies import VolumesDataModule
+from ttl_lightning.data.sources.studies import StudiesSource
 from ttl_lightning.data.transforms import Augment
 
 STUDIES, SLICES, PIXELS = 4, 200, 512
@@ -103,16 +105,16 @@ def drawn(folder: Path) -> Path:
     return path
 
 
-def opened(archive: Path, folder: Path) -> VolumesDataModule:
+def opened(archive: Path, folder: Path) -> DataModule:
     """The data as a run opens them."""
-    data = VolumesDataModule(
-        path=archive, image_size=SIZE, batch_size=BATCH, augment=AUGMENT, cache_dir=folder / "cache"
-    )
+    view = AbnormalView(image_size=SIZE)
+    loading = Loading(batch_size=BATCH, cache="disk", cache_dir=folder / "cache")
+    data = DataModule(StudiesSource(path=archive), view, loading, augment=AUGMENT)
     data.setup()
     return data
 
 
-def endless(data: VolumesDataModule) -> Iterator[dict[str, Tensor]]:
+def endless(data: DataModule) -> Iterator[dict[str, Tensor]]:
     """Training batches, epoch after epoch."""
     for epoch in itertools.count():
         batches = data.train_dataloader()

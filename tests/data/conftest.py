@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ttl_lightning.data.readers.picture import Reading
+from ttl_lightning.data.readers.base import ArrayImages, Reading
 from ttl_lightning.data.readers.volume import Volume
-from ttl_lightning.data.store import ArrayImages
 from ttl_lightning.errors import DataError
 
 WriteImages = Callable[..., list[Path]]
@@ -52,6 +51,8 @@ def counting_images() -> CountingImages:
 
 class ArrayStudies:
     """Volumes held in memory, which counts how often one is read; None stands for a bad one."""
+
+    decoders = 1
 
     def __init__(self, volumes: list[np.ndarray | None], *, version: int = 0) -> None:
         self.volumes, self.version, self.reads = volumes, version, 0

@@ -16,14 +16,14 @@ from safetensors.torch import save_file
 
 from tests.data.damage import Damage, in_gzip, in_png, in_zip
 from tests.data.make_volumes import phantom, write_enhanced, write_nifti, write_series
+from ttl_lightning.data.readers.picture import FileImages
 from ttl_lightning.data.readers.studies import StudyFiles
 from ttl_lightning.data.samples import Samples
-from ttl_lightning.data.sources.medmnist import MedMNISTDataModule
-from ttl_lightning.data.sources.npz import NpzDataModule
-from ttl_lightning.data.sources.npz3d import Npz3dDataModule
-from ttl_lightning.data.sources.studies import VolumesDataModule
-from ttl_lightning.data.sources.table import CsvDataModule
-from ttl_lightning.data.store import FileImages
+from ttl_lightning.data.sources.base import Source
+from ttl_lightning.data.sources.medmnist import MedMNISTSource
+from ttl_lightning.data.sources.npz import Npz3dSource, NpzSource
+from ttl_lightning.data.sources.studies import StudiesSource
+from ttl_lightning.data.sources.table import CsvSource
 from ttl_lightning.errors import DataError, TTLError, UnknownNameError, WeightsError
 from ttl_lightning.models.backbones import checkpoints as weights
 
@@ -121,13 +121,14 @@ def read_nifti_both(path: Path) -> Values:
 
 
 def read_archive(path: Path) -> Values:
-    data = VolumesDataModule(path=path, classes=("0", "1"), val_fraction=0, test_fraction=0)
-    return _studies(data)
+    data = StudiesSource(path=path, classes=("0", "1"), val_fraction=0, test_fraction=0)
+    return _loaded(data)
 
 
-def _studies(data: VolumesDataModule | Npz3dDataModule) -> Values:
-    samples, reader = data.load()
-    return [*_facts(samples), *(reader.read(row) for row in range(len(reader)))]
+def _loaded(source: Source) -> Values:
+    samples = source.load(8)
+    assert samples.reader is not None
+    return [*_facts(samples), *map(samples.reader.read, range(len(samples.reader)))]
 
 
 def _facts(samples: Samples) -> Values:
@@ -164,12 +165,11 @@ def hdf5(folder: Path) -> Path:
 
 
 def read_npz(path: Path) -> Values:
-    samples, reader = NpzDataModule(path=path).load()
-    return [*_facts(samples), *(reader.read(row) for row in range(len(reader)))]
+    return _loaded(NpzSource(path=path))
 
 
 def read_npz3d(path: Path) -> Values:
-    return _studies(Npz3dDataModule(path=path, image_size=(8, 8, 8)))
+    return _loaded(Npz3dSource(path=path))
 
 
 def read_medmnist(path: Path) -> Values:
@@ -182,10 +182,9 @@ def read_medmnist(path: Path) -> Values:
         mock.patch.dict(medmnist.INFO["pneumoniamnist"], known),
         mock.patch("torchvision.datasets.utils._get_redirect_url", side_effect=OSError("offline")),
     ):
-        data = MedMNISTDataModule(path=path.parent)
-        data.prepare_data()
-    samples, reader = data.load()
-    return [*_facts(samples), *(reader.read(row) for row in range(len(reader)))]
+        data = MedMNISTSource(path=path.parent)
+        data.prepare()
+    return _loaded(data)
 
 
 def medmnist_file(folder: Path) -> Path:
@@ -207,10 +206,9 @@ def table(name: str, separator: str) -> Callable[[Path], Path]:
 
 
 def read_table(path: Path) -> Values:
-    data = CsvDataModule(path=path, val_fraction=0, test_fraction=0, slice_column="page")
-    CsvDataModule.content({"path": path, "root": None, "path_column": "path"})
-    samples, reader = data.load()
-    return [*_facts(samples), *(reader.read(row) for row in range(len(reader)))]
+    data = CsvSource(path=path, val_fraction=0, test_fraction=0, slice_column="page")
+    CsvSource.content({"path": path, "root": None, "path_column": "path"})
+    return _loaded(data)
 
 
 def tensors() -> dict[str, torch.Tensor]:

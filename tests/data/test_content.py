@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from ttl_lightning.data.content import file_hash, listing_hash
-from ttl_lightning.data.sources.folder import FolderDataModule
-from ttl_lightning.data.sources.medmnist import MedMNISTDataModule
-from ttl_lightning.data.sources.studies import VolumesDataModule
-from ttl_lightning.data.sources.table import CsvDataModule
+from ttl_lightning.data.sources.folder import FolderSource
+from ttl_lightning.data.sources.medmnist import MedMNISTSource
+from ttl_lightning.data.sources.studies import StudiesSource
+from ttl_lightning.data.sources.table import CsvSource
 from ttl_lightning.errors import DataError
 
 
@@ -68,8 +68,8 @@ def pictures(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("source", "file", "options"),
     [
-        (FolderDataModule, "", {}),
-        (CsvDataModule, "table.csv", {"root": None, "path_column": "path"}),
+        (FolderSource, "", {}),
+        (CsvSource, "table.csv", {"root": None, "path_column": "path"}),
     ],
 )
 def test_files_elsewhere_are_the_same_data(source, file, options, pictures, tmp_path) -> None:
@@ -88,10 +88,10 @@ def test_files_elsewhere_are_the_same_data(source, file, options, pictures, tmp_
 def test_a_class_or_split_that_changes_is_other_data(pictures) -> None:
     table = pictures / "table.csv"
     options = {"path": str(table), "root": None, "path_column": "path"}
-    before = CsvDataModule.content(options), FolderDataModule.content({"path": str(pictures)})
+    before = CsvSource.content(options), FolderSource.content({"path": str(pictures)})
     table.write_text(table.read_text().replace("train/ill/0.png,ill", "train/ill/0.png,wel"))
     shutil.move(pictures / "val" / "ill" / "0.png", pictures / "train" / "ill" / "2.png")
-    after = CsvDataModule.content(options), FolderDataModule.content({"path": str(pictures)})
+    after = CsvSource.content(options), FolderSource.content({"path": str(pictures)})
     assert before[0]["table"] != after[0]["table"]
     assert before[1] != after[1]
 
@@ -107,9 +107,7 @@ def test_studies_are_their_table_and_their_files(kind, tmp_path) -> None:
 
     def content(root: Path) -> dict[str, str]:
         path = root / "studies.npz" if kind == "archive" else root
-        return VolumesDataModule.content(
-            {"path": str(path), "labels": None, "study_column": "study"}
-        )
+        return StudiesSource.content({"path": str(path), "labels": None, "study_column": "study"})
 
     first = content(root)
     there = shutil.copytree(root, tmp_path / "there")
@@ -126,5 +124,5 @@ def test_studies_are_their_table_and_their_files(kind, tmp_path) -> None:
 def test_a_download_is_what_its_package_demands() -> None:
     medmnist = pytest.importorskip("medmnist")
     for size, key in ((28, "MD5"), (64, "MD5_64")):
-        found = MedMNISTDataModule.content({"dataset": "pneumoniamnist", "source_size": size})
+        found = MedMNISTSource.content({"dataset": "pneumoniamnist", "source_size": size})
         assert found == {"md5": medmnist.INFO["pneumoniamnist"][key]}

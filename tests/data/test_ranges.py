@@ -6,19 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ttl_lightning.data.ranges import spread, spread_notes, window_notes
-from ttl_lightning.data.sources.folder import FolderDataModule
+from tests.data.making import data_of
+from ttl_lightning.data.ranges import spread_notes, window_notes
+from ttl_lightning.data.sources.folder import FolderSource
 from ttl_lightning.errors import DataError
-
-
-@pytest.mark.parametrize(("kind", "top", "expected"), [
-    (np.uint8, 255, 1.0), (np.uint16, 65535, 1.0), (np.uint16, 4095, 0.0625),
-])  # fmt: skip
-def test_the_part_of_the_range_that_is_filled(kind: type, top: int, expected: float) -> None:
-    image = np.linspace(0, top, 10_000).reshape(1, 100, 100).astype(kind)
-    assert spread(image) == pytest.approx(0.99 * expected, rel=0.01)
-    image[0, 0, 0] = np.iinfo(kind).max  # one hot pixel changes nothing
-    assert spread(image) == pytest.approx(0.99 * expected, rel=0.01)
 
 
 def test_a_few_dark_images_are_no_news() -> None:
@@ -35,7 +26,7 @@ def test_a_run_says_that_twelve_bits_lie_in_sixteen(tmp_path: Path) -> None:
         for k in range(8):
             pixels = rng.integers(0, 4096, (24, 24)).astype(np.uint16)
             Image.fromarray(pixels).save(tmp_path / name / f"{k}.png")
-    data = FolderDataModule(path=tmp_path, image_size=16)
+    data = data_of(FolderSource, path=tmp_path, image_size=16)
     data.setup()
     assert any("16 of 16 images fill less than 10%" in note for note in data.notes)
 

@@ -1,104 +1,113 @@
 from __future__ import annotations
 
+import json
+import pickle
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from ttl_lightning.data.store import ArrayImages, FileImages, ImageStore, pixel_hash
+from ttl_lightning.data.content import pixel_hash
+from ttl_lightning.data.readers.base import ArrayImages, Reading
+from ttl_lightning.data.readers.picture import FileImages
+from ttl_lightning.data.store import Store
+from ttl_lightning.data.views.fit import ImageForm, VolumeForm
 from ttl_lightning.errors import DataError
 
-ROWS = np.arange(7)
+CACHES = ("memory", "disk", "none")
 
 
-def test_memory_decodes_once(counting_images, tmp_path: Path) -> None:
-    store = ImageStore(counting_images, 16, 3, "memory", tmp_path)
-    store.scan("raise", 0)
-    for _ in range(3):
-        store.batch(ROWS)
-    assert counting_images.reads == 7
-    assert list(tmp_path.iterdir()) == []
+def scanned(reader, cache: str, folder: Path, size: int = 20, fit: str = "crop") -> Store:
+    store = Store(reader, VolumeForm(size, fit), cache, folder)
+    store.scan("raise", 0, "studies")
+    return store
 
 
-def test_disk_decodes_once_over_runs(counting_images, tmp_path: Path) -> None:
-    for _ in range(2):
-        store = ImageStore(counting_images, 16, 3, "disk", tmp_path)
-        store.scan("raise", 0)
-        store.batch(ROWS)
-    assert counting_images.reads == 7
-    assert len(list(tmp_path.rglob("*.npy"))) == 7
-    assert [p for p in tmp_path.rglob("*") if p.is_file() and p.suffix != ".npy"] == []
-    ImageStore(counting_images, 12, 3, "disk", tmp_path).scan("raise", 0)
-    assert counting_images.reads == 14
+def of_images(reader, cache: str, folder: Path, size: int = 16, channels: int = 3) -> Store:
+    store = Store(reader, ImageForm(size, channels), cache, folder)
+    store.scan("raise", 0, "images")
+    return store
 
 
-def test_none_decodes_each_time(counting_images, tmp_path: Path) -> None:
-    store = ImageStore(counting_images, 16, 3, "none", tmp_path)
-    store.scan("raise", 0)
-    store.batch(ROWS)
+@pytest.mark.parametrize(
+    ("cache", "after_one", "after_two"), [("memory", 7, 14), ("disk", 7, 7), ("none", 21, 42)]
+)
+def test_how_often_an_image_is_decoded(
+    counting_images, cache: str, after_one: int, after_two: int, tmp_path: Path
+) -> None:
+    for reads in (after_one, after_two):
+        store = of_images(counting_images, cache, tmp_path)
+        for _ in range(2):
+            for row in range(7):
+                store.read(row)
+        assert counting_images.reads == reads
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == (7 if cache == "disk" else 0)
+    assert {path.suffix for path in files} <= {".npy"}
+
+
+def test_another_size_is_another_file(counting_images, tmp_path: Path) -> None:
+    of_images(counting_images, "disk", tmp_path)
+    of_images(counting_images, "disk", tmp_path, 12)
     assert counting_images.reads == 14
 
 
 def test_caches_agree_bit_by_bit(counting_images, tmp_path: Path) -> None:
-    batches = []
-    for cache in ("memory", "disk", "none"):
-        store = ImageStore(counting_images, 16, 3, cache, tmp_path)
-        store.scan("raise", 0)
-        batches.append(store.batch(ROWS))
-    assert torch.equal(batches[0], batches[1])
-    assert torch.equal(batches[0], batches[2])
-    assert batches[0].shape == (7, 1, 16, 16)
+    seen = []
+    for cache in CACHES:
+        store = of_images(counting_images, cache, tmp_path)
+        seen.append(np.stack([store.read(row) for row in range(7)]))
+    assert seen[0].shape == (7, 1, 16, 16)
+    for other in seen[1:]:
+        np.testing.assert_array_equal(other, seen[0])
 
 
-def test_a_damaged_cache_file_is_decoded_again(counting_images, tmp_path: Path) -> None:
-    store = ImageStore(counting_images, 16, 3, "disk", tmp_path)
-    store.scan("raise", 0)
-    whole = store.batch(ROWS)
-    for path in tmp_path.rglob("*.npy"):
-        path.write_bytes(path.read_bytes()[:150])
-    assert torch.equal(store.batch(ROWS), whole)
-    assert counting_images.reads == 14
-    assert torch.equal(store.batch(ROWS), whole)
-    assert counting_images.reads == 14
+class OneAtATime(FileImages):
+    """Counts how many of its images wait to be kept, which are decoded and not yet given back."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        super().__init__(paths)
+        self.alive, self.most, self._lock = 0, 0, threading.Lock()
+
+    def read(self, row: int) -> Reading:
+        with self._lock:
+            self.alive += 1
+            self.most = max(self.most, self.alive)
+        return super().read(row)
+
+
+def test_a_slow_store_is_not_overrun_by_its_decoders(write_images, tmp_path: Path) -> None:
+    reader = OneAtATime(write_images([f"{i}.png" for i in range(80)]))
+    store = Store(reader, ImageForm(16, 1), "none", tmp_path)
+    for _ in store._looked_at():
+        with reader._lock:
+            reader.alive -= 1
+    assert reader.most <= 2 * reader.decoders
 
 
 def test_a_changed_file_is_decoded_again(write_images, tmp_path: Path) -> None:
     paths = write_images(["a.png", "b.png"])
-    store = ImageStore(FileImages(paths), 16, 1, "disk", tmp_path / "cache")
-    before = store.batch(np.array([0]))
+    before = of_images(FileImages(paths), "disk", tmp_path / "cache", 16, 1)
+    first = before.read(0).copy()
     Image.fromarray(np.full((16, 16), 7, np.uint8)).save(paths[0])
-    after = store.batch(np.array([0]))
-    assert not torch.equal(before, after)
-    assert torch.equal(after, torch.full((1, 1, 16, 16), 7 / 255))
+    np.testing.assert_array_equal(before.read(0), first)  # of the run that is under way
+    after = of_images(FileImages(paths), "disk", tmp_path / "cache", 16, 1)
+    assert (after.read(0) == 7).all()
 
 
-def test_an_unwritable_cache_folder_is_named(counting_images, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    store = ImageStore(counting_images, 16, 1, "disk", tmp_path / "file")
-    with pytest.raises(DataError, match=r"data.cache_dir: cannot write .*file"):
-        store.scan("raise", 0)
-
-
-def test_mixed_depth_and_colour_share_one_scale(tmp_path: Path) -> None:
-    grey, deep = np.full((16, 16), 51, np.uint8), np.full((16, 16), 13107, np.uint16)
-    colour = np.zeros((16, 16, 3), np.uint8)
-    colour[..., 0] = 255
-    paths = [tmp_path / name for name in ("grey.png", "deep.png", "colour.png")]
-    for path, pixels in zip(paths, (grey, deep, colour), strict=True):
-        Image.fromarray(pixels).save(path)
-    for cache in ("memory", "none"):
-        store = ImageStore(FileImages(paths), 16, 3, cache, tmp_path)
-        store.scan("raise", 0)
-        batch = store.batch(np.arange(3))
-        assert batch.shape == (3, 3, 16, 16)
-        assert torch.equal(batch[0], batch[1])
-        torch.testing.assert_close(batch[0], torch.full((3, 16, 16), 0.2))
-        assert batch[2].mean((1, 2)).tolist() == [1, 0, 0]
-    store = ImageStore(FileImages(paths), 16, 1, "memory", tmp_path)
-    store.scan("raise", 0)
-    assert store.batch(np.arange(3))[2].unique().tolist() == [pytest.approx(85 / 255)]
+@pytest.mark.parametrize(("kind", "top", "expected"), [
+    (np.uint8, 255, 1.0), (np.uint16, 65535, 1.0), (np.uint16, 4095, 0.0625),
+])  # fmt: skip
+def test_the_part_of_the_range_that_is_filled(
+    kind: type, top: int, expected: float, tmp_path: Path
+) -> None:
+    image = np.linspace(0, top, 10_000).reshape(1, 100, 100).astype(kind)
+    image[0, 0, 0] = np.iinfo(kind).max  # one hot pixel changes nothing
+    for _ in range(2):  # the second time from the cache
+        spread = of_images(ArrayImages(image), "disk", tmp_path, 100, 1).facts(0).spread
+        assert spread == pytest.approx(0.99 * expected, rel=0.01)
 
 
 def test_bad_images_are_raised_or_counted(write_images, tmp_path: Path) -> None:
@@ -107,26 +116,26 @@ def test_bad_images_are_raised_or_counted(write_images, tmp_path: Path) -> None:
         paths[i].write_bytes(b"")
     reader = FileImages(paths)
     with pytest.raises(DataError, match=r"1\.png: the file has 0 bytes"):
-        ImageStore(reader, 16, 1, "memory", tmp_path).scan("raise", 5)
-    scan = ImageStore(reader, 16, 1, "memory", tmp_path).scan("skip", 2)
-    assert sorted(scan.bad) == [1, 4]
-    assert [bool(key) for key in scan.hashes] == [True, False, True, True, False, True]
+        Store(reader, ImageForm(16, 1), "memory", tmp_path).scan("raise", 5, "images")
+    bad = Store(reader, ImageForm(16, 1), "memory", tmp_path).scan("skip", 2, "images")
+    assert sorted(bad) == [1, 4]
     with pytest.raises(DataError, match=r"2 images cannot be read, data.max_bad allows 1: cannot"):
-        ImageStore(reader, 16, 1, "memory", tmp_path).scan("skip", 1)
+        Store(reader, ImageForm(16, 1), "memory", tmp_path).scan("skip", 1, "images")
 
 
-@pytest.mark.parametrize("cache", ["memory", "disk", "none"])
-def test_a_scan_knows_the_sides_of_what_became_squares(cache: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("cache", CACHES)
+def test_the_sides_of_what_became_squares_are_known(cache: str, tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, 12, 20), dtype=np.uint8)
     seen = []
     for fit in ("squash", "crop"):
         for _ in range(2):  # the second time from the cache, where there is one
-            store = ImageStore(ArrayImages(images), 12, 1, cache, tmp_path, fit)
-            assert store.scan("raise", 0).sides.tolist() == [[12, 20]] * 3
-            seen.append(store.batch(np.arange(3)))
-    assert torch.equal(seen[0], seen[1])
-    assert not torch.equal(seen[1], seen[2]), "from the cache of the other fit"
-    np.testing.assert_allclose(seen[3][:, 0], images[:, :, 4:16] / 255, atol=1e-6)
+            store = Store(ArrayImages(images), ImageForm(12, 1, fit), cache, tmp_path)
+            store.scan("raise", 0, "images")
+            assert [store.facts(row).sides for row in range(3)] == [(12, 20)] * 3
+            seen.append(np.stack([store.read(row) for row in range(3)]))
+    np.testing.assert_array_equal(seen[0], seen[1])
+    assert not np.array_equal(seen[1], seen[2]), "from the cache of the other fit"
+    np.testing.assert_array_equal(seen[3][:, 0], images[:, :, 4:16])
 
 
 def test_hash_sees_values_shape_and_type() -> None:
@@ -140,3 +149,164 @@ def test_arrays_give_channels_first() -> None:
     images = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
     np.testing.assert_array_equal(ArrayImages(images).read(1).pixels[2], images[1, ..., 2])
     assert ArrayImages(images[..., 0]).read(0).pixels.shape == (1, 4, 5)
+
+
+@pytest.mark.parametrize("cache", CACHES)
+def test_a_window_is_the_sources_slices(array_studies, cache: str, tmp_path: Path) -> None:
+    store = scanned(array_studies, cache, tmp_path)
+    for row, (start, length) in enumerate([(0, 7), (1, 2), (5, 4), (2, 1)]):
+        # 20 × 26 pixels at a size of 20: nothing is resized, the middle is kept
+        expected = array_studies.volumes[row][start : start + length, :, 3:23]
+        window = store.read(row, slice(start, start + length))
+        assert window.dtype == np.int16
+        np.testing.assert_array_equal(window, expected)
+    assert store.read(1, slice(1, 10)).shape == (2, 20, 20)
+
+
+@pytest.mark.parametrize("cache", CACHES)
+def test_how_often_a_study_is_read(array_studies, cache: str, tmp_path: Path) -> None:
+    store = scanned(array_studies, cache, tmp_path)
+    for _ in range(3):
+        store.read(2, slice(4, 8))
+    assert array_studies.reads == (5 if cache == "none" else 4)  # the last one is at hand
+    again = scanned(array_studies, cache, tmp_path)
+    assert array_studies.reads == {"memory": 8, "disk": 4, "none": 9}[cache]
+    assert again.facts(2) == store.facts(2)
+
+
+def test_facts(array_studies, tmp_path: Path) -> None:
+    for cache in CACHES:
+        facts = scanned(array_studies, cache, tmp_path).facts(2)
+        stored = array_studies.volumes[2][:, :, 3:23]
+        assert facts.shape == (12, 20, 20)
+        assert facts.hash == pixel_hash(stored)
+        assert [facts.low, facts.high] == np.percentile(stored, [0.5, 99.5]).tolist()
+
+
+def test_the_disk_cache_knows_size_and_version(array_studies, tmp_path: Path) -> None:
+    scanned(array_studies, "disk", tmp_path)
+    scanned(array_studies, "disk", tmp_path, size=12)
+    assert array_studies.reads == 8
+    array_studies.version = 1
+    store = scanned(array_studies, "disk", tmp_path)
+    assert array_studies.reads == 12
+    files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    assert len(files) == 12
+    assert store.megabytes() == pytest.approx(29 * 20 * 20 * 2 / 1e6, abs=2e-3)
+
+
+def _without_facts(content: bytes) -> bytes:
+    return content[: content.rindex(b"\n")]
+
+
+def _of_another_kind(content: bytes) -> bytes:
+    return _without_facts(content) + b'\n["not", "facts"]'
+
+
+def _lacking_a_fact(content: bytes) -> bytes:
+    facts = json.loads(content[content.rindex(b"\n") :])
+    del facts["hash"]
+    return _without_facts(content) + b"\n" + json.dumps(facts).encode()
+
+
+def _without_its_middle(content: bytes) -> bytes:
+    return content[:100] + content[content.rindex(b"\n") :]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda _: b"\x93NUMPY", lambda content: content[:-1], lambda _: b"", lambda _: b"\n3",
+        _without_facts, _of_another_kind, _lacking_a_fact, _without_its_middle,
+    ],
+)  # fmt: skip
+def test_a_damaged_cache_file_is_made_again(array_studies, damage, tmp_path: Path) -> None:
+    whole = scanned(array_studies, "disk", tmp_path).read(2).copy()
+    for path in tmp_path.rglob("*.npy"):
+        path.write_bytes(damage(path.read_bytes()))
+    for _ in range(2):
+        store = scanned(array_studies, "disk", tmp_path)
+        assert array_studies.reads == 8
+        np.testing.assert_array_equal(store.read(2), whole)
+
+
+def test_a_file_that_is_cut_off_during_a_run_is_made_again(array_studies, tmp_path: Path) -> None:
+    store = scanned(array_studies, "disk", tmp_path)
+    whole = store.read(0, slice(2, 6)).copy()
+    for path in tmp_path.rglob("*.npy"):
+        path.write_bytes(path.read_bytes()[:900])
+    np.testing.assert_array_equal(store.read(0, slice(2, 6)), whole)
+    assert array_studies.reads == 5
+    np.testing.assert_array_equal(store.read(0, slice(2, 6)), whole)
+    assert array_studies.reads == 5
+
+
+def test_a_study_that_changes_during_a_run_is_an_error(array_studies, tmp_path: Path) -> None:
+    store = scanned(array_studies, "disk", tmp_path)
+    for path in tmp_path.rglob("*.npy"):
+        path.unlink()
+    array_studies.volumes[0] = array_studies.volumes[0][:3]
+    with pytest.raises(DataError, match=r"\.npy: the image or study has changed"):
+        store.read(0, slice(2, 6))
+
+
+@pytest.mark.parametrize("cache", CACHES)
+def test_bars_are_as_black_as_the_study_gets(array_studies, cache: str, tmp_path: Path) -> None:
+    array_studies.volumes[2][7, 3, 4] = -2000  # in a slice that the window does not have
+    for _ in range(2):  # the second time from the cache, where there is one
+        store = scanned(array_studies, cache, tmp_path, 26, "pad")
+        window = store.read(2, slice(0, 4))
+        assert (window[:, [0, 1, 2, -3, -2, -1]] == -2000).all()
+        np.testing.assert_array_equal(window[:, 3:23], array_studies.volumes[2][:4])
+        assert store.facts(2).sides == (20, 26)
+
+
+@pytest.mark.parametrize("cache", CACHES)
+def test_the_slices_sides_are_known(array_studies, cache: str, tmp_path: Path) -> None:
+    for fit in ("squash", "pad"):
+        for _ in range(2):
+            store = scanned(array_studies, cache, tmp_path, 12, fit)
+            assert [store.facts(row).sides for row in range(4)] == [(20, 26)] * 4
+    if cache == "disk":
+        assert array_studies.reads == 8, "the other way to make squares is not in the cache"
+
+
+def test_each_study_keeps_its_type(array_studies, tmp_path: Path) -> None:
+    array_studies.volumes[1] = np.full((3, 20, 20), 0.25, np.float32)
+    store = scanned(array_studies, "memory", tmp_path)
+    assert store.read(1, slice(0, 3)).dtype == np.float32
+    assert (store.read(1, slice(0, 3)) == 0.25).all()
+    np.testing.assert_array_equal(store.read(3, slice(0, 7)), array_studies.volumes[3][:, :, 3:23])
+
+
+def test_bad_studies_are_raised_or_counted(array_studies, tmp_path: Path) -> None:
+    array_studies.volumes[1] = array_studies.volumes[2] = None
+    for cache in CACHES:
+        with pytest.raises(DataError, match=r"cannot read study 1\."):
+            Store(array_studies, VolumeForm(20, "crop"), cache, tmp_path).scan(
+                "raise", 5, "studies"
+            )
+        store = Store(array_studies, VolumeForm(20, "crop"), cache, tmp_path)
+        bad = store.scan("skip", 2, "studies")
+        assert bad == {1: "cannot read study 1.", 2: "cannot read study 2."}
+        np.testing.assert_array_equal(
+            store.read(3, slice(0, 7)), array_studies.volumes[3][:, :, 3:23]
+        )
+        with pytest.raises(
+            DataError, match=r"2 studies cannot be read, data.max_bad allows 1: can"
+        ):
+            Store(array_studies, VolumeForm(20, "crop"), cache, tmp_path).scan("skip", 1, "studies")
+    assert store.megabytes() == 0
+
+
+def test_an_unwritable_cache_folder_is_named(array_studies, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"data.cache_dir: cannot write .*file"):
+        scanned(array_studies, "disk", tmp_path / "file")
+
+
+@pytest.mark.parametrize("cache", CACHES)
+def test_a_store_can_go_to_other_processes(array_studies, cache: str, tmp_path: Path) -> None:
+    store = scanned(array_studies, cache, tmp_path)
+    again = pickle.loads(pickle.dumps(store))
+    np.testing.assert_array_equal(again.read(2, slice(3, 7)), store.read(2, slice(3, 7)))

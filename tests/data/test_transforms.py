@@ -5,6 +5,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as tv
 
+from ttl_lightning.data.options import EVAL_VIEWS
 from ttl_lightning.data.transforms import (
     Augment,
     TrainTransform,
@@ -13,7 +14,7 @@ from ttl_lightning.data.transforms import (
     uniforms,
     warp,
 )
-from ttl_lightning.data.views.evaluation import EVAL_VIEWS, evaluation
+from ttl_lightning.data.views.evaluation import evaluation
 from ttl_lightning.errors import ConfigError
 
 STILL = Augment(1.0, (1.0, 1.0), (1.0, 1.0), 0.0, 0.0)

@@ -15,7 +15,8 @@ import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 import ttl_lightning as ttl
-from ttl_lightning.data.sources.phantom import PhantomDataModule
+from tests.data.making import data_of
+from ttl_lightning.data.sources.phantom import PhantomSource
 from ttl_lightning.records.schema import RunResult
 from ttl_lightning.report.collect import collect
 from ttl_lightning.report.methods import group
@@ -205,7 +206,8 @@ def scored_in_one_process(folder: Path, split: str) -> tuple[list[float], dict[s
     """What one process predicts with a run's weights, and scikit-learn's scores of it."""
     result = RunResult.load(folder)
     model = result.model
-    data = PhantomDataModule(
+    data = data_of(
+        PhantomSource,
         image_size=32, train_size=16, val_size=9, test_size=7, seed=result.seed,
         mean=model["mean"], std=model["std"],
     )  # fmt: skip

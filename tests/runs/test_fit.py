@@ -16,6 +16,7 @@ from pytorch_lightning.callbacks import Callback
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 import ttl_lightning as ttl
+from tests.data.making import data_of
 from ttl_lightning.errors import (
     ConfigError,
     DataError,
@@ -163,12 +164,13 @@ def test_test_time_augmentation_is_the_mean_of_views_at_test_alone(finished, tmp
 
 
 def phantoms():
-    from ttl_lightning.data.sources.phantom import PhantomDataModule
+    from ttl_lightning.data.sources.phantom import PhantomSource
     from ttl_lightning.data.transforms import Augment
     from ttl_lightning.models.backbones.factory import pixel_statistics
 
     mean, std = pixel_statistics("test_resnet", 3)
-    data = PhantomDataModule(
+    data = data_of(
+        PhantomSource,
         train_size=24, val_size=16, test_size=15, image_size=32, batch_size=8, mean=mean, std=std,
         augment=Augment(resize_factor=1.142857, horizontal_flip=0.0),  # as protocol=fast
     )  # fmt: skip

@@ -47,9 +47,9 @@ def test_an_older_run_is_seen_as_it_was_evaluated(cut: Path, tmp_path: Path) -> 
         del cfg.data[key]
     OmegaConf.save(cfg, folder / "config.yaml")
     older, newer = open_run(folder, device="cpu"), open_run(cut, device="cpu")
-    assert (older.data.eval_view, newer.data.eval_view) == ("center_crop", "train_scale")
-    assert (older.data.fit, newer.data.fit) == ("crop", "squash")
-    assert open_run(folder, ["data.eval_view=whole"], device="cpu").data.eval_view == "whole"
+    assert (older.data.view.eval_view, newer.data.view.eval_view) == ("center_crop", "train_scale")
+    assert (older.data.view.fit, newer.data.view.fit) == ("crop", "squash")
+    assert open_run(folder, ["data.eval_view=whole"], device="cpu").data.view.eval_view == "whole"
 
 
 def test_units(open_full: OpenRun) -> None:

@@ -1,4 +1,4 @@
-"""What data are, wherever they lie: hashes of a file's bytes, of many files' names and sizes."""
+"""What data are, wherever they lie: hashes of a file's bytes, many files' names, pixels."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import functools
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ttl_lightning.errors import DataError
 
@@ -39,6 +43,13 @@ def listing_hash(files: Iterable[tuple[str, Path]]) -> str:
         except OSError:
             size = "missing"
         digest.update(f"{name}\0{size}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def pixel_hash(image: NDArray[Any]) -> str:
+    """Hash of shape, type and values."""
+    digest = hashlib.blake2b(f"{image.shape}{image.dtype}".encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(image).data)
     return digest.hexdigest()
 
 

@@ -1,170 +1,89 @@
-"""What every source shares, of images or of volumes: options, checks before training, loaders."""
+"""The data of a run: a source's samples, checked, decoded once and loaded as a view shows them."""
 
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypedDict
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from ttl_lightning.data.checks import check_images, describe_leaks, find_leaks
-from ttl_lightning.data.ranges import spread_notes
-from ttl_lightning.data.readers.left_out import left_out_notes
+from ttl_lightning.data.checks import check_images, describe_leaks, find_leaks, verify_samples
+from ttl_lightning.data.options import ImageView, Loading, WindowView
 from ttl_lightning.data.sampler import EpochSampler
-from ttl_lightning.data.samples import SPLITS, Labels, Samples
-from ttl_lightning.data.store import CACHES, ON_BAD_IMAGE, Scan
-from ttl_lightning.data.transforms import Augment, Transform
+from ttl_lightning.data.samples import SPLITS, Integers, Labels, Samples
+from ttl_lightning.data.sources.base import Source
+from ttl_lightning.data.store import Facts, Store
+from ttl_lightning.data.transforms import Augment, TrainTransform, Transform
 from ttl_lightning.data.views.dataset import ImageDataset, WindowDataset, as_it_is, as_views
 from ttl_lightning.data.views.evaluation import (
-    EVAL_VIEW,
-    EVAL_VIEWS,
-    MOST_VIEWS,
     CropTransform,
     EvalTransform,
     SeveralViews,
     evaluation,
 )
-from ttl_lightning.data.views.fit import FIT, FITS, fit_notes
+from ttl_lightning.data.views.fit import fit_notes
+from ttl_lightning.data.views.images import Images
+from ttl_lightning.data.views.studies import Studies
 from ttl_lightning.errors import ConfigError, DataError, check_choice, check_number
 
-ON_DUPLICATE = ("raise", "drop")
 
+class DataModule(LightningDataModule):
+    """Samples of one source as three splits, of images or of windows of studies.
 
-class SharedOptions(TypedDict, total=False):
-    """Options of every source, of images or of volumes."""
-
-    in_channels: int
-    batch_size: int
-    num_workers: int
-    seed: int
-    cache_dir: str | Path | None
-    augment: Augment
-    eval_view: str
-    tta: int
-    fit: str
-    mean: Sequence[float] | None
-    std: Sequence[float] | None
-    on_bad_image: str
-    max_bad: int
-
-
-class ClassificationDataModule(LightningDataModule, ABC):
-    """Base of all sources: a subclass says what samples there are, and builds their datasets.
+    Training samples of studies are windows: `labels("train")` and `sample_ids("train")` are those
+    of the grid. Of validation and test, both are the studies', and each window says of which it is.
 
     Not a dataclass, though it looks like one: Lightning's spawning strategies deep-copy those.
 
     Args:
-        name: of the source, for results.
-        cache: where decoded images are kept: "memory", "disk" or "none".
-        on_duplicate: where an image is in two splits, "raise", or "drop" it from the earlier of
-            train, val, test.
-        in_channels: 1 (colour is averaged to grey) or 3 (grey is repeated).
-        batch_size: samples a batch and process.
-        num_workers: processes that load; 0 loads in the main process.
-        seed: of splits, order and augmentation.
-        cache_dir: folder for cache="disk"; by default the user's own cache folder.
+        source: says what samples there are; its seed is also that of order and augmentation.
+        view: what a network sees of them.
+        loading: how they are loaded and kept.
         augment: how training images vary, and the margin with which images are kept.
-        eval_view: how validation and test images are read: "train_scale", "whole" or
-            "center_crop", as `views.evaluation` says.
-        tta: views of each test sample, whose probabilities are averaged; 1 is the evaluation's
-            view alone. Validation has one view.
-        fit: how images become squares: "squash", "pad" or "crop", as `fit.fit_square` says.
         mean: subtracted from pixels in [0, 1], one a channel; 0.5 by default.
         std: divided by, one a channel; 0.5 by default.
-        on_bad_image: "raise", or "skip" images (or studies) that cannot be read.
-        max_bad: most that may be skipped.
 
     Attributes:
         bad_images: the skipped ones, as {"id", "reason"}.
         notes: what a run must say once.
-        counted: what one entry of the source is called, in notes.
-        places: options that say where the data lie; for a run's identity their `content` counts.
+        batch_size: samples a batch and process; it may be set until loaders are made.
 
     Raises:
         ConfigError: naming the key that is out of range.
     """
 
-    counted = "images"
-    places: ClassVar[tuple[str, ...]] = ()
-
     def __init__(
         self,
+        source: Source,
+        view: ImageView | WindowView,
+        loading: Loading,
         *,
-        name: str,
-        cache: str,
-        on_duplicate: str,
-        in_channels: int = 3,
-        batch_size: int = 64,
-        num_workers: int = 0,
-        seed: int = 0,
-        cache_dir: str | Path | None = None,
         augment: Augment = Augment(),  # noqa: B008 - frozen
-        eval_view: str = EVAL_VIEW,
-        tta: int = 1,
-        fit: str = FIT,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
-        on_bad_image: str = "raise",
-        max_bad: int = 10,
     ) -> None:
         super().__init__()
-        if in_channels not in (1, 3):
-            raise ConfigError(f"data.in_channels must be 1 or 3, got {in_channels!r}.")
-        check_number("data.batch_size", batch_size, 1, 65536, integer=True)
-        check_number("data.num_workers", num_workers, 0, 1024, integer=True)
-        check_number("data.seed", seed, 0, 2**32 - 1, integer=True)
-        check_choice("data.cache", cache, CACHES)
-        check_choice("data.on_bad_image", on_bad_image, ON_BAD_IMAGE)
-        check_number("data.max_bad", max_bad, 0, integer=True)
-        check_choice("data.on_duplicate", on_duplicate, ON_DUPLICATE)
-        check_choice("data.eval_view", eval_view, EVAL_VIEWS)
-        check_choice("data.fit", fit, FITS)
-        check_number("data.tta", tta, 1, MOST_VIEWS, integer=True)
-        self.name, self.in_channels = name, in_channels
-        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
-        self.cache, self.cache_dir, self.augment = cache, cache_dir, augment
-        self.mean = _per_channel("mean", mean, in_channels, -1e6)
-        self.std = _per_channel("std", std, in_channels, 1e-6)
-        self.eval_view, self.tta, self.fit = eval_view, tta, fit
-        self.on_bad_image, self.max_bad, self.on_duplicate = on_bad_image, max_bad, on_duplicate
+        self.source, self.view, self.loading, self.augment = source, view, loading, augment
+        self.mean = _per_channel("mean", mean, view.in_channels, -1e6)
+        self.std = _per_channel("std", std, view.in_channels, 1e-6)
+        self.batch_size = loading.batch_size
         self.bad_images: list[dict[str, str]] = []
         self.notes: list[str] = []
         self._samples: Samples | None = None
-        self._datasets: dict[str, ImageDataset | WindowDataset] = {}
-
-    @classmethod
-    def content(cls, options: Mapping[str, Any]) -> dict[str, str]:
-        """What the data are, wherever they lie: hashes by name, found without decoding anything.
-
-        Args:
-            options: the source's, checked. Those that are not `places` count as they stand, so a
-                source that draws its data from them needs no hash.
-
-        Raises:
-            DataError: if the data's place cannot be read.
-        """
-        del options
-        return {}
-
-    @abstractmethod
-    def _prepare(self) -> Samples:
-        """Find the samples, check them, and put the three splits into `self._datasets`."""
-
-    @property
-    @abstractmethod
-    def input_side(self) -> int:
-        """Height and width of the network's input."""
+        self._rows: Integers = np.empty(0, np.int64)
+        self._datasets: dict[str, ImageDataset] | dict[str, WindowDataset] = {}
 
     @property
     def evaluation(self) -> EvalTransform | CropTransform:
         """How validation and test samples are read."""
-        return evaluation(self.eval_view, self.augment, self.input_side, self.mean, self.std)
+        view = self.view
+        return evaluation(view.eval_view, self.augment, view.side, self.mean, self.std)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -182,43 +101,64 @@ class ClassificationDataModule(LightningDataModule, ABC):
         return len(self.class_names)
 
     def labels(self, split: str) -> Labels:
-        """Labels of a split: (n,) int64, or (n, L) float32 for multilabel."""
-        samples = self._ready()
-        return samples.labels[samples.rows(split)]
+        """Labels of a split's samples: (n,) int64, or (n, L) float32 for multilabel."""
+        return self._split(split).labels
 
     def sample_ids(self, split: str) -> list[str]:
-        """Names of a split's samples; a batch's "id" is the position in this list."""
+        """Names of a split's samples.
+
+        A batch's "id" is the position in this list, of studies outside of training "study".
+        """
         samples = self._ready()
-        return [samples.ids[row] for row in samples.rows(split)]
+        return self._split(split).names([samples.ids[row] for row in samples.rows(split)])
 
-    def note_positive(self, class_names: Sequence[str], *, chosen: bool) -> None:
-        """Say which class counts as positive where sorting the names, not the user, decided it."""
-        if len(class_names) == 2 and not chosen:
-            self.notes.append(
-                f"The positive class is {class_names[1]!r}; data.classes sets the order."
-            )
+    def masks(self, split: str) -> NDArray[np.bool_]:
+        """Where what is looked for lies, as evaluation sees it.
 
-    def setup(self, stage: str | None = None) -> None:
-        """Find the images, check them, decode each once and build the three datasets.
+        Returns:
+            (n, side, side) of images, (n, slices, side, side) of studies that have as many slices.
 
         Raises:
-            DataError: if a check fails or an image cannot be read.
+            DataError: if the source does not know it.
+        """
+        samples = self._ready()
+        if samples.masks is None:
+            raise DataError(f"data={self.source.name} has no masks.")
+        rows = self._rows[samples.rows(split)]
+        whole = np.stack([samples.masks(int(row)) for row in rows]).astype(np.float32)
+        seen: NDArray[np.bool_] = self.evaluation.read(torch.from_numpy(whole)).numpy() > 0.5
+        return seen
+
+    def prepare_data(self) -> None:
+        """Get what is not there yet, such as a download.
+
+        Raises:
+            DataError: if that fails.
+        """
+        self.source.prepare()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Find the samples, check them, decode each once and build the three data sets.
+
+        Raises:
+            DataError: if a check fails or a sample cannot be read.
         """
         if self._samples is None:
             self._samples = self._prepare()
-            area = self.evaluation.area(self.augment.stored_size(self.input_side))
+            area = self.evaluation.area(self.augment.stored_size(self.view.side))
             if area < 1:
                 self.notes.append(
                     f"Evaluation reads the middle {area:.1%} of each image's area "
-                    f"(data.eval_view={self.eval_view})."
+                    f"(data.eval_view={self.view.eval_view})."
                 )
-            if self.tta > 1:
-                self.notes.append(f"Test predictions are means of {self.tta} views (data.tta).")
+            if self.view.tta > 1:
+                self.notes.append(
+                    f"Test predictions are means of {self.view.tta} views (data.tta)."
+                )
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled and augmented."""
-        self._ready()
-        return self._loader(self._datasets["train"], training=True)
+        return self._loader(self._split("train"), training=True)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """In order, each sample once."""
@@ -226,9 +166,9 @@ class ClassificationDataModule(LightningDataModule, ABC):
 
     def test_dataloader(self) -> DataLoader[Any]:
         """In order, each sample once; with `tta` above 1 its views, as "views" in the batch."""
-        if self.tta == 1:
+        if self.view.tta == 1:
             return self.plain_dataloader("test")
-        views = SeveralViews(self.evaluation, self.augment, self.tta)
+        views = SeveralViews(self.evaluation, self.augment, self.view.tta)
         return self.plain_dataloader("test", views)
 
     def plain_dataloader(self, split: str, transform: Transform | None = None) -> DataLoader[Any]:
@@ -242,64 +182,92 @@ class ClassificationDataModule(LightningDataModule, ABC):
         Raises:
             UnknownNameError: if there is no such split.
         """
-        check_choice("split", split, SPLITS)
-        self._ready()
-        plain = self._datasets[split].plain(transform or self.evaluation)
+        plain = self._split(split).plain(transform or self.evaluation)
         views = transform.count if isinstance(transform, SeveralViews) else 1
         return self._loader(plain, training=False, views=views)
 
     def _loader(
         self, dataset: ImageDataset | WindowDataset, *, training: bool, views: int = 1
     ) -> DataLoader[Any]:
-        size = max(1, self.batch_size // views)
+        size, seed = max(1, self.batch_size // views), self.source.seed
         return DataLoader(
             dataset,
             batch_size=size,
-            sampler=EpochSampler(dataset, batch_size=size, training=training, seed=self.seed),
-            num_workers=self.num_workers,
+            sampler=EpochSampler(dataset, batch_size=size, training=training, seed=seed),
+            num_workers=self.loading.num_workers,
             collate_fn=as_it_is if views == 1 else as_views,
             pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.num_workers > 0,
+            persistent_workers=self.loading.num_workers > 0,
             # Without its own generator each epoch's loader would move torch's global one.
-            generator=torch.Generator().manual_seed(self.seed),
+            generator=torch.Generator().manual_seed(seed),
         )
 
-    def _usable(self, samples: Samples, scan: Scan) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        """Rows without bad images and, if they are to be dropped, without leaking duplicates."""
-        self.bad_images += [{"id": samples.ids[r], "reason": why} for r, why in scan.bad.items()]
-        if scan.bad:
-            self.notes.append(f"{len(scan.bad)} {self.counted} that cannot be read were skipped.")
-        keep = np.ones(len(samples.ids), np.bool_)
-        keep[list(scan.bad)] = False
-        rows = np.flatnonzero(keep)
-        kept, hashes = samples.take(rows), [scan.hashes[row] for row in rows]
-        stored = self.augment.stored_size(self.input_side)
-        self.notes += fit_notes(scan.sides[rows], stored, self.fit, self.counted)
-        if scan.spreads is not None:
-            self.notes += spread_notes(scan.spreads[rows], self.counted)
-        if scan.left_out is not None:
-            self.notes += left_out_notes([scan.left_out[row] for row in rows], kept.ids)
-        if self.on_duplicate == "raise":
-            check_images(hashes, kept)
+    def _prepare(self) -> Samples:
+        """Find the samples, check them, and put the three splits into `self._datasets`."""
+        view, size = self.view, self.augment.stored_size(self.view.side)
+        shown = Studies(view) if isinstance(view, WindowView) else Images(view)
+        samples = self.source.load(size)
+        self.notes += samples.notes
+        verify_samples(samples)
+        assert samples.reader is not None  # as load() promises
+        folder = _cache_folder(self.loading.cache_dir, shown.folder)
+        store = Store(samples.reader, shown.form(size), self.loading.cache, folder)
+        bad = store.scan(self.loading.on_bad_image, self.loading.max_bad, view.counted)
+        if bad:
+            self.bad_images = [{"id": samples.ids[row], "reason": why} for row, why in bad.items()]
+            self.notes.append(f"{len(bad)} {view.counted} that cannot be read were skipped.")
+        rows = np.setdiff1d(np.arange(len(samples.ids)), list(bad))
+        rows = self._usable(
+            rows, samples.take(rows), [store.facts(int(row)) for row in rows], shown
+        )
+        used = samples.take(rows)
+        if isinstance(view, WindowView) and self.loading.cache == "disk":
+            self.notes.append(
+                f"{len(samples.ids)} studies take {store.megabytes():.1f} MB in {folder}."
+            )
+        verify_samples(used)
+        train = TrainTransform(self.augment, view.side, self.mean, self.std, self.source.seed)
+        self._datasets = shown.datasets(store, rows, used, train, self.evaluation)
+        self._rows = rows
+        return used
+
+    def _usable(
+        self, rows: Integers, samples: Samples, facts: Sequence[Facts], shown: Images | Studies
+    ) -> Integers:
+        """Rows of samples that can be read, without leaking duplicates, if these are dropped."""
+        counted, hashes = self.view.counted, [one.hash for one in facts]
+        sides = np.array([one.sides for one in facts], np.int64).reshape(-1, 2)
+        stored = self.augment.stored_size(self.view.side)
+        self.notes += fit_notes(sides, stored, self.view.fit, counted)
+        self.notes += shown.notes(facts, samples.ids)
+        if self.loading.on_duplicate == "raise":
+            check_images(hashes, samples)
             return rows
-        leaks = find_leaks(hashes, kept.splits)
+        leaks = find_leaks(hashes, samples.splits)
         if leaks:
             self.notes.append(
-                f"{len(leaks)} {self.counted} were left out of the split named first, because they "
-                f"are in two: {describe_leaks(leaks, kept)}."
+                f"{len(leaks)} {counted} were left out of the split named first, because they "
+                f"are in two: {describe_leaks(leaks, samples)}."
             )
         return np.delete(rows, list(leaks))
 
+    def _split(self, split: str) -> ImageDataset | WindowDataset:
+        self._ready()
+        check_choice("split", split, SPLITS)
+        return self._datasets[split]
+
     def _ready(self) -> Samples:
         if self._samples is None:
-            raise DataError(f"data={self.name}: call setup() before asking for samples.")
+            raise DataError(f"data={self.source.name}: call setup() before asking for samples.")
         return self._samples
 
-    def _cache_folder(self, kind: str) -> Path:
-        if self.cache_dir is not None:
-            return Path(self.cache_dir).expanduser()
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        return Path(home) / "ttl_lightning" / kind
+
+def _cache_folder(given: str | Path | None, name: str) -> Path:
+    """The folder that is given, or one of this name in the user's own cache folder."""
+    if given is not None:
+        return Path(given).expanduser()
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "ttl_lightning" / name
 
 
 def _per_channel(

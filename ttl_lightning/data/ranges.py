@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,24 +11,14 @@ DIM = 0.1
 """Images that fill less than this part of their range are nearly one grey."""
 OUTSIDE = 0.02
 """Studies that fill less than this part of the window are in other units than the window is."""
-_PERCENTILES = (0.5, 99.5)
-
-
-def spread(image: NDArray[Any]) -> float:
-    """The part of its type's range that an image fills, but for its darkest and brightest pixels.
-
-    Args:
-        image: of an unsigned type.
-    """
-    low, high = np.percentile(image, _PERCENTILES)
-    return float(high - low) / float(np.iinfo(image.dtype).max)
 
 
 def spread_notes(spreads: NDArray[np.float64], counted: str) -> list[str]:
     """What a run says where most images are nearly one grey.
 
     Args:
-        spreads: of the images that are used, as `spread` gives them.
+        spreads: of the images that are used, the part of their type's range that each fills, but
+            for its darkest and brightest pixels.
         counted: what an image is called.
     """
     dim = spreads[spreads < DIM]

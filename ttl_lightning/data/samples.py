@@ -1,15 +1,18 @@
-"""What a source knows about its images before it opens any: ids, labels, splits, patients."""
+"""What a source says of its samples before it decodes any, and what decodes them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ttl_lightning.errors import DataError, check_choice
+
+if TYPE_CHECKING:
+    from ttl_lightning.data.readers.base import Reader
 
 SPLITS = ("train", "val", "test")
 SPLIT_NAMES = {
@@ -21,6 +24,7 @@ SPLIT_NAMES = {
 
 Labels = NDArray[Any]
 """(n,) int64, or (n, L) float32 of zeros and ones for multilabel."""
+Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,11 @@ class Samples:
         class_names: the positive class of a binary task is the second.
         task: "binary", "multiclass" or "multilabel".
         patients: whom each image shows, or None where the source does not say.
+        reader: of the pixels, by the source's rows; None where a table alone is known.
+        notes: what a run must say of how the samples were found.
+        abnormal: of a source's row and its number of slices, which of them show what is looked for,
+            ascending; None where the source does not know. Asked once all studies have been read.
+        masks: of a source's row, where what is looked for lies, of the pixels' height and width.
     """
 
     ids: tuple[str, ...]
@@ -42,6 +51,10 @@ class Samples:
     class_names: tuple[str, ...]
     task: str
     patients: tuple[str, ...] | None = None
+    reader: Reader | None = None
+    notes: tuple[str, ...] = ()
+    abnormal: Callable[[int, int], Integers] | None = None
+    masks: Callable[[int], NDArray[np.bool_]] | None = None
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Positions of a split's images.
@@ -53,7 +66,7 @@ class Samples:
         return np.flatnonzero(self.splits == split).astype(np.int64)
 
     def take(self, rows: NDArray[np.int64]) -> Samples:
-        """These rows only."""
+        """These rows only; what reads them goes on counting as the source does."""
         return replace(
             self,
             ids=tuple(self.ids[row] for row in rows),
@@ -76,6 +89,13 @@ def check_classes(names: Sequence[str]) -> None:
 def task_of(class_names: Sequence[str]) -> str:
     """The task of single labels: "binary" for two classes, else "multiclass"."""
     return "binary" if len(class_names) == 2 else "multiclass"
+
+
+def positive_note(class_names: Sequence[str], *, chosen: bool) -> tuple[str, ...]:
+    """Which class counts as positive, where sorting the names, not the user, decided it."""
+    if len(class_names) != 2 or chosen:
+        return ()
+    return (f"The positive class is {class_names[1]!r}; data.classes sets the order.",)
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:

@@ -1,239 +1,229 @@
-"""Decoded images at the size that training reads them, each decoded once."""
+"""Decoded images and studies at the size that training reads them, each decoded once."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ttl_lightning.data.ranges import spread
+from ttl_lightning.data.content import pixel_hash
+from ttl_lightning.data.readers.base import Reader
 from ttl_lightning.data.readers.left_out import LeftOut
-from ttl_lightning.data.readers.picture import Reading, read_image
-from ttl_lightning.data.readers.pillow import MOST_PIXELS
-from ttl_lightning.data.views.fit import FIT, Sides, fit_square
 from ttl_lightning.errors import DataError
 
-CACHES = ("memory", "disk", "none")
-ON_BAD_IMAGE = ("raise", "skip")
+Form = Callable[[NDArray[Any]], NDArray[Any]]
+"""Makes decoded pixels what is kept, (A, size, size); its `repr` says all that this depends on."""
 
-# raise it when what is read, fitted or kept beside it changes: older files are then ignored
-_FORMAT = "3"
-_DECODERS = 8
+WHOLE = slice(None)
 
-
-class ImageReader(Protocol):
-    """Where images come from, by row."""
-
-    def __len__(self) -> int:
-        """Number of images."""
-
-    def read(self, row: int) -> Reading:
-        """Decode one.
-
-        Raises:
-            DataError: naming the image, if it cannot be read.
-        """
-
-    def fingerprint(self, row: int) -> str:
-        """A text that changes whenever the image may have changed."""
+# raise it when what is decoded, or known of it, changes: files written before are then ignored
+_FORMAT = 4
+_PERCENTILES = (0.5, 99.5)
+_CHUNK_BYTES = 64 * 2**20
+# of a file's end, in which its facts lie
+_TAIL_BYTES = 4096
 
 
-class ArrayImages:
-    """Images held in memory: (N, H, W) or (N, H, W, 3), uint8."""
+class Facts(NamedTuple):
+    """What is known of a stored array without reading it.
 
-    def __init__(self, images: NDArray[np.uint8]) -> None:
-        self._images = images
-
-    def __len__(self) -> int:
-        """Number of images."""
-        return len(self._images)
-
-    def read(self, row: int) -> Reading:
-        """All there is of it."""
-        image: NDArray[Any] = self._images[row]
-        return Reading(image[None] if image.ndim == 2 else image.transpose(2, 0, 1))
-
-    def fingerprint(self, row: int) -> str:
-        """Hash of the pixels."""
-        return pixel_hash(self._images[row])
-
-
-class FileImages:
-    """Image files, each with the slice to take, if it has several."""
-
-    def __init__(
-        self,
-        paths: list[Path],
-        slices: list[int | None] | None = None,
-        most_pixels: int = MOST_PIXELS,
-    ) -> None:
-        self._paths, self._most_pixels = paths, most_pixels
-        self._slices = slices or [None] * len(paths)
-
-    def __len__(self) -> int:
-        """Number of images."""
-        return len(self._paths)
-
-    def read(self, row: int) -> Reading:
-        """Decode one.
-
-        Raises:
-            DataError: naming the file, if it cannot be read.
-        """
-        return read_image(self._paths[row], self._slices[row], self._most_pixels)
-
-    def fingerprint(self, row: int) -> str:
-        """Path, time, size and slice.
-
-        Raises:
-            DataError: naming the file, if it does not exist.
-        """
-        path = self._paths[row]
-        try:
-            status = path.stat()
-        except OSError as error:
-            raise DataError(f"cannot read image {path}: {error.strerror}.") from None
-        return f"{path.resolve()}|{status.st_mtime_ns}|{status.st_size}|{self._slices[row]}"
-
-
-class Scan(NamedTuple):
-    """What a look at every image found.
-
-    hashes: by row, "" where bad. bad: reasons by bad row. sides: of the images before they became
-    squares, by row, 1 × 1 where bad. spreads: of images the part of their range that they fill.
-    left_out: of images what was not read of their files.
+    shape: (A, size, size), A the channels or slices. kind: its type. hash: of its values. low,
+    high: their 0.5th and 99.5th percentile. lowest, highest: of all of them. sides: height and
+    width of what was decoded, before it became square. left_out: what of the file is not in it.
     """
 
-    hashes: list[str]
-    bad: dict[int, str]
-    sides: Sides
-    spreads: NDArray[np.float64] | None = None
-    left_out: list[LeftOut] | None = None
+    shape: tuple[int, int, int]
+    kind: str
+    hash: str
+    low: float
+    high: float
+    lowest: float
+    highest: float
+    sides: tuple[int, int]
+    left_out: LeftOut
+
+    @property
+    def spread(self) -> float:
+        """The part of its type's range that it fills, but for its darkest and brightest pixels."""
+        return (self.high - self.low) / float(np.iinfo(self.kind).max)
 
 
-class _Fitted(NamedTuple):
-    image: NDArray[Any]
-    sides: NDArray[np.int64]
-    left_out: NDArray[np.int64]
+class Store:
+    """What a reader reads in the form that is kept, decoded once where there is a cache.
 
-
-class ImageStore:
-    """Images of a reader as (C, size, size) uint8 or uint16, decoded once where there is a cache.
+    With cache="disk" each is a .npy file, of which a part is read through the system's page cache,
+    and its `Facts` are the file's last line, so that a later store neither decodes nor hashes it;
+    with "memory" all lie in a few tensors; with "none" it is decoded whenever it is read, unless it
+    is the one that was read last. While they are prepared, no more than twice as many as the
+    reader's `decoders` are in memory.
 
     Args:
         reader: where they come from.
-        size: height and width to keep.
-        channels: 1 averages colour to grey; 3 keeps what there is, and leaves grey alone.
-        cache: "memory", "disk" (one file an image below `cache_dir`) or "none".
+        form: what is kept of them.
+        cache: "memory", "disk" (below `cache_dir`) or "none".
         cache_dir: for "disk".
-        fit: how they become squares, as `fit_square` says.
     """
 
-    def __init__(
-        self,
-        reader: ImageReader,
-        size: int,
-        channels: int,
-        cache: str,
-        cache_dir: Path,
-        fit: str = FIT,
-    ) -> None:
-        self._reader, self._size, self._channels, self._fit = reader, size, channels, fit
+    def __init__(self, reader: Reader, form: Form, cache: str, cache_dir: Path) -> None:
+        self._reader, self._form = reader, form
         self._cache, self._cache_dir = cache, cache_dir
-        # A tensor, not an array: worker processes that are not forked then share its memory.
-        self._packed: Tensor | None = None
+        self._facts: dict[int, Facts] = {}
+        self._files: dict[int, Path] = {}
+        self._packed = _Packed(len(reader))
+        self._last: tuple[int, NDArray[Any]] | None = None
 
-    def scan(self, on_bad_image: str, max_bad: int) -> Scan:
-        """Decode every image once, fill the cache and hash the pixels.
+    def scan(self, on_bad_image: str, max_bad: int, counted: str) -> dict[int, str]:
+        """Decode each once, unless the disk has it; fill the cache, and learn the facts.
+
+        Args:
+            on_bad_image: "raise" or "skip".
+            max_bad: most that may be skipped.
+            counted: what they are called.
+
+        Returns:
+            Why it cannot be read, by row, of each that is skipped.
 
         Raises:
-            DataError: on the first bad image, or on more than `max_bad` of them where bad ones are
-                to be skipped.
+            DataError: on the first that cannot be read, or on too many of them.
         """
-        hashes, bad = [""] * len(self._reader), {}
-        sides = np.ones((len(self._reader), 2), np.int64)
-        spreads = np.ones(len(self._reader))
-        left_out = [LeftOut()] * len(self._reader)
-        packed: NDArray[Any] | None = None
-        for row, fitted in enumerate(self._decoded()):
-            if isinstance(fitted, DataError):
-                bad[row] = str(fitted)
-                check_bad(fitted, bad, on_bad_image, max_bad)
+        bad: dict[int, str] = {}
+        for row, found in enumerate(self._looked_at()):
+            if isinstance(found, DataError):
+                bad[row] = str(found)
+                _check_bad(found, bad, on_bad_image, max_bad, counted)
                 continue
-            hashes[row], sides[row] = pixel_hash(fitted.image), fitted.sides
-            spreads[row], left_out[row] = spread(fitted.image), LeftOut(*fitted.left_out.tolist())
-            if self._cache == "memory":
-                packed = _place(packed, row, fitted.image, len(self._reader))
-        if packed is not None:
-            self._packed = torch.from_numpy(packed)
-        return Scan(hashes, bad, sides, spreads, left_out)
+            self._facts[row], array = found
+            if array is not None:
+                self._packed.add(row, array)
+        return bad
 
-    def batch(self, rows: NDArray[np.int64]) -> Tensor:
-        """Images (N, C, size, size), float32 in [0, 1]; C is 1 where all of them are grey."""
-        if self._packed is not None:
-            return _to_float(np.take(self._packed.numpy(), rows, axis=0))
-        images = [_to_float(self._fetch(int(row)).image) for row in rows]
-        channels = max(image.shape[0] for image in images)
-        return torch.stack([image.expand(channels, -1, -1) for image in images])
+    def facts(self, row: int) -> Facts:
+        """Of one that `scan` could read."""
+        return self._facts[row]
 
-    def _decoded(self) -> Iterator[_Fitted | DataError]:
-        """Every image in order, decoded by threads where it comes from files."""
+    def read(self, row: int, part: slice = WHOLE) -> NDArray[Any]:
+        """A part, along the first axis, of one that `scan` could read.
 
-        def attempt(row: int) -> _Fitted | DataError:
+        Raises:
+            DataError: naming it, if it is no longer to be read.
+        """
+        if self._cache == "memory":
+            return self._packed.get(row)[part]
+        if self._cache == "disk":
+            return np.asarray(self._on_disk(row)[part])
+        if self._last is None or self._last[0] != row:
+            self._last = row, self._form(self._reader.read(row).pixels)
+        return self._last[1][part]
+
+    def megabytes(self) -> float:
+        """Size of what is stored in the disk cache, in 10^6 bytes."""
+        return sum(path.stat().st_size for path in self._files.values()) / 1e6
+
+    def _looked_at(self) -> Iterator[tuple[Facts, NDArray[Any] | None] | DataError]:
+        """Each in order, decoded by the reader's threads, and never many ahead of what is taken."""
+
+        def attempt(row: int) -> tuple[Facts, NDArray[Any] | None] | DataError:
             try:
-                return self._fetch(row)
+                return self._look(row)
             except DataError as error:
                 return error
 
-        rows = range(len(self._reader))
-        if isinstance(self._reader, ArrayImages):
-            yield from map(attempt, rows)
+        count = min(self._reader.decoders, os.cpu_count() or 1)
+        if count == 1:
+            yield from map(attempt, range(len(self._reader)))
             return
-        pool = ThreadPoolExecutor(min(_DECODERS, os.cpu_count() or 1))
+        ahead: deque[Future[tuple[Facts, NDArray[Any] | None] | DataError]] = deque()
+        pool = ThreadPoolExecutor(count)
         try:
-            yield from pool.map(attempt, rows)
+            for row in range(len(self._reader)):
+                ahead.append(pool.submit(attempt, row))
+                if len(ahead) == 2 * count:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _fetch(self, row: int) -> _Fitted:
-        if self._cache != "disk":
-            return self._fitted(row)
-        facts = (self._reader.fingerprint(row), self._size, self._channels, self._fit, _FORMAT)
-        kind = "|".join(map(str, facts))
+    def _look(self, row: int) -> tuple[Facts, NDArray[Any] | None]:
+        """Facts of one, which is decoded if need be, and the array if it goes into memory."""
+        if self._cache == "disk":
+            self._files[row] = path = self._path(row)
+            if known := _read_facts(path):
+                return known, None
+        decoded = self._reader.read(row)
+        array = self._form(decoded.pixels)
+        facts = _facts_of(array, decoded.pixels.shape, decoded.left_out)
+        if self._cache == "disk":
+            _save(path, array, facts)
+        return facts, array if self._cache == "memory" else None
+
+    def _path(self, row: int) -> Path:
+        kind = f"{self._reader.fingerprint(row)}|{self._form!r}|{_FORMAT}"
         name = hashlib.blake2b(kind.encode(), digest_size=16).hexdigest()
-        path = self._cache_dir / name[:2] / f"{name}.npy"
-        fitted = _load_fitted(path)
-        if fitted is None:
-            fitted = self._fitted(row)
-            save_array(path, *fitted)
-        return fitted
+        return self._cache_dir / name[:2] / f"{name}.npy"
 
-    def _fitted(self, row: int) -> _Fitted:
-        image, left_out = self._reader.read(row)
-        square = fit_square(image, self._size, self._channels, self._fit)
-        return _Fitted(square, np.array(image.shape[1:], np.int64), np.array(left_out, np.int64))
+    def _on_disk(self, row: int) -> NDArray[Any]:
+        """One in the disk cache; where it was damaged since the scan, it is decoded again."""
+        path, facts = self._files[row], self._facts[row]
+        try:
+            stored: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+            if stored.shape == facts.shape:
+                return stored
+        except (OSError, ValueError, EOFError):
+            pass
+        decoded = self._reader.read(row)
+        stored = self._form(decoded.pixels)
+        if pixel_hash(stored) != facts.hash:
+            raise DataError(f"{path}: the image or study has changed since the run began.")
+        _save(path, stored, facts)
+        return stored
 
 
-def check_bad(
-    error: DataError, bad: Mapping[int, str], on_bad_image: str, max_bad: int, what: str = "images"
+class _Packed:
+    """Arrays in tensors of some 64 MB, which need few handles to be shared with other processes."""
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        # Tensors, not arrays: worker processes that are not forked then share their memory.
+        self._chunks: list[Tensor] = []
+        self._places: dict[int, tuple[int, slice]] = {}
+        self._open: dict[np.dtype[Any], tuple[int, int]] = {}
+
+    def add(self, row: int, array: NDArray[Any]) -> None:
+        chunk, first = self._open.get(array.dtype, (None, 0))
+        if chunk is None or first + len(array) > len(self._chunks[chunk]):
+            # as many as this one has, of each row that is still to come, or as many as fit
+            left = len(array) * (self._rows - len(self._places))
+            fitting = _CHUNK_BYTES // array[0].nbytes
+            length = max(len(array), min(left, fitting))
+            chunk, first = len(self._chunks), 0
+            empty = np.empty((length, *array.shape[1:]), array.dtype)
+            self._chunks.append(torch.from_numpy(empty))
+        place = slice(first, first + len(array))
+        self._chunks[chunk].numpy()[place] = array
+        self._places[row], self._open[array.dtype] = (chunk, place), (chunk, place.stop)
+
+    def get(self, row: int) -> NDArray[Any]:
+        chunk, place = self._places[row]
+        array: NDArray[Any] = self._chunks[chunk].numpy()[place]
+        return array
+
+
+def _check_bad(
+    error: DataError, bad: Mapping[int, str], on_bad_image: str, max_bad: int, counted: str
 ) -> None:
-    """Raise the error of the latest bad image, or that there are too many of them, or go on.
-
-    Args:
-        error: the latest.
-        bad: reasons by row, the latest too.
-        on_bad_image: "raise" or "skip".
-        max_bad: most that may be skipped.
-        what: is bad, for the error's text.
+    """Raise the latest error, or that there are too many of them, or go on.
 
     Raises:
         DataError: as said.
@@ -242,68 +232,45 @@ def check_bad(
         raise error
     if len(bad) > max_bad:
         raise DataError(
-            f"{len(bad)} {what} cannot be read, data.max_bad allows {max_bad}: "
+            f"{len(bad)} {counted} cannot be read, data.max_bad allows {max_bad}: "
             + " ".join(list(bad.values())[:3])
         )
 
 
-def pixel_hash(image: NDArray[Any]) -> str:
-    """Hash of shape, type and values."""
-    digest = hashlib.blake2b(f"{image.shape}{image.dtype}".encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(image).data)
-    return digest.hexdigest()
+def _facts_of(array: NDArray[Any], decoded: tuple[int, ...], left_out: LeftOut) -> Facts:
+    low, high = (float(value) for value in np.percentile(array, _PERCENTILES))
+    count, height, width = array.shape
+    return Facts(
+        shape=(count, height, width),
+        kind=array.dtype.str,
+        hash=pixel_hash(array),
+        low=low,
+        high=high,
+        lowest=float(array.min()),
+        highest=float(array.max()),
+        sides=(decoded[-2], decoded[-1]),
+        left_out=left_out,
+    )
 
 
-def _place(packed: NDArray[Any] | None, row: int, image: NDArray[Any], count: int) -> NDArray[Any]:
-    """Put an image into the array of all, which widens when the first deep or colour one comes."""
-    if packed is None:
-        packed = np.zeros((count, *image.shape), image.dtype)
-    if image.dtype.itemsize > packed.dtype.itemsize:
-        packed = _deep(packed)
-    if image.shape[0] > packed.shape[1]:
-        packed = np.repeat(packed, 3, axis=1)
-    packed[row] = _deep(image) if packed.dtype.itemsize > image.dtype.itemsize else image
-    return packed
-
-
-def _deep(image: NDArray[Any]) -> NDArray[np.uint16]:
-    """Eight bits as sixteen: 255 × 257 = 65535, so the fraction of white is the same."""
-    return image.astype(np.uint16) * np.uint16(257)
-
-
-def _to_float(image: NDArray[Any]) -> Tensor:
-    values = torch.from_numpy(image.astype(np.float32))
-    return values.div_(float(np.iinfo(image.dtype).max))
-
-
-def load_array(path: Path, *, mapped: bool = False) -> NDArray[Any] | None:
-    """A cached array, or None where there is none or the file is damaged.
-
-    Args:
-        path: the .npy file.
-        mapped: read from the file what is used, when it is used.
-    """
-    try:
-        loaded: NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return loaded
-
-
-def _load_fitted(path: Path) -> _Fitted | None:
-    """A cached image with what is known of it, or None where it is missing or damaged."""
+def _read_facts(path: Path) -> Facts | None:
+    """What the last line of a stored array says, or None where it is missing or damaged."""
     try:
         with path.open("rb") as file:
-            arrays = [np.load(file, allow_pickle=False) for _ in _Fitted._fields]
-    except (OSError, ValueError, EOFError):
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL_BYTES))
+            tail = file.read()
+        content = json.loads(tail[tail.rindex(b"\n") + 1 :])
+        shape, sides, left_out = (tuple(content.pop(key)) for key in ("shape", "sides", "left_out"))
+        facts = Facts(**content, shape=shape, sides=sides, left_out=LeftOut(*left_out))
+        whole = facts.shape[0] * facts.shape[1] * facts.shape[2] * np.dtype(facts.kind).itemsize
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError):
         return None
-    return _Fitted(*arrays)
+    return facts if size > whole else None
 
 
-def save_array(path: Path, *arrays: NDArray[Any]) -> None:
-    """Write an array, or several after each other, beside the target, then rename.
-
-    A reader sees the whole file or none.
+def _save(path: Path, array: NDArray[Any], facts: Facts) -> None:
+    """Write an array and its facts beside the target, then rename: all of it is there, or nothing.
 
     Raises:
         DataError: naming the folder, if it cannot be written.
@@ -313,8 +280,8 @@ def save_array(path: Path, *arrays: NDArray[Any]) -> None:
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             part = Path(folder) / path.name
             with part.open("wb") as file:
-                for array in arrays:
-                    np.save(file, array, allow_pickle=False)
+                np.save(file, array, allow_pickle=False)
+                file.write(b"\n" + json.dumps(facts._asdict()).encode())
             part.replace(path)
     except OSError as error:
         raise DataError(f"data.cache_dir: cannot write {path.parent}: {error.strerror}.") from error

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from ttl_lightning.errors import ConfigError, check_number
+from ttl_lightning.data.options import ascending_pair
+from ttl_lightning.errors import check_number
 
 Key = tuple[int, int]
 """(epoch, index)."""
@@ -179,22 +180,3 @@ def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 def _between(u: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
     return low + (high - low) * u
-
-
-def ascending_pair(
-    key: str, value: Sequence[float], low: float, high: float
-) -> tuple[float, float]:
-    """Two numbers in [low, high], ascending.
-
-    Raises:
-        ConfigError: naming the key.
-    """
-    given: object = value
-    pair = tuple(value) if isinstance(given, Sequence) and not isinstance(given, str) else ()
-    if len(pair) != 2:
-        raise ConfigError(f"{key} must be two numbers from {low:g} to {high:g}, got {value!r}.")
-    for number in pair:
-        check_number(key, number, low, high)
-    if pair[0] > pair[1]:
-        raise ConfigError(f"{key} must be given as [smallest, largest], got {value!r}.")
-    return (float(pair[0]), float(pair[1]))

@@ -14,8 +14,8 @@ from torch import nn
 
 from ttl_lightning.config import compose as config
 from ttl_lightning.config.schema import check_values
-from ttl_lightning.data.module import ClassificationDataModule
-from ttl_lightning.data.sources.registry import AUGMENT, SOURCES, today
+from ttl_lightning.data.module import DataModule
+from ttl_lightning.data.sources.registry import AUGMENT, SOURCES, made, source
 from ttl_lightning.errors import ConfigError, check_choice
 from ttl_lightning.metrics.classification import check_monitor
 from ttl_lightning.models.backbones.factory import pixel_statistics
@@ -57,7 +57,7 @@ log = logging.getLogger(__name__)
 class Parts:
     """What a run is made of."""
 
-    data: ClassificationDataModule
+    data: DataModule
     task: ClassificationTask
     trainer: pl.Trainer
     history: History
@@ -199,8 +199,8 @@ def assemble(cfg: DictConfig, folder: Path, result: RunResult) -> Parts:
     return Parts(data, task, trainer, rows, checkpoints / "best.ckpt", last)
 
 
-def create_data(cfg: DictConfig) -> ClassificationDataModule:
-    """The data source, not set up yet.
+def create_data(cfg: DictConfig) -> DataModule:
+    """The data, not set up yet: of the package's sources, or whatever else takes the same options.
 
     Raises:
         TTLError: if a key is out of range, or the data's place is not to be had.
@@ -208,14 +208,16 @@ def create_data(cfg: DictConfig) -> ClassificationDataModule:
     mean, std = pixel_statistics(cfg.backbone.name, cfg.data.in_channels, cfg.backbone.weights)
     with naming("protocol.augment"):
         augment = instantiate(cfg.protocol.augment, _convert_="all")
+    options = config.plain(cfg.data)
     with naming("data"):
-        options = {**config.plain(cfg.data), "_target_": today(cfg.data._target_)}
-        make = instantiate(options, _partial_=True, _convert_="all")
-        data: ClassificationDataModule = make(seed=cfg.seed, augment=augment, mean=mean, std=std)
-    return data
+        if kind := source(options.pop("_target_")):
+            return DataModule(*made(kind, options, cfg.seed), augment=augment, mean=mean, std=std)
+        make = instantiate(config.plain(cfg.data), _partial_=True, _convert_="all")
+        other: DataModule = make(seed=cfg.seed, augment=augment, mean=mean, std=std)
+    return other
 
 
-def _ready(data: ClassificationDataModule, result: RunResult) -> ClassificationDataModule:
+def _ready(data: DataModule, result: RunResult) -> DataModule:
     """Read the data, once it is sure that all else is in order."""
     data.prepare_data()
     data.setup("fit")
@@ -227,9 +229,7 @@ def _ready(data: ClassificationDataModule, result: RunResult) -> ClassificationD
     return data
 
 
-def _describe(
-    model: TransferModel, data: ClassificationDataModule, cfg: DictConfig, result: RunResult
-) -> None:
+def _describe(model: TransferModel, data: DataModule, cfg: DictConfig, result: RunResult) -> None:
     """Put into the result what is needed to build the model again."""
     if model.strategy.needs_cutoff:
         result.cutoff = model.cutoff
@@ -287,7 +287,7 @@ def _same_devices(cfg: DictConfig, trainer: pl.Trainer, result: RunResult) -> No
 
 def _fit_batch(
     cfg: DictConfig,
-    data: ClassificationDataModule,
+    data: DataModule,
     task: ClassificationTask,
     trainer: pl.Trainer,
     result: RunResult,

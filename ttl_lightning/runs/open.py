@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ttl_lightning.config import compose as config
-from ttl_lightning.data.module import ClassificationDataModule
+from ttl_lightning.data.module import DataModule
 from ttl_lightning.errors import ConfigError, check_choice, check_number
 from ttl_lightning.models.strategies.base import TransferModel
 from ttl_lightning.records.schema import RunResult
@@ -40,7 +40,7 @@ class OpenRun:
 
     folder: Path
     result: RunResult
-    data: ClassificationDataModule
+    data: DataModule
     before: TransferModel
     after: TransferModel
     device: torch.device

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.data.making import data_of
 from ttl_lightning.data.readers.left_out import LeftOut, left_out_notes
-from ttl_lightning.data.sources.folder import FolderDataModule
-from ttl_lightning.data.sources.table import CsvDataModule
-from ttl_lightning.data.store import FileImages, ImageStore
+from ttl_lightning.data.readers.picture import FileImages
+from ttl_lightning.data.sources.folder import FolderSource
+from ttl_lightning.data.sources.table import CsvSource
+from ttl_lightning.data.store import Store
+from ttl_lightning.data.views.fit import ImageForm
 
 MIDDLE = "the middle one of each was read. For volumes: data=volumes; for single slices: data=csv"
 
@@ -52,8 +55,12 @@ def test_a_folder_says_that_files_have_several_pages(cache: str, tmp_path: Path)
         for k in range(8):
             write_pages(tmp_path / "images" / name / f"{k}.tif", 1 if k % 2 else 3 + k)
     for _ in range(2):  # the second time from the cache, where there is one
-        data = FolderDataModule(
-            path=tmp_path / "images", image_size=16, cache=cache, cache_dir=tmp_path / "cache"
+        data = data_of(
+            FolderSource,
+            path=tmp_path / "images",
+            image_size=16,
+            cache=cache,
+            cache_dir=tmp_path / "cache",
         )
         data.setup()
         (note,) = [note for note in data.notes if "several images" in note]
@@ -66,7 +73,7 @@ def test_a_file_is_named_that_is_used(tmp_path: Path) -> None:
         for k in range(8):
             write_pages(tmp_path / name / f"{k}.tif", 2)
     (tmp_path / "a" / "0.tif").write_bytes(b"")
-    data = FolderDataModule(path=tmp_path, image_size=16, on_bad_image="skip")
+    data = data_of(FolderSource, path=tmp_path, image_size=16, on_bad_image="skip")
     data.setup()
     (note,) = [note for note in data.notes if "several images" in note]
     assert note.startswith("15 of 15 files hold several images (up to 2: a/1.tif)")
@@ -81,7 +88,7 @@ def test_a_table_says_it_where_it_does_not_choose_the_slice(chosen: bool, tmp_pa
             write_pages(tmp_path / f"{k}.tif", 4)
             table.writerow([f"{k}.tif", "ab"[k % 2], "0" if k else ""])
     column = "slice" if chosen else None
-    data = CsvDataModule(path=tmp_path / "list.csv", image_size=16, slice_column=column)
+    data = data_of(CsvSource, path=tmp_path / "list.csv", image_size=16, slice_column=column)
     data.setup()
     (note,) = [note for note in data.notes if "several images" in note]
     # where it chooses, all rows but the first do
@@ -94,5 +101,6 @@ def test_a_scan_knows_what_was_left_out(cache: str, tmp_path: Path) -> None:
     frames = [Image.fromarray(rng.integers(0, 255, (16, 16, 4), dtype=np.uint8)) for _ in range(4)]
     frames[0].save(tmp_path / "x.png", save_all=True, append_images=frames[1:])
     for _ in range(2):  # the second time from the cache, where there is one
-        store = ImageStore(FileImages([tmp_path / "x.png"]), 16, 3, cache, tmp_path / "cache")
-        assert store.scan("raise", 0).left_out == [LeftOut(images=4, alpha=True)]
+        store = Store(FileImages([tmp_path / "x.png"]), ImageForm(16, 3), cache, tmp_path / "cache")
+        store.scan("raise", 0, "images")
+        assert store.facts(0).left_out == LeftOut(images=4, alpha=True)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ttl_lightning.data.sources.folder import FolderDataModule, find_images
+from tests.data.making import data_of
+from ttl_lightning.data.sources.folder import FolderSource, find_images
 from ttl_lightning.errors import ConfigError, DataError
 
 
@@ -15,7 +16,7 @@ def names(*groups: str, count: int = 4) -> list[str]:
 
 def test_class_folders_are_split_by_class(write_images, tmp_path: Path) -> None:
     write_images(names("normal", "covid", count=20))
-    data = FolderDataModule(path=tmp_path, image_size=16, val_fraction=0.1, test_fraction=0.2)
+    data = data_of(FolderSource, path=tmp_path, image_size=16, val_fraction=0.1, test_fraction=0.2)
     data.setup()
     assert data.class_names == ("covid", "normal")
     for split, count in (("train", 14), ("val", 2), ("test", 4)):
@@ -26,7 +27,7 @@ def test_class_folders_are_split_by_class(write_images, tmp_path: Path) -> None:
         )
     assert "one patient's images may be in two splits" in data.notes[0]
     assert "The positive class is 'normal'; data.classes sets the order." in data.notes
-    chosen = FolderDataModule(path=tmp_path, image_size=16, classes=["normal", "covid"])
+    chosen = data_of(FolderSource, path=tmp_path, image_size=16, classes=["normal", "covid"])
     chosen.setup()
     assert chosen.class_names == ("normal", "covid")
     assert not any("positive" in note for note in chosen.notes)
@@ -34,7 +35,7 @@ def test_class_folders_are_split_by_class(write_images, tmp_path: Path) -> None:
 
 def test_split_folders_are_taken_as_given(write_images, tmp_path: Path) -> None:
     write_images(names("train/a", "train/b", "Validation/a", "Validation/b", "test/a", "test/b"))
-    data = FolderDataModule(path=tmp_path, image_size=16, eval_view="whole")
+    data = data_of(FolderSource, path=tmp_path, image_size=16, eval_view="whole")
     data.setup()
     assert data.sample_ids("val")[0] == "Validation/a/0.png"
     assert [len(data.labels(split)) for split in ("train", "val", "test")] == [8, 8, 8]
@@ -43,7 +44,7 @@ def test_split_folders_are_taken_as_given(write_images, tmp_path: Path) -> None:
 
 def test_a_missing_validation_folder_is_drawn_from_training(write_images, tmp_path: Path) -> None:
     write_images([*names("train/a", "train/b", count=10), *names("test/a", "test/b")])
-    data = FolderDataModule(path=tmp_path, image_size=16, val_fraction=0.2)
+    data = data_of(FolderSource, path=tmp_path, image_size=16, val_fraction=0.2)
     data.setup()
     assert [len(data.labels(split)) for split in ("train", "val", "test")] == [16, 4, 8]
     assert "No val split is given: drawn from the training samples." in data.notes
@@ -58,7 +59,7 @@ def test_other_files_are_noted_and_system_files_ignored(write_images, tmp_path: 
     assert len(found) == 8
     assert {entry.label for entry in found} == {"a", "b"}
     assert [path.name for path in strange] == ["notes.txt"]
-    data = FolderDataModule(path=tmp_path, image_size=16)
+    data = data_of(FolderSource, path=tmp_path, image_size=16)
     data.setup()
     assert any("1 files are left out" in n and "'a/notes.txt'." in n for n in data.notes)
 
@@ -67,7 +68,7 @@ def test_seeds_split_differently_and_repeat(write_images, tmp_path: Path) -> Non
     write_images(names("a", "b", count=20))
     ids = []
     for seed in (0, 0, 1):
-        data = FolderDataModule(path=tmp_path, image_size=16, seed=seed)
+        data = data_of(FolderSource, path=tmp_path, image_size=16, seed=seed)
         data.setup()
         ids.append(data.sample_ids("test"))
     assert ids[0] == ids[1]
@@ -78,7 +79,7 @@ def test_seeds_split_differently_and_repeat(write_images, tmp_path: Path) -> Non
 def test_split_folders_by_their_usual_names(splits, write_images, tmp_path: Path) -> None:
     write_images(names(*(f"{split}/{label}" for split in splits for label in "ab"), count=10))
     write_images(["__MACOSX/Training/a/0.png", ".git/x/0.png", "logo.png"])
-    data = FolderDataModule(path=tmp_path, image_size=16)
+    data = data_of(FolderSource, path=tmp_path, image_size=16)
     data.setup()
     assert data.class_names == ("a", "b")
     held = "val" if splits[1] == "dev" else "test"
@@ -111,7 +112,7 @@ def test_a_folder_that_does_not_fit_is_named(name: str, write_images, tmp_path: 
     folders, text = MISFITS[name]
     write_images(names(*folders))
     with pytest.raises(DataError, match=text):
-        FolderDataModule(path=tmp_path).setup()
+        data_of(FolderSource, path=tmp_path).setup()
 
 
 def test_an_empty_class_folder_is_named(write_images, tmp_path: Path) -> None:
@@ -119,7 +120,7 @@ def test_an_empty_class_folder_is_named(write_images, tmp_path: Path) -> None:
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "notes.txt").write_text("")
     with pytest.raises(DataError, match=r"no images in the class folder '.*c', by names"):
-        FolderDataModule(path=tmp_path).setup()
+        data_of(FolderSource, path=tmp_path).setup()
 
 
 def test_links_to_folders_do_not_run_in_circles(write_images, tmp_path: Path) -> None:
@@ -133,29 +134,29 @@ def test_bad_folders(write_images, tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"data.path: no images in .*; it must hold <class>/<image>"
     ):
-        FolderDataModule(path=tmp_path).setup()
+        data_of(FolderSource, path=tmp_path).setup()
     write_images(names("one/a"))
     with pytest.raises(DataError, match="at least two classes, each once, are needed; got 'a'"):
-        FolderDataModule(path=tmp_path / "one").setup()
+        data_of(FolderSource, path=tmp_path / "one").setup()
     write_images(names("two/train/a", "two/train/b", "two/train/c"))
     with pytest.raises(DataError, match=r"data.classes gives 2 classes .* 'c' not among them"):
-        FolderDataModule(path=tmp_path / "two", classes=["a", "b"]).setup()
+        data_of(FolderSource, path=tmp_path / "two", classes=["a", "b"]).setup()
     write_images(names("three/a", "three/b"))
     with pytest.raises(DataError, match="the val split is empty"):
-        FolderDataModule(path=tmp_path / "three", val_fraction=0.0).setup()
+        data_of(FolderSource, path=tmp_path / "three", val_fraction=0.0).setup()
     with pytest.raises(DataError, match="is a file"):
-        FolderDataModule(path=tmp_path / "three" / "a" / "0.png")
+        data_of(FolderSource, path=tmp_path / "three" / "a" / "0.png")
     with pytest.raises(ConfigError, match=r"data.val_fraction must be a number from 0 to 1, got 3"):
-        FolderDataModule(path=tmp_path / "three", val_fraction=3)
+        data_of(FolderSource, path=tmp_path / "three", val_fraction=3)
     with pytest.raises(ConfigError, match="must be below 1"):
-        FolderDataModule(path=tmp_path / "three", val_fraction=0.5, test_fraction=0.5)
+        data_of(FolderSource, path=tmp_path / "three", val_fraction=0.5, test_fraction=0.5)
 
 
 def test_a_name_that_is_no_utf8_can_be_written_down(write_images, tmp_path: Path) -> None:
     write_images(names("a", "b", count=8))
     strange = os.fsencode(tmp_path / "a") + b"/\xff.png"
     os.rename(os.fsencode(tmp_path / "a" / "0.png"), strange)  # noqa: PTH104 - bytes
-    data = FolderDataModule(path=tmp_path, image_size=16)
+    data = data_of(FolderSource, path=tmp_path, image_size=16)
     data.setup()
     ids = [name for split in ("train", "val", "test") for name in data.sample_ids(split)]
     assert r"a/\udcff.png" in ids

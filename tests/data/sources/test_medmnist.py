@@ -1,13 +1,16 @@
 from __future__ import annotations
 
-import builtins
 import hashlib
+import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ttl_lightning.data.sources.medmnist import MedMNISTDataModule
+from tests.data.making import data_of
+from ttl_lightning.data.sources.medmnist import MedMNISTSource
 from ttl_lightning.errors import ConfigError, DataError
 
 medmnist = pytest.importorskip("medmnist")
@@ -30,7 +33,7 @@ def downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_names_and_splits_come_from_the_package(downloaded: Path) -> None:
-    data = MedMNISTDataModule(path=downloaded, image_size=28, eval_view="whole")
+    data = data_of(MedMNISTSource, path=downloaded, image_size=28, eval_view="whole")
     data.prepare_data()
     data.setup()
     assert (data.class_names, data.task) == (("normal", "pneumonia"), "binary")
@@ -51,7 +54,7 @@ def test_a_failed_download_says_where_the_file_belongs(
         DataError,
         match=r"data.dataset=pneumoniamnist could not be downloaded to .* put pneumoniamnist_64",
     ):
-        MedMNISTDataModule(path=tmp_path, source_size=64).prepare_data()
+        data_of(MedMNISTSource, path=tmp_path, source_size=64).prepare_data()
 
 
 @pytest.mark.parametrize(
@@ -70,17 +73,20 @@ def test_a_failed_download_says_where_the_file_belongs(
 )
 def test_bad_options(options: dict, text: str) -> None:
     with pytest.raises(ConfigError, match=text):
-        MedMNISTDataModule(**options)
+        data_of(MedMNISTSource, **options)
 
 
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without(module: str, *args, **kwargs):
-        if module == "medmnist":
-            raise ImportError(module)
-        return real(module, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.delitem(sys.modules, "medmnist.info")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r"pip install 'ttl_lightning\[medmnist\]'"):
-        MedMNISTDataModule()
+        data_of(MedMNISTSource)
+
+
+def test_what_the_package_knows_is_had_without_torch() -> None:
+    script = (
+        "import sys; from ttl_lightning.data.sources.medmnist import MedMNISTSource;"
+        "print(MedMNISTSource().file.classes, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "['normal', 'pneumonia'] False\n", done.stderr

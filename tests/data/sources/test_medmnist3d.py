@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.data.making import data_of
 from ttl_lightning.config import compose as config
-from ttl_lightning.data.sources.medmnist3d import MedMNIST3dDataModule
+from ttl_lightning.data.sources.medmnist import MedMNIST3dSource
 from ttl_lightning.data.transforms import Augment
 from ttl_lightning.errors import ConfigError, DataError
 from ttl_lightning.runs.fingerprint import identity
@@ -40,7 +41,9 @@ def downloaded(request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tupl
 
 def test_the_volumes_are_those_of_the_file(downloaded) -> None:
     path, size = downloaded
-    data = MedMNIST3dDataModule(path=path.parent, source_size=size, image_size=[size] * 3, **STILL)
+    data = data_of(
+        MedMNIST3dSource, path=path.parent, source_size=size, image_size=[size] * 3, **STILL
+    )
     data.prepare_data()
     data.setup()
     assert (data.class_names, data.task) == (("normal", "hyperplasia"), "binary")
@@ -73,7 +76,7 @@ def test_a_run_is_known_by_the_checksum(downloaded) -> None:
 )
 def test_bad_options(options: dict, text: str) -> None:
     with pytest.raises(ConfigError, match=text):
-        MedMNIST3dDataModule(**options)
+        data_of(MedMNIST3dSource, **options)
 
 
 def test_a_failed_download_says_where_the_file_belongs(
@@ -86,4 +89,4 @@ def test_a_failed_download_says_where_the_file_belongs(
 
     monkeypatch.setattr(downloads, "download_url", refuse)
     with pytest.raises(DataError, match=r"could not be downloaded .* put adrenalmnist3d_64\.npz"):
-        MedMNIST3dDataModule(path=tmp_path, source_size=64).prepare_data()
+        data_of(MedMNIST3dSource, path=tmp_path, source_size=64).prepare_data()

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ttl_lightning.data.sources.npz import NpzDataModule, load_npz
+from tests.data.making import data_of
+from ttl_lightning.data.sources.npz import NO_PATIENTS, NpzSource, load_images
 from ttl_lightning.errors import ConfigError, DataError
 
 
@@ -43,7 +44,7 @@ def written(path: Path, data: dict) -> Path:
 )
 @pytest.mark.parametrize("shape", [(12, 12), (12, 10, 3)])
 def test_tasks_and_colour(tmp_path: Path, labels, task: str, classes: int, shape) -> None:
-    data = NpzDataModule(path=written(tmp_path / "x.npz", arrays(labels, shape)), image_size=8)
+    data = data_of(NpzSource, path=written(tmp_path / "x.npz", arrays(labels, shape)), image_size=8)
     data.setup()
     assert (data.task, data.num_classes) == (task, classes)
     assert data.class_names == tuple(str(i) for i in range(classes))
@@ -58,22 +59,22 @@ def test_tasks_and_colour(tmp_path: Path, labels, task: str, classes: int, shape
 
 def test_classes_name_the_numbers(tmp_path: Path) -> None:
     path = written(tmp_path / "x.npz", arrays())
-    data = NpzDataModule(path=path, classes=["normal", "pneumonia"])
+    data = data_of(NpzSource, path=path, classes=["normal", "pneumonia"])
     data.setup()
     assert data.class_names == ("normal", "pneumonia")
     with pytest.raises(DataError, match=r"1 classes|at least two classes"):
-        NpzDataModule(path=path, classes=["normal"]).setup()
+        data_of(NpzSource, path=path, classes=["normal"]).setup()
 
 
 def test_a_copy_in_two_splits_is_dropped_from_training_with_a_note(tmp_path: Path) -> None:
     data = arrays()
     data["train_images"][2] = data["test_images"][1]
-    module = NpzDataModule(path=written(tmp_path / "x.npz", data))
+    module = data_of(NpzSource, path=written(tmp_path / "x.npz", data))
     module.setup()
     assert module.sample_ids("train") == ["train/0", "train/1", "train/3"]
     assert any("train/2 (train) = test/1 (test)" in note for note in module.notes)
     with pytest.raises(DataError, match=r"train/2 \(train\) = test/1 \(test\)"):
-        NpzDataModule(path=tmp_path / "x.npz", on_duplicate="raise").setup()
+        data_of(NpzSource, path=tmp_path / "x.npz", on_duplicate="raise").setup()
 
 
 def without(key: str) -> dict:
@@ -110,7 +111,7 @@ FLOATS = np.full((4, 12, 12), 0.5, np.float32)
 def test_bad_arrays_are_named(tmp_path: Path, data: dict, text: str) -> None:
     path = written(tmp_path / "x.npz", data)
     with pytest.raises(DataError, match=text) as caught:
-        load_npz(path)
+        load_images(path, None, NO_PATIENTS)
     assert str(path) in str(caught.value) or "classes" in str(caught.value)
 
 
@@ -127,19 +128,19 @@ def test_bad_arrays_are_named(tmp_path: Path, data: dict, text: str) -> None:
 )
 def test_bad_labels_are_named(tmp_path: Path, labels: np.ndarray, text: str) -> None:
     with pytest.raises(DataError, match=text):
-        NpzDataModule(path=written(tmp_path / "x.npz", arrays(labels))).setup()
+        data_of(NpzSource, path=written(tmp_path / "x.npz", arrays(labels))).setup()
 
 
 def test_files_that_are_no_archive(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.zeros(3))
     with pytest.raises(DataError, match=r"cannot read .*x\.npy as an \.npz file"):
-        load_npz(tmp_path / "x.npy")
+        load_images(tmp_path / "x.npy", None, NO_PATIENTS)
     path = written(tmp_path / "x.npz", arrays())
     whole = path.read_bytes()
     for data in (b"", b"text", whole[: len(whole) // 2]):
         path.write_bytes(data)
         with pytest.raises(DataError, match=r"cannot read .*x\.npz as an \.npz file: "):
-            load_npz(path)
+            load_images(path, None, NO_PATIENTS)
 
 
 class Canary:
@@ -154,27 +155,27 @@ def test_a_pickle_does_not_run(tmp_path: Path) -> None:
     canary = tmp_path / "canary"
     (tmp_path / "x.npz").write_bytes(pickle.dumps(Canary(canary)))
     with pytest.raises(DataError, match="cannot read"):
-        load_npz(tmp_path / "x.npz")
+        load_images(tmp_path / "x.npz", None, NO_PATIENTS)
     hidden = np.empty(4, object)
     hidden[:] = [Canary(canary)] * 4
     np.savez(tmp_path / "y.npz", **arrays() | {"train_labels": hidden})
     with pytest.raises(DataError, match="cannot read"):
-        load_npz(tmp_path / "y.npz")
+        load_images(tmp_path / "y.npz", None, NO_PATIENTS)
     assert not canary.exists()
 
 
 def test_a_path_is_needed(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"data.path must name"):
-        NpzDataModule()
+        data_of(NpzSource)
     with pytest.raises(DataError, match=r"data.path: no such file or folder"):
-        NpzDataModule(path=tmp_path / "x.npz")
+        data_of(NpzSource, path=tmp_path / "x.npz")
 
 
 def test_real_x_rays(request: pytest.FixtureRequest) -> None:
     path = request.config.rootpath.parent / "shared" / "data" / "pneumoniamnist.npz"
     if not path.exists():
         pytest.skip(f"{path} is not there")
-    data = NpzDataModule(path=path, image_size=28)
+    data = data_of(NpzSource, path=path, image_size=28)
     data.setup()
     assert (data.task, len(data.labels("val")), len(data.labels("test"))) == ("binary", 524, 624)
     assert data.labels("test").sum() == 390
@@ -201,7 +202,7 @@ def test_a_header_that_promises_too_much_takes_no_memory(shape, tmp_path: Path) 
     _with_header(path, "train_images", shape)
     tracemalloc.start()
     with pytest.raises(DataError, match="train_images promises") as caught:
-        load_npz(path)
+        load_images(path, None, NO_PATIENTS)
     assert tracemalloc.get_traced_memory()[1] < 20e6
     tracemalloc.stop()
     assert "\n" not in str(caught.value)
@@ -220,7 +221,7 @@ def test_members_that_numpy_does_not_write(flag, method, text, tmp_path: Path) -
         content[start + kind] = method
     path.write_bytes(content)
     with pytest.raises(DataError, match=text):
-        load_npz(path)
+        load_images(path, None, NO_PATIENTS)
 
 
 @pytest.mark.parametrize("label", [1_000_000, 2**40, 1e300, -5])
@@ -228,7 +229,7 @@ def test_a_label_that_is_no_class_number(label: float, tmp_path: Path) -> None:
     labels = np.array([[0], [1], [0], [label]], np.float64)
     tracemalloc.start()
     with pytest.raises(DataError):
-        NpzDataModule(path=written(tmp_path / "x.npz", arrays(labels)), image_size=8).setup()
+        data_of(NpzSource, path=written(tmp_path / "x.npz", arrays(labels)), image_size=8).setup()
     assert tracemalloc.get_traced_memory()[1] < 50e6
     tracemalloc.stop()
 
@@ -236,7 +237,7 @@ def test_a_label_that_is_no_class_number(label: float, tmp_path: Path) -> None:
 def test_a_pipe_does_not_hang(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.npz")
     with pytest.raises(DataError, match="is neither a file nor a folder"):
-        NpzDataModule(path=tmp_path / "x.npz")
+        data_of(NpzSource, path=tmp_path / "x.npz")
 
 
 def with_header(path: Path, name: str, old: bytes, new: bytes) -> None:
@@ -264,11 +265,11 @@ def test_a_damaged_header_of_an_array(
     for split in ("train", "val", "test"):
         with_header(path, f"{split}_images", old, new)
     with pytest.raises(DataError, match=rf"cannot read .*x\.npz as an .npz file: .*{text}"):
-        load_npz(path)
+        NpzSource(path=path).load(8)
     assert not recwarn.list
 
 
 def test_classes_that_are_none_name_the_file(tmp_path: Path) -> None:
     path = written(tmp_path / "x.npz", arrays(np.zeros(4, np.uint8)))
     with pytest.raises(DataError, match=r"x\.npz: at least two classes, each once, are needed"):
-        load_npz(path)
+        NpzSource(path=path).load(8)

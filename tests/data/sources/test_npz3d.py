@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from ttl_lightning.config import compose as config
-from ttl_lightning.data.sources.npz3d import ArrayVolumeOptions, Npz3dDataModule, fit_depth
+from tests.data.making import data_of
+from ttl_lightning.data.module import DataModule
+from ttl_lightning.data.sources.npz import Npz3dSource
 from ttl_lightning.data.transforms import Augment
 from ttl_lightning.errors import ConfigError, DataError
 
@@ -36,8 +37,8 @@ def written(folder: Path, data: dict[str, np.ndarray]) -> Path:
     return folder / "x.npz"
 
 
-def ready(path: Path, **options) -> Npz3dDataModule:
-    data = Npz3dDataModule(path=path, **{**STILL, **options})
+def ready(path: Path, **options) -> DataModule:
+    data = data_of(Npz3dSource, path=path, **{**STILL, **options})
     data.setup()
     return data
 
@@ -66,25 +67,6 @@ def test_the_whole_depth_is_seen_in_fewer_slices(tmp_path: Path) -> None:
     np.testing.assert_allclose(profile, profile[::-1], atol=1 / 255)
     assert profile[0] > 0.8
     assert not profile[2:6].any()
-
-
-def test_depth_is_resampled_by_the_triangle_filter() -> None:
-    rng = np.random.default_rng(1)
-    voxels = rng.integers(0, 256, (30, 3, 5), dtype=np.uint8)
-    for slices in (7, 10, 30, 45):
-        expected = np.einsum("sd,dhw->shw", triangles(30, slices), voxels.astype(np.float64))
-        fitted = fit_depth(voxels, slices)
-        assert fitted.dtype == np.uint8
-        assert np.abs(fitted - expected).max() <= 0.5 + 1e-3  # rounding
-
-
-def triangles(depth: int, slices: int) -> np.ndarray:
-    """Weights (slices, depth) of linear resampling whose kernel is as wide as the step."""
-    step = depth / slices
-    centre = (np.arange(slices) + 0.5) * step
-    away = np.abs(np.arange(depth) + 0.5 - centre[:, None]) / max(step, 1)
-    weights = np.maximum(1 - away, 0)
-    return weights / weights.sum(1, keepdims=True)
 
 
 def test_a_cube_comes_out_the_same_along_every_axis(tmp_path: Path) -> None:
@@ -147,13 +129,6 @@ def test_the_disk_cache_knows_the_depth(tmp_path: Path) -> None:
     assert len(list((tmp_path / "cache").rglob("*.npy"))) == 24
 
 
-def test_every_option_can_be_given_on_the_command_line() -> None:
-    cfg, _ = config.read(["data=npz3d"])
-    made_from_others = {"seed", "augment", "mean", "std"}
-    options = {*ArrayVolumeOptions.__annotations__, *Npz3dDataModule.__init__.__kwdefaults__}
-    assert {*cfg.data} - {"_target_"} == options - made_from_others
-
-
 @pytest.mark.parametrize(
     ("shape", "text"),
     [
@@ -190,7 +165,7 @@ def test_what_a_file_lacks_is_named(tmp_path: Path) -> None:
 )
 def test_bad_options(tmp_path: Path, options: dict, text: str) -> None:
     with pytest.raises(ConfigError, match=text):
-        Npz3dDataModule(**{"path": written(tmp_path, arrays())} | options)
+        data_of(Npz3dSource, **{"path": written(tmp_path, arrays())} | options)
 
 
 def test_real_adrenal_glands(request: pytest.FixtureRequest) -> None:

@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from ttl_lightning.data.sources.phantom import PhantomDataModule
+from tests.data.making import data_of
+from ttl_lightning.data.sources.phantom import PhantomSource
 from ttl_lightning.errors import ConfigError
 
 SMALL = {"train_size": 20, "val_size": 7, "test_size": 5, "image_size": 32}
 
 
 def test_splits_have_the_sizes_asked_for_and_no_image_twice() -> None:
-    data = PhantomDataModule(**SMALL, level="shape")
+    data = data_of(PhantomSource, **SMALL, level="shape")
     data.setup("fit")
     assert [len(data.labels(split)) for split in ("train", "val", "test")] == [20, 7, 5]
     assert data.sample_ids("val")[:2] == ["val/0", "val/1"]
@@ -24,16 +25,16 @@ def test_splits_have_the_sizes_asked_for_and_no_image_twice() -> None:
 def test_a_split_does_not_depend_on_the_size_of_another() -> None:
     seen = []
     for size in (20, 30):
-        data = PhantomDataModule(**SMALL | {"train_size": size})
+        data = data_of(PhantomSource, **SMALL | {"train_size": size})
         data.setup()
         seen.append(next(iter(data.val_dataloader()))["image"])
     assert torch.equal(seen[0], seen[1])
 
 
 def test_lung_masks_fit_the_images() -> None:
-    data = PhantomDataModule(**SMALL, mean=[0.0] * 3, std=[1.0] * 3)
+    data = data_of(PhantomSource, **SMALL, mean=[0.0] * 3, std=[1.0] * 3)
     data.setup()
-    masks = data.lung_masks("val")
+    masks = data.masks("val")
     assert masks.shape == (7, 32, 32)
     images = next(iter(data.val_dataloader()))["image"][:, 0].numpy()
     for image, mask in zip(images, masks, strict=True):
@@ -43,7 +44,7 @@ def test_lung_masks_fit_the_images() -> None:
 
 
 def test_balance() -> None:
-    data = PhantomDataModule(**SMALL, balance=0.2)
+    data = data_of(PhantomSource, **SMALL, balance=0.2)
     data.setup()
     assert data.labels("train").sum() == 4
 
@@ -61,4 +62,4 @@ def test_balance() -> None:
 )
 def test_bad_options(options: dict, text: str) -> None:
     with pytest.raises(ConfigError, match=text):
-        PhantomDataModule(**options)
+        data_of(PhantomSource, **options)

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from tests.data.making import data_of
+from ttl_lightning.data.module import DataModule
 from ttl_lightning.data.phantoms.volumes import draw_volume
-from ttl_lightning.data.sources.phantom3d import Phantom3dDataModule, PhantomStudies
+from ttl_lightning.data.sources.phantom3d import Phantom3dSource, PhantomStudies
 from ttl_lightning.data.transforms import Augment
 from ttl_lightning.errors import ConfigError
 
@@ -19,8 +21,8 @@ SMALL = {
 }
 
 
-def ready(**options) -> Phantom3dDataModule:
-    data = Phantom3dDataModule(**SMALL | options)
+def ready(**options) -> DataModule:
+    data = data_of(Phantom3dSource, **SMALL | options)
     data.setup("fit")
     return data
 
@@ -54,7 +56,7 @@ def test_a_split_does_not_depend_on_the_size_of_another() -> None:
 
 def test_lesion_masks_are_what_evaluation_sees() -> None:
     data = ready(eval_view="center_crop")
-    masks = data.lesion_masks("train")
+    masks = data.masks("train")
     assert masks.shape == (4, 12, 32, 32)
     size = data.augment.stored_size(32)
     assert size > 32
@@ -82,7 +84,7 @@ def test_the_disk_cache_is_one_of_a_volume(tmp_path) -> None:
     first = ready(cache="disk", cache_dir=tmp_path)
     assert len(list(tmp_path.rglob("*.npy"))) == 9
     again = ready(cache="disk", cache_dir=tmp_path)
-    assert np.array_equal(first.lesion_masks("val"), again.lesion_masks("val"))
+    assert np.array_equal(first.masks("val"), again.masks("val"))
     ready(cache="disk", cache_dir=tmp_path, difficulty=0.4)
     assert len(list(tmp_path.rglob("*.npy"))) == 18
 
@@ -104,4 +106,4 @@ def test_balance() -> None:
 )
 def test_bad_options(options: dict, text: str) -> None:
     with pytest.raises(ConfigError, match=text):
-        Phantom3dDataModule(**options)
+        data_of(Phantom3dSource, **options)

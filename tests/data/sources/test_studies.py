@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from ttl_lightning.data.sources.studies import VolumesDataModule
+from tests.data.making import data_of
+from ttl_lightning.data.sources.studies import StudiesSource
 from ttl_lightning.data.transforms import Augment
 from ttl_lightning.data.views.dataset import as_it_is
 from ttl_lightning.errors import ConfigError, DataError, UnknownNameError
@@ -41,7 +42,7 @@ def archive(tmp_path: Path):
 
 
 def test_an_archive_with_its_table(archive) -> None:
-    data = VolumesDataModule(path=archive(), **PLAIN, **SMALL)
+    data = data_of(StudiesSource, path=archive(), **PLAIN, **SMALL)
     data.setup()
     assert (data.class_names, data.task) == (("0", "1"), "binary")
     assert data.sample_ids("val") == ["ct/6", "ct/7", "ct/8"]
@@ -61,7 +62,7 @@ def test_an_archive_with_its_table(archive) -> None:
 @pytest.mark.parametrize("cache", ["memory", "disk"])
 def test_spawned_workers_load_the_same(archive, cache: str, tmp_path: Path) -> None:
     options = {**SMALL, "cache": cache, "cache_dir": tmp_path / "cache"}
-    data = VolumesDataModule(path=archive(), **PLAIN, **options)
+    data = data_of(StudiesSource, path=archive(), **PLAIN, **options)
     data.setup()
     here = data.val_dataloader()
     there = DataLoader(
@@ -92,7 +93,8 @@ def test_a_folder_of_nifti_files(tmp_path: Path) -> None:
             f"{n},{'mf'[i % 2]},{s}\n" for i, (n, s) in enumerate(zip(names, splits, strict=True))
         )
     )
-    data = VolumesDataModule(
+    data = data_of(
+        StudiesSource,
         path=tmp_path,
         labels=tmp_path / "table.csv",
         study_column="case",
@@ -115,7 +117,8 @@ def test_a_folder_of_nifti_files(tmp_path: Path) -> None:
 
 def test_splits_are_drawn_by_patient(archive) -> None:
     rows = [f"ct/{i},{i // 2 % 2},p{i // 2}" for i in range(12)]
-    data = VolumesDataModule(
+    data = data_of(
+        StudiesSource,
         path=archive(rows, "study,label,patient_id"),
         val_fraction=0.34,
         test_fraction=0.33,
@@ -130,22 +133,24 @@ def test_splits_are_drawn_by_patient(archive) -> None:
     assert len(set.union(*owners)) == 6
     shared = [f"{row},p{i // 4}" for i, row in enumerate(GIVEN)]
     with pytest.raises(DataError, match=r"the same patient is in two splits: 'p1'"):
-        VolumesDataModule(path=archive(shared, "study,label,split,patient_id"), **SMALL).setup()
+        data_of(
+            StudiesSource, path=archive(shared, "study,label,split,patient_id"), **SMALL
+        ).setup()
 
 
 def test_abnormal_slices(archive) -> None:
     slices = ["", "0-1 8", "", "3", "", "4-6", "", "0", "", "1", "", "2-3"]
     rows = [f"{row},{text}" for row, text in zip(GIVEN, slices, strict=True)]
-    data = VolumesDataModule(path=archive(rows, "study,label,split,abnormal_slices"), **SMALL)
+    data = data_of(StudiesSource, path=archive(rows, "study,label,split,abnormal_slices"), **SMALL)
     data.setup()
     # windows from 0, 4 and 5 on
     assert data.labels("train").tolist() == [0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 1]
     assert data.labels("val").tolist() == [0, 1, 0]
     batch = next(iter(data.val_dataloader()))
     assert batch["label"].tolist() == [0, 0, 0, 1, 0, 0, 0, 0, 0]
-    assert data.abnormal_slices(1, 9).tolist() == [0, 1, 8]
-    again = VolumesDataModule(
-        path=archive(rows, "study,label,split,bad"), abnormal_column="bad", **SMALL
+    assert data.source.load(16).abnormal(1, 9).tolist() == [0, 1, 8]
+    again = data_of(
+        StudiesSource, path=archive(rows, "study,label,split,bad"), abnormal_column="bad", **SMALL
     )
     again.setup()
     assert np.array_equal(again.labels("train"), data.labels("train"))
@@ -153,8 +158,11 @@ def test_abnormal_slices(archive) -> None:
 
 def test_several_label_columns(archive) -> None:
     rows = [f"{row},{int(i % 3 == 0)}" for i, row in enumerate(GIVEN)]
-    data = VolumesDataModule(
-        path=archive(rows, "study,clot,split,tumour"), label_columns=["clot", "tumour"], **SMALL
+    data = data_of(
+        StudiesSource,
+        path=archive(rows, "study,clot,split,tumour"),
+        label_columns=["clot", "tumour"],
+        **SMALL,
     )
     data.setup()
     assert (data.task, data.class_names) == ("multilabel", ("clot", "tumour"))
@@ -192,36 +200,38 @@ ABNORMAL = "study,label,split,abnormal_slices"
 )
 def test_bad_tables_are_named(archive, header: str, rows: list, text: str) -> None:
     with pytest.raises(DataError, match=text) as caught:
-        VolumesDataModule(path=archive(rows, header), **SMALL).setup()
+        data_of(StudiesSource, path=archive(rows, header), **SMALL).setup()
     assert "\n" not in str(caught.value)
 
 
 def test_what_is_missing_is_found_at_once(archive, tmp_path: Path) -> None:
     path = archive()
     with pytest.raises(ConfigError, match=r"data.path must name"):
-        VolumesDataModule()
+        data_of(StudiesSource)
     with pytest.raises(
         UnknownNameError, match=r"neither a folder nor 'labels.csv'.* Allowed: \.npz"
     ):
-        VolumesDataModule(path=tmp_path / "labels.csv")
+        data_of(StudiesSource, path=tmp_path / "labels.csv")
     for key in ("study_column", "abnormal_column", "patient_column"):
         with pytest.raises(UnknownNameError, match=f"unknown column for data.{key} 'x'"):
-            VolumesDataModule(path=path, **{key: "x"})
+            data_of(StudiesSource, path=path, **{key: "x"})
     (tmp_path / "labels.csv").unlink()
     for place in (path, tmp_path):
         with pytest.raises(DataError, match=r"data.labels: no such file: .*labels\.csv; it must"):
-            VolumesDataModule(path=place)
+            data_of(StudiesSource, path=place)
 
 
 MEMORY = """
 import json, resource, sys
 import numpy as np, torch
+from ttl_lightning.data.module import DataModule
+from ttl_lightning.data.options import AbnormalView, Loading
+from ttl_lightning.data.sources.studies import StudiesSource
 from ttl_lightning.data.transforms import Augment
-from ttl_lightning.data.transforms import Augment
-from ttl_lightning.data.sources.studies import VolumesDataModule
 torch.set_num_threads(1)
 augment = Augment(208 / 192, (0.85, 0.85), (1.0, 1.0), 15.0, 0.5, slice_jitter=0.5)
-data = VolumesDataModule(path=sys.argv[1], cache_dir=sys.argv[2], augment=augment, batch_size=4)
+loading = Loading(batch_size=4, cache="disk", cache_dir=sys.argv[2])
+data = DataModule(StudiesSource(path=sys.argv[1]), AbnormalView(), loading, augment=augment)
 data.setup()
 seen = sum(len(batch["image"]) for batch in data.train_dataloader())
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ttl_lightning.data.sources.table import CsvDataModule
+from tests.data.making import data_of
+from ttl_lightning.data.sources.table import CsvSource
 from ttl_lightning.errors import ConfigError, DataError, UnknownNameError
 
 
@@ -25,7 +26,8 @@ def table(write_images, tmp_path: Path):
 
 def test_splits_follow_patients_and_classes(table) -> None:
     rows = [f"images/{i}.png,{'ill' if i // 3 % 2 else 'healthy'},p{i // 3}" for i in range(60)]
-    data = CsvDataModule(
+    data = data_of(
+        CsvSource,
         path=table("path,label,patient_id", rows, 60),
         image_size=16,
         val_fraction=0.2,
@@ -50,7 +52,7 @@ GIVEN = [
 
 
 def test_missing_patients_are_said_once(table) -> None:
-    data = CsvDataModule(path=table("path,label,split", GIVEN), image_size=16)
+    data = data_of(CsvSource, path=table("path,label,split", GIVEN), image_size=16)
     data.setup("fit")
     data.setup("test")
     assert sum("no 'patient_id' column" in note for note in data.notes) == 1
@@ -63,7 +65,8 @@ def test_several_label_columns_are_multilabel(table) -> None:
         f"images/{i}.png,{i % 2},{int(i % 3 == 0)},{s}"
         for i, s in enumerate(["train"] * 6 + ["val"] * 3 + ["test"] * 3)
     ]
-    data = CsvDataModule(
+    data = data_of(
+        CsvSource,
         path=table("file,edema,effusion,fold", rows),
         image_size=16,
         path_column="file",
@@ -81,10 +84,10 @@ def test_paths_start_from_the_file_or_from_root(table, tmp_path: Path, monkeypat
     path = table("path,label,split", [row.removeprefix("images/") for row in GIVEN])
     monkeypatch.chdir("/")
     with pytest.raises(DataError, match=r"0\.png: no such file"):
-        CsvDataModule(path=path, image_size=16).setup()
-    CsvDataModule(path=path, image_size=16, root=tmp_path / "images").setup()
+        data_of(CsvSource, path=path, image_size=16).setup()
+    data_of(CsvSource, path=path, image_size=16, root=tmp_path / "images").setup()
     absolute = [str(tmp_path / row) for row in GIVEN]
-    CsvDataModule(path=table("path,label,split", absolute), image_size=16).setup()
+    data_of(CsvSource, path=table("path,label,split", absolute), image_size=16).setup()
 
 
 def test_slices_of_one_file_are_samples_of_their_own(table, tmp_path: Path) -> None:
@@ -95,7 +98,7 @@ def test_slices_of_one_file_are_samples_of_their_own(table, tmp_path: Path) -> N
         [f"stack.tif,{i % 2},{['train', 'val', 'test'][i // 4]},{i}" for i in range(12)],
     )
     pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
-    data = CsvDataModule(path=path, image_size=16, slice_column="page")
+    data = data_of(CsvSource, path=path, image_size=16, slice_column="page")
     data.setup()
     assert data.sample_ids("val") == [f"stack.tif#{i}" for i in (4, 5, 6, 7)]
 
@@ -103,7 +106,7 @@ def test_slices_of_one_file_are_samples_of_their_own(table, tmp_path: Path) -> N
 def test_a_byte_order_mark_and_blank_lines_are_fine(table) -> None:
     path = table("path,label,split", [*GIVEN, "", ""])
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    CsvDataModule(path=path, image_size=16).setup()
+    data_of(CsvSource, path=path, image_size=16).setup()
 
 
 @pytest.mark.parametrize(
@@ -146,7 +149,7 @@ def test_bad_columns_are_found_at_once(
     table, header: str, rows: list, options: dict, text: str
 ) -> None:
     with pytest.raises((UnknownNameError, DataError), match=text):
-        CsvDataModule(path=table(header, rows), **options)
+        data_of(CsvSource, path=table(header, rows), **options)
 
 
 def changed(row: int, text: str) -> list[str]:
@@ -220,21 +223,21 @@ def changed(row: int, text: str) -> list[str]:
 def test_bad_tables_are_named(table, header: str, rows: list, options: dict, text: str) -> None:
     path = table(header, rows)
     with pytest.raises(DataError, match=text) as caught:
-        CsvDataModule(path=path, image_size=16, **options).setup()
+        data_of(CsvSource, path=path, image_size=16, **options).setup()
     assert "\n" not in str(caught.value)
 
 
 def test_files_that_are_no_table(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     with pytest.raises(ConfigError, match=r"data.path must name"):
-        CsvDataModule()
+        data_of(CsvSource)
     with pytest.raises(DataError, match="no such file"):
-        CsvDataModule(path=path)
+        data_of(CsvSource, path=path)
     path.write_bytes(b"")
     with pytest.raises(DataError, match=r"cannot read .*x\.csv as a \.csv file: it is empty"):
-        CsvDataModule(path=path)
+        data_of(CsvSource, path=path)
     path.write_bytes(b"\xff\xfe\x00\x00")
     with pytest.raises(DataError, match=r"cannot read .*x\.csv as a \.csv file: "):
-        CsvDataModule(path=path)
+        data_of(CsvSource, path=path)
     with pytest.raises(DataError, match="Is a directory"):
-        CsvDataModule(path=tmp_path)
+        data_of(CsvSource, path=tmp_path)

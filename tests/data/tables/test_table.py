@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from ttl_lightning.data.checks import verify_samples
-from ttl_lightning.data.tables.table import TableOptions, as_columns
+from ttl_lightning.data.tables.table import TableOptions
 from ttl_lightning.data.tables.text import read_header, read_table
 from ttl_lightning.errors import ConfigError, DataError, UnknownNameError
 
 PATH = Path("table.csv")
-OPTIONS = TableOptions(("label",), None, None, None, 0.2, 0.2)
+OPTIONS = TableOptions(val_fraction=0.2, test_fraction=0.2)
 
 
 @pytest.fixture
@@ -41,18 +41,20 @@ def test_columns_are_read_without_blanks(table) -> None:
 def test_samples_of_rows(table) -> None:
     rows = [f"{i},{'ab'[i % 2]},{s}" for i, s in enumerate(["train", "train", "VALID", "test"])]
     read = read_table(table("id,label,split\n" + "\n".join(rows)))
-    samples, notes = OPTIONS.samples(read, read.filled("id"), seed=0)
+    samples = OPTIONS.samples(read, read.filled("id"), seed=0)
     assert samples.ids == ("0", "1", "2", "3")
     assert samples.splits.tolist() == ["train", "train", "val", "test"]
     assert (samples.labels.tolist(), samples.class_names) == ([0, 1, 0, 1], ("a", "b"))
     assert samples.patients is None
-    assert [note.split(":")[0].endswith("has no 'patient_id' column") for note in notes] == [True]
+    assert [
+        note.split(":")[0].endswith("has no 'patient_id' column") for note in samples.notes[:1]
+    ] == [True]
 
 
 def test_splits_are_drawn_from_the_seed(table) -> None:
     rows = [f"{i},{i % 2},p{i // 2}" for i in range(40)]
     read = read_table(table("id,label,patient_id\n" + "\n".join(rows)))
-    drawn = [OPTIONS.samples(read, read.filled("id"), seed)[0] for seed in (0, 0, 1)]
+    drawn = [OPTIONS.samples(read, read.filled("id"), seed) for seed in (0, 0, 1)]
     assert np.array_equal(drawn[0].splits, drawn[1].splits)
     assert not np.array_equal(drawn[0].splits, drawn[2].splits)
     assert drawn[0].patients is not None
@@ -68,12 +70,12 @@ def test_options_are_checked() -> None:
     with pytest.raises(UnknownNameError, match=r"unknown column for data.label_columns 'label'"):
         OPTIONS.check(["lable"], {}, PATH)
     with pytest.raises(ConfigError, match=r"data.val_fraction must be a number from 0 to 1"):
-        TableOptions(("label",), None, None, None, -1, 0.2).check(["label"], {}, PATH)
+        TableOptions(val_fraction=-1, test_fraction=0.2).check(["label"], {}, PATH)
 
 
 def test_one_name_is_one_column() -> None:
-    assert as_columns("label") == ("label",)
-    assert as_columns(["a", "b"]) == ("a", "b")
+    assert TableOptions(label_columns="label").labelled_by == ("label",)
+    assert TableOptions(label_columns=["a", "b"]).labelled_by == ("a", "b")
 
 
 def test_headers(table) -> None:
@@ -86,7 +88,8 @@ def labelled(path: Path, **options):
     chosen = replace(OPTIONS, val_fraction=0.0, test_fraction=0.0, **options)
     chosen.check(read_header(path), {}, path)
     read, left_out = chosen.usable(read_table(path))
-    samples, notes = chosen.samples(read, [str(n) for n in read.numbers], seed=0)
+    samples = chosen.samples(read, [str(n) for n in read.numbers], seed=0)
+    notes = list(samples.notes)
     return samples, left_out + notes
 
 
@@ -207,7 +210,7 @@ def test_one_patient_written_in_two_ways_is_in_one_split(table) -> None:
     rows = "".join(f"{i},{i % 2},{p}\n" for i in range(40) for p in (f"{i}", f"{i}.0"))
     options = replace(OPTIONS, val_fraction=0.3, test_fraction=0.3)
     read = read_table(table(f"id,label,patient_id\n{rows}"))
-    samples, _ = options.samples(read, [str(n) for n in read.numbers], seed=0)
+    samples = options.samples(read, [str(n) for n in read.numbers], seed=0)
     assert samples.patients is not None
     assert len(set(samples.patients)) == 40
     assert (samples.splits[::2] == samples.splits[1::2]).all()
@@ -234,7 +237,7 @@ def test_splits_are_drawn_with_labels_that_are_not_known(table) -> None:
     rows = "".join(f"{i},{('0', '1', '')[i % 3]},{i % 2}\n" for i in range(60))
     options = replace(OPTIONS, label_columns=("x", "y"), missing="ignore")
     read, _ = options.usable(read_table(table(f"id,x,y\n{rows}")))
-    samples, _ = options.samples(read, [str(n) for n in read.numbers], seed=0)
+    samples = options.samples(read, [str(n) for n in read.numbers], seed=0)
     for split in ("train", "val", "test"):
         part = samples.labels[samples.splits == split]
         assert (part[:, 0] == 1).mean() == pytest.approx(1 / 3, abs=0.1)

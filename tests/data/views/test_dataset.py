@@ -8,18 +8,18 @@ import torch
 from torch.utils.data import DataLoader
 
 from ttl_lightning.data.sampler import EpochSampler
-from ttl_lightning.data.store import ImageStore
+from ttl_lightning.data.store import Store
 from ttl_lightning.data.transforms import Augment, TrainTransform
-from ttl_lightning.data.views.dataset import ImageDataset, WindowDataset, as_it_is
+from ttl_lightning.data.views.dataset import ImageDataset, WindowDataset, as_batch, as_it_is
 from ttl_lightning.data.views.evaluation import EvalTransform
+from ttl_lightning.data.views.fit import ImageForm, VolumeForm
 from ttl_lightning.data.views.windows import WindowDraws, Windows
-from ttl_lightning.data.volume_store import VolumeStore
 
 
 @pytest.fixture
 def dataset(counting_images, tmp_path: Path) -> ImageDataset:
-    store = ImageStore(counting_images, 16, 3, "memory", tmp_path)
-    store.scan("raise", 0)
+    store = Store(counting_images, ImageForm(16, 3), "memory", tmp_path)
+    store.scan("raise", 0, "images")
     rows = np.array([6, 2, 4, 0, 5])
     return ImageDataset(
         store, rows, rows % 2, TrainTransform(Augment(), 14, (0.5,), (0.5,), seed=1)
@@ -61,8 +61,8 @@ def test_samples_depend_on_neither_workers_nor_batch(dataset: ImageDataset) -> N
 @pytest.fixture
 def window_datasets(array_studies, tmp_path: Path) -> tuple[WindowDataset, WindowDataset]:
     """Training and evaluation on three of four studies, of 7, 12 and 3 slices."""
-    store = VolumeStore(array_studies, 16, "memory", tmp_path)
-    store.scan("raise", 0)
+    store = Store(array_studies, VolumeForm(16), "memory", tmp_path)
+    store.scan("raise", 0, "studies")
     rows = np.array([3, 2, 1])
     windows = Windows(np.array([7, 12, 3]), np.array([1, 0, 1]), None, 5, 5)
     draws = WindowDraws(jitter=0.5)
@@ -97,3 +97,16 @@ def test_a_batch_of_windows_is_its_samples(
     assert batch["study_label"].tolist() == [0, 1, 1]
     assert batch["image"][2, 0, :3].any((1, 2)).all()
     assert not batch["image"][2, 0, 3:].any()
+
+
+def test_mixed_depth_and_colour_share_one_scale() -> None:
+    grey, deep = np.full((1, 16, 16), 51, np.uint8), np.full((1, 16, 16), 13107, np.uint16)
+    colour = np.zeros((3, 16, 16), np.uint8)
+    colour[0] = 255
+    batch = as_batch([grey, deep, colour])
+    assert batch.shape == (3, 3, 16, 16)
+    assert torch.equal(batch[0], batch[1])
+    torch.testing.assert_close(batch[0], torch.full((3, 16, 16), 0.2))
+    assert batch[2].mean((1, 2)).tolist() == [1, 0, 0]
+    assert as_batch([grey, deep]).shape == (2, 1, 16, 16)
+    assert torch.equal(as_batch([grey, grey]), batch[:1, :1].expand(2, -1, -1, -1))

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import ttl_lightning as ttl
-from ttl_lightning.data.views.fit import FITS, fit_notes, fit_square
+from ttl_lightning.data.options import FITS
+from ttl_lightning.data.views.fit import fit_depth, fit_notes, fit_slices, fit_square
 
 
 @pytest.mark.parametrize("fit", FITS)
@@ -118,3 +120,45 @@ def test_a_finding_at_the_edge_of_a_wide_image_is_seen_unless_it_is_cropped() ->
     assert 0.3 < cropped.metrics["test/auroc"] < 0.7
     assert "360 of 360 images are not square and lose pixels" in cropped.notes["data"]
     assert "up to 50.0% of their area (data.fit=crop)" in cropped.notes["data"]
+
+
+def test_slices_are_resized_as_torch_does() -> None:
+    rng = np.random.default_rng(0)
+    voxels = rng.normal(0, 300, (3, 30, 44)).astype(np.float32)
+    fitted = fit_slices(voxels, 15, "crop", 0)
+    resized = torch.nn.functional.interpolate(
+        torch.from_numpy(voxels)[:, None], size=(15, 22), mode="bilinear", antialias=True
+    )
+    np.testing.assert_allclose(fitted, resized[:, 0, :, 3:18].numpy(), atol=1e-3)
+    whole = fit_slices(np.rint(voxels).astype(np.int16), 15, "crop", 0)
+    assert whole.dtype == np.int16
+    assert np.abs(whole - fitted).max() < 1.5
+
+
+@pytest.mark.parametrize(
+    ("kind", "kept"),
+    [(np.int16, np.int16), (np.uint8, np.int16), (np.float32, np.float32), (np.int32, np.float32)],
+)
+def test_what_fits_sixteen_bits_is_kept_so(kind: type, kept: type) -> None:
+    voxels = np.full((2, 9, 9), 100, kind)
+    assert fit_slices(voxels, 9, "crop", 0).dtype == kept
+    assert (fit_slices(voxels, 5, "crop", 0) == 100).all()
+
+
+def test_depth_is_resampled_by_the_triangle_filter() -> None:
+    rng = np.random.default_rng(1)
+    voxels = rng.integers(0, 256, (30, 3, 5), dtype=np.uint8)
+    for slices in (7, 10, 30, 45):
+        expected = np.einsum("sd,dhw->shw", triangles(30, slices), voxels.astype(np.float64))
+        fitted = fit_depth(voxels, slices)
+        assert fitted.dtype == np.uint8
+        assert np.abs(fitted - expected).max() <= 0.5 + 1e-3  # rounding
+
+
+def triangles(depth: int, slices: int) -> np.ndarray:
+    """Weights (slices, depth) of linear resampling whose kernel is as wide as the step."""
+    step = depth / slices
+    centre = (np.arange(slices) + 0.5) * step
+    away = np.abs(np.arange(depth) + 0.5 - centre[:, None]) / max(step, 1)
+    weights = np.maximum(1 - away, 0)
+    return weights / weights.sum(1, keepdims=True)

@@ -36,6 +36,8 @@ class ArchiveStudies:
         names: of the datasets, as `study_names` gives them.
     """
 
+    decoders = 1
+
     def __init__(self, path: Path, names: Sequence[str]) -> None:
         self._path, self._names = path, list(names)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ttl_lightning.data.readers.base import Reading
 from ttl_lightning.data.readers.dicom_tags import is_dicom
 from ttl_lightning.data.readers.heeded import heeded
-from ttl_lightning.data.readers.left_out import LeftOut
 from ttl_lightning.data.readers.pillow import MOST_PIXELS, read_picture
 from ttl_lightning.data.readers.slices import read_dicom, read_nifti
 from ttl_lightning.data.readers.volume import told
@@ -22,11 +22,44 @@ NIFTI = (".nii", ".nii.gz")
 SUFFIXES = (*PICTURES, *DICOM, *NIFTI)
 
 
-class Reading(NamedTuple):
-    """Pixels (C, H, W), C = 1 or 3, uint8 or uint16, and what of the file is not in them."""
+class FileImages:
+    """Image files, each with the slice to take, if it has several."""
 
-    pixels: NDArray[Any]
-    left_out: LeftOut = LeftOut()
+    decoders = 8
+
+    def __init__(
+        self,
+        paths: list[Path],
+        slices: list[int | None] | None = None,
+        most_pixels: int = MOST_PIXELS,
+    ) -> None:
+        self._paths, self._most_pixels = paths, most_pixels
+        self._slices = slices or [None] * len(paths)
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._paths)
+
+    def read(self, row: int) -> Reading:
+        """Decode one.
+
+        Raises:
+            DataError: naming the file, if it cannot be read.
+        """
+        return read_image(self._paths[row], self._slices[row], self._most_pixels)
+
+    def fingerprint(self, row: int) -> str:
+        """Path, time, size and slice.
+
+        Raises:
+            DataError: naming the file, if it does not exist.
+        """
+        path = self._paths[row]
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise DataError(f"cannot read image {path}: {error.strerror}.") from None
+        return f"{path.resolve()}|{status.st_mtime_ns}|{status.st_size}|{self._slices[row]}"
 
 
 def read_image(

@@ -21,6 +21,8 @@ class StudyFiles:
         paths: as `find_studies` gives them.
     """
 
+    decoders = 1
+
     def __init__(self, paths: list[Path]) -> None:
         self._paths = paths
 

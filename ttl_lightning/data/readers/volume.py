@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ttl_lightning.data.readers.left_out import LeftOut
 from ttl_lightning.errors import ConfigError, DataError, TTLError
 
 UNKNOWN_MM = (float("nan"), float("nan"), float("nan"))
@@ -34,6 +35,16 @@ class Volume(NamedTuple):
 
     voxels: NDArray[Any]
     spacing_mm: tuple[float, float, float]
+
+    @property
+    def pixels(self) -> NDArray[Any]:
+        """The voxels, by the name that a store asks for."""
+        return self.voxels
+
+    @property
+    def left_out(self) -> LeftOut:
+        """Nothing of the file."""
+        return LeftOut()
 
 
 def assemble(

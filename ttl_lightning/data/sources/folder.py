@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Unpack
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from ttl_lightning.data.completion import check_split_options, complete_splits
 from ttl_lightning.data.content import listing_hash
-from ttl_lightning.data.image_module import CommonOptions, ImageDataModule, existing_path
-from ttl_lightning.data.readers.picture import SUFFIXES, is_image
+from ttl_lightning.data.readers.picture import SUFFIXES, FileImages, is_image
 from ttl_lightning.data.readers.pillow import MOST_PIXELS
-from ttl_lightning.data.samples import SPLIT_NAMES, Samples, listed, task_of
-from ttl_lightning.data.store import FileImages
+from ttl_lightning.data.samples import SPLIT_NAMES, Samples, listed, positive_note, task_of
+from ttl_lightning.data.sources.base import Source, existing_path
 from ttl_lightning.data.tables.labels import encode_classes, unified
 from ttl_lightning.errors import DataError, check_number
 
@@ -28,14 +28,15 @@ class _Found(NamedTuple):
     split: str
 
 
-class FolderDataModule(ImageDataModule):
+@dataclass(frozen=True, kw_only=True)
+class FolderSource(Source):
     """One sub-folder a class, optionally below one folder a split (train, val, test).
 
     Splits that are not given are drawn by class. Folders do not name patients, so they cannot be
     drawn by patient; a run says so. Of a file with several images the middle one is read, and a run
     counts such files, and all else that is left out of one (`left_out.LeftOut`).
 
-    Args:
+    Attributes:
         path: the root folder.
         classes: names of the class folders in the order of their numbers; by default sorted.
         val_fraction: of the images, or of the training images where only some splits are given.
@@ -49,26 +50,20 @@ class FolderDataModule(ImageDataModule):
 
     places: ClassVar[tuple[str, ...]] = ("path",)
 
-    def __init__(
-        self,
-        *,
-        name: str = "folder",
-        on_duplicate: str = "raise",
-        path: str | Path | None = None,
-        classes: Sequence[str] | None = None,
-        val_fraction: float = 0.15,
-        test_fraction: float = 0.15,
-        max_pixels: int = MOST_PIXELS,
-        **common: Unpack[CommonOptions],
-    ) -> None:
-        super().__init__(name=name, on_duplicate=on_duplicate, **common)
-        check_number("data.max_pixels", max_pixels, 1, 10**12, integer=True)
-        self.max_pixels = max_pixels
-        check_split_options(val_fraction, test_fraction)
-        self.path, self.classes = existing_path(path), classes
-        self.val_fraction, self.test_fraction = val_fraction, test_fraction
-        if not self.path.is_dir():
-            raise DataError(f"data.path must be a folder of class folders, {path} is a file.")
+    name: str = "folder"
+    path: str | Path | None = None
+    classes: Sequence[str] | None = None
+    val_fraction: float = 0.15
+    test_fraction: float = 0.15
+    max_pixels: int = MOST_PIXELS
+
+    def __post_init__(self) -> None:
+        """Check what was given."""
+        super().__post_init__()
+        check_number("data.max_pixels", self.max_pixels, 1, 10**12, integer=True)
+        check_split_options(self.val_fraction, self.test_fraction)
+        if not existing_path(self.path).is_dir():
+            raise DataError(f"data.path must be a folder of class folders, {self.path} is a file.")
 
     @classmethod
     def content(cls, options: Mapping[str, Any]) -> dict[str, str]:
@@ -78,35 +73,35 @@ class FolderDataModule(ImageDataModule):
         files = ((entry.path.relative_to(root).as_posix(), entry.path) for entry in found)
         return {"listing": listing_hash(files)}
 
-    def load(self) -> tuple[Samples, FileImages]:
+    def load(self, side: int) -> Samples:
         """List the files.
 
         Raises:
             DataError: if there are no class folders, or they hold no images.
         """
-        root = self.path
+        root = existing_path(self.path)
         found, strange = find_images(root)
+        notes = []
         if strange:
             named = listed([printable(path.relative_to(root).as_posix()) for path in strange])
-            self.notes.append(
+            notes.append(
                 f"{len(strange)} files are left out, since they are no images by their names or "
                 f"lie in no class folder: {named}."
             )
         labels, names = encode_classes([entry.label for entry in found], self.classes)
         given = np.array([entry.split for entry in found]) if found[0].split else None
         fractions = {"val": self.val_fraction, "test": self.test_fraction}
-        splits, notes = complete_splits(given, labels, None, fractions, self.seed)
-        self.notes.append("Folders name no patients: one patient's images may be in two splits.")
-        self.notes += notes
-        self.note_positive(names, chosen=self.classes is not None)
-        samples = Samples(
+        splits, drawn = complete_splits(given, labels, None, fractions, self.seed)
+        notes.append("Folders name no patients: one patient's images may be in two splits.")
+        return Samples(
             ids=tuple(printable(entry.path.relative_to(root).as_posix()) for entry in found),
             labels=labels,
             splits=splits,
             class_names=names,
             task=task_of(names),
+            reader=FileImages([entry.path for entry in found], None, self.max_pixels),
+            notes=(*notes, *drawn, *positive_note(names, chosen=self.classes is not None)),
         )
-        return samples, FileImages([entry.path for entry in found], None, self.max_pixels)
 
 
 def find_images(root: Path) -> tuple[list[_Found], list[Path]]:

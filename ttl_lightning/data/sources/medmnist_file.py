@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from ttl_lightning.errors import ConfigError, DataError, check_choice
@@ -35,7 +36,7 @@ class MedMNISTFile:
 
     def __post_init__(self) -> None:
         """Check what was given."""
-        info = _package().INFO
+        info = _info()
         if self.dataset in info and (other := _source(self.dataset)) != self.source:
             kinds = {"medmnist": "images", "medmnist3d": "volumes"}
             raise ConfigError(
@@ -56,7 +57,7 @@ class MedMNISTFile:
     @property
     def classes(self) -> list[str]:
         """Names by class number."""
-        names = self._info()["label"]
+        names = _info()[self.dataset]["label"]
         return [names[str(i)] for i in range(len(names))]
 
     def download(self) -> None:
@@ -65,7 +66,7 @@ class MedMNISTFile:
         Raises:
             DataError: naming the folder and the reason, if that fails.
         """
-        kind = getattr(_package(), self._info()["python_class"])
+        kind = getattr(importlib.import_module("medmnist"), _info()[self.dataset]["python_class"])
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             kind(split="test", download=True, root=str(self.folder), size=self.size)
@@ -75,32 +76,38 @@ class MedMNISTFile:
                 f"Without network, put {self.path.name} there, or use data=npz."
             ) from error
 
-    def _info(self) -> dict[str, Any]:
-        info: dict[str, Any] = _package().INFO[self.dataset]
-        return info
-
 
 def promised(dataset: str, size: int) -> dict[str, str]:
     """The MD5 that the package demands of a file, which may not be there yet."""
     key = "MD5" if size == SIZES["medmnist"][0] else f"MD5_{size}"
-    return {"md5": str(_package().INFO[dataset].get(key))}
+    return {"md5": str(_info()[dataset].get(key))}
 
 
 def _source(dataset: str) -> str:
     return "medmnist3d" if dataset.endswith("3d") else "medmnist"
 
 
-def _package() -> ModuleType:
-    """The medmnist package, imported only here.
+def _info() -> dict[str, dict[str, Any]]:
+    """What the medmnist package knows of its data sets, from the one file of it without torch.
 
     Raises:
         ConfigError: naming the extra, if it is not installed.
     """
-    try:
-        import medmnist
-    except ImportError:
-        raise ConfigError(
-            "data=medmnist needs the medmnist package: pip install 'ttl_lightning[medmnist]'."
-        ) from None
-    package: ModuleType = medmnist
-    return package
+    name = "medmnist.info"
+    if name in sys.modules:
+        known = sys.modules[name]
+    else:
+        package = importlib.util.find_spec("medmnist")
+        if package is None or package.origin is None:
+            raise ConfigError(
+                "data=medmnist needs the medmnist package: pip install 'ttl_lightning[medmnist]'."
+            )
+        spec = importlib.util.spec_from_file_location(
+            name, Path(package.origin).with_name("info.py")
+        )
+        assert spec is not None  # of a path that ends in .py
+        assert spec.loader is not None
+        known = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(known)
+    info: dict[str, dict[str, Any]] = known.INFO
+    return info

@@ -1,20 +1,22 @@
-"""data=npz: one .npz file in MedMNIST's layout, {train,val,test}_{images,labels}."""
+"""data=npz and data=npz3d: one .npz file in MedMNIST's layout, {train,val,test}_{images,labels}."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Unpack
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ttl_lightning.data.content import file_hash
-from ttl_lightning.data.image_module import CommonOptions, ImageDataModule, existing_path
+from ttl_lightning.data.options import DepthView
+from ttl_lightning.data.readers.base import ArrayImages, ArrayVolumes
 from ttl_lightning.data.readers.npz_members import check_members, source_of
 from ttl_lightning.data.readers.volume import about, told
-from ttl_lightning.data.samples import SPLITS, Labels, Samples, check_classes, task_of
-from ttl_lightning.data.store import ArrayImages
+from ttl_lightning.data.samples import SPLITS, Labels, Samples, check_classes, listed, task_of
+from ttl_lightning.data.sources.base import Source, existing_path
 from ttl_lightning.errors import DataError
 
 KEYS = tuple(f"{split}_{part}" for split in SPLITS for part in ("images", "labels"))
@@ -25,15 +27,16 @@ MOST_CLASSES = 100_000
 NO_PATIENTS = "npz files hold no patient ids: splits are taken as the file gives them."
 
 
-class NpzDataModule(ImageDataModule):
+@dataclass(frozen=True, kw_only=True)
+class NpzSource(Source):
     """Images (N, H, W) or (N, H, W, 3) uint8 with the splits that the file gives.
 
     Labels (N,) or (N, 1) are class numbers: two classes are a binary task, more a multiclass one.
     Labels (N, L) of zeros and ones are multilabel.
 
-    A file of volumes is for `npz3d.Npz3dDataModule`; the command line chooses between the two.
+    A file of volumes is for `Npz3dSource`; the command line chooses between the two.
 
-    Args:
+    Attributes:
         path: the file.
         classes: names by class number; by default "0", "1", …
 
@@ -42,43 +45,77 @@ class NpzDataModule(ImageDataModule):
         DataError: if there is no such file.
     """
 
+    defaults: ClassVar[Mapping[str, Any]] = {"on_duplicate": "drop"}
     places: ClassVar[tuple[str, ...]] = ("path",)
 
-    def __init__(
-        self,
-        *,
-        name: str = "npz",
-        on_duplicate: str = "drop",
-        path: str | Path | None = None,
-        classes: Sequence[str] | None = None,
-        **common: Unpack[CommonOptions],
-    ) -> None:
-        super().__init__(name=name, on_duplicate=on_duplicate, **common)
-        self.path, self.classes = existing_path(path), classes
+    name: str = "npz"
+    path: str | Path | None = None
+    classes: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        """Check what was given."""
+        super().__post_init__()
+        existing_path(self.path)
 
     @classmethod
     def content(cls, options: Mapping[str, Any]) -> dict[str, str]:
         """Of the file's bytes."""
         return {"file": file_hash(existing_path(options["path"]))}
 
-    def load(self) -> tuple[Samples, ArrayImages]:
+    def load(self, side: int) -> Samples:
         """Read the file.
 
         Raises:
             DataError: naming the file and what is wrong with it.
         """
-        self.notes.append(NO_PATIENTS)
-        return load_npz(self.path, self.classes)
+        return load_images(existing_path(self.path), self.classes, NO_PATIENTS)
 
 
-def load_npz(path: Path, classes: Sequence[str] | None = None) -> tuple[Samples, ArrayImages]:
-    """Samples and images of a file in MedMNIST's layout.
+@dataclass(frozen=True, kw_only=True)
+class Npz3dSource(NpzSource):
+    """Volumes (N, D, H, W) uint8 with the splits that the file gives; each is one study.
+
+    Labels are as `NpzSource` takes them.
+    """
+
+    view = DepthView
+
+    name: str = "npz3d"
+
+    def load(self, side: int) -> Samples:
+        """Read the file.
+
+        Raises:
+            DataError: naming the file and what is wrong with it.
+        """
+        return load_volumes(existing_path(self.path), self.classes, NO_PATIENTS)
+
+
+def load_images(path: Path, classes: Sequence[str] | None, note: str) -> Samples:
+    """Samples of a file of images in MedMNIST's layout.
+
+    Args:
+        path: the file.
+        classes: names by class number; None: "0", "1", …
+        note: on the file's splits.
 
     Raises:
         DataError: naming the file and what is wrong with it.
     """
     samples, images = load_arrays(path, "npz", classes)
-    return samples, ArrayImages(images)
+    return replace(samples, reader=ArrayImages(images), notes=(note,))
+
+
+def load_volumes(path: Path, classes: Sequence[str] | None, note: str) -> Samples:
+    """Likewise of a file of volumes; it is said which of them are blank."""
+    samples, volumes = load_arrays(path, "npz3d", classes)
+    notes = [note]
+    flat = volumes.reshape(len(volumes), -1)
+    blank = np.flatnonzero(flat.min(1) == flat.max(1))
+    if len(blank):
+        names = listed([samples.ids[row] for row in blank])
+        notes.append(f"{len(blank)} volumes hold one value alone: {names}.")
+    return replace(samples, reader=ArrayVolumes(volumes), notes=tuple(notes))
 
 
 def load_arrays(

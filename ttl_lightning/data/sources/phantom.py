@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from ttl_lightning.data.image_module import CommonOptions, ImageDataModule
 from ttl_lightning.data.phantoms.images import LEVELS, generate
+from ttl_lightning.data.readers.base import ArrayImages
 from ttl_lightning.data.samples import SPLITS, Samples
-from ttl_lightning.data.store import ArrayImages
+from ttl_lightning.data.sources.base import Source
 from ttl_lightning.errors import check_choice, check_number
 
 MOST = 10_000_000
-"""Images a split: each split has this stretch of the seed's series to itself."""
+"""Samples a split: each split has this stretch of the seed's series to itself."""
 
 
-class PhantomDataModule(ImageDataModule):
-    """Drawn images of one seed; the same image never comes twice.
+@dataclass(frozen=True, kw_only=True)
+class DrawnSource(Source):
+    """What the sources share whose samples are drawn; the same one never comes twice.
 
-    Args:
-        train_size: number of training images.
-        val_size: number of validation images.
-        test_size: number of test images.
-        level: what marks the positives: fine "texture", "blob" (nodules), or heart "shape".
+    Attributes:
+        train_size: number of training samples.
+        val_size: number of validation samples.
+        test_size: number of test samples.
         difficulty: 0 (plain to see) to 1 (barely there).
         balance: fraction of positives.
 
@@ -33,58 +34,85 @@ class PhantomDataModule(ImageDataModule):
         ConfigError: naming the key that is out of range.
     """
 
-    def __init__(
-        self,
-        *,
-        name: str = "phantom",
-        on_duplicate: str = "raise",
-        train_size: int = 1200,
-        val_size: int = 300,
-        test_size: int = 300,
-        level: str = "texture",
-        difficulty: float = 0.5,
-        balance: float = 0.5,
-        **common: Unpack[CommonOptions],
-    ) -> None:
-        super().__init__(name=name, on_duplicate=on_duplicate, **common)
-        self._sizes = {"train": train_size, "val": val_size, "test": test_size}
-        for split, size in self._sizes.items():
-            check_number(f"data.{split}_size", size, 1, MOST, integer=True)
-        check_choice("data.level", level, LEVELS)
-        check_number("data.difficulty", difficulty, 0, 1)
-        check_number("data.balance", balance, 0, 1)
-        self.level, self.difficulty, self.balance = level, difficulty, balance
-        self._masks: NDArray[np.bool_] | None = None
+    train_size: int
+    val_size: int
+    test_size: int
+    difficulty: float
+    balance: float = 0.5
 
-    def load(self) -> tuple[Samples, ArrayImages]:
+    def __post_init__(self) -> None:
+        """Check what was given."""
+        super().__post_init__()
+        for split, size in self.sizes.items():
+            check_number(f"data.{split}_size", size, 1, MOST, integer=True)
+        check_number("data.difficulty", self.difficulty, 0, 1)
+        check_number("data.balance", self.balance, 0, 1)
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """Number of samples by split."""
+        return {"train": self.train_size, "val": self.val_size, "test": self.test_size}
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Names of all samples."""
+        return tuple(f"{split}/{i}" for split, size in self.sizes.items() for i in range(size))
+
+    @property
+    def splits(self) -> np.ndarray[tuple[int], np.dtype[np.str_]]:
+        """Of all samples."""
+        return np.repeat(list(self.sizes), list(self.sizes.values()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhantomSource(DrawnSource):
+    """Drawn images of one seed, whose masks are lung fields.
+
+    Attributes:
+        level: what marks the positives: fine "texture", "blob" (nodules), or heart "shape".
+
+    Raises:
+        ConfigError: naming the key that is out of range.
+    """
+
+    name: str = "phantom"
+    train_size: int = 1200
+    val_size: int = 300
+    test_size: int = 300
+    difficulty: float = 0.5
+    level: str = "texture"
+
+    def __post_init__(self) -> None:
+        """Check what was given."""
+        super().__post_init__()
+        check_choice("data.level", self.level, LEVELS)
+
+    def load(self, side: int) -> Samples:
         """Draw every split at the size at which images are kept, so none is resized."""
-        size = self.augment.stored_size(self.image_size)
-        drawn = {
-            split: generate(
+        drawn = [
+            generate(
                 number,
-                size,
+                side,
                 self.level,
                 self.difficulty,
                 self.seed,
                 balance=self.balance,
                 first=SPLITS.index(split) * MOST,
             )
-            for split, number in self._sizes.items()
-        }
-        self._masks = np.concatenate([part.lung_masks for part in drawn.values()])
-        samples = Samples(
-            ids=tuple(f"{split}/{i}" for split, n in self._sizes.items() for i in range(n)),
-            labels=np.concatenate([part.labels for part in drawn.values()]),
-            splits=np.repeat(list(drawn), [len(part.labels) for part in drawn.values()]),
+            for split, number in self.sizes.items()
+        ]
+        masks = np.concatenate([part.lung_masks for part in drawn])
+        return Samples(
+            ids=self.ids,
+            labels=np.concatenate([part.labels for part in drawn]),
+            splits=self.splits,
             class_names=("normal", LEVELS[self.level]),
             task="binary",
+            reader=ArrayImages(np.concatenate([part.images for part in drawn])),
+            masks=partial(_mask, masks),
         )
-        return samples, ArrayImages(np.concatenate([part.images for part in drawn.values()]))
 
-    def lung_masks(self, split: str) -> NDArray[np.bool_]:
-        """Lung fields (n, image_size, image_size) of a split's images as evaluation sees them."""
-        rows = self._ready().rows(split)
-        assert self._masks is not None  # drawn by load()
-        masks = torch.from_numpy(self._masks[rows].astype(np.float32))
-        seen: NDArray[np.bool_] = self.evaluation.read(masks).numpy() > 0.5
-        return seen
+
+def _mask(masks: NDArray[np.bool_], row: int) -> NDArray[np.bool_]:
+    mask: NDArray[np.bool_] = masks[row]
+    return mask

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Unpack
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from ttl_lightning.data.options import AbnormalView
 from ttl_lightning.data.phantoms.images import label_of
 from ttl_lightning.data.phantoms.volumes import SMALLEST, PhantomVolume, draw_volume
 from ttl_lightning.data.readers.volume import UNKNOWN_MM, Volume
-from ttl_lightning.data.samples import SPLITS, Samples
-from ttl_lightning.data.sources.phantom import MOST
-from ttl_lightning.data.views.windows import Integers
-from ttl_lightning.data.volume_module import VolumeDataModule, WindowOptions
+from ttl_lightning.data.samples import SPLITS, Integers, Samples
+from ttl_lightning.data.sources.phantom import MOST, DrawnSource
 from ttl_lightning.errors import check_number
 
 
@@ -29,6 +28,8 @@ class PhantomStudies:
         balance: fraction of positives.
         seed: of the series.
     """
+
+    decoders = 1
 
     def __init__(
         self,
@@ -52,7 +53,7 @@ class PhantomStudies:
         self._abnormal[row] = np.flatnonzero(drawn.lesion_mask.any((1, 2))).astype(np.int64)
         return Volume(drawn.voxels, UNKNOWN_MM)
 
-    def abnormal_slices(self, row: int) -> Integers:
+    def abnormal_slices(self, row: int, count: int) -> Integers:
         """Slices of a volume that hold a part of an embolus."""
         if row not in self._abnormal:
             self.read(row)
@@ -72,82 +73,46 @@ class PhantomStudies:
         return f"phantom3d|{self._numbers[row]}|{options}"
 
 
-class Phantom3dDataModule(VolumeDataModule):
-    """Drawn volumes of one seed; the same volume never comes twice.
+@dataclass(frozen=True, kw_only=True)
+class Phantom3dSource(DrawnSource):
+    """Drawn volumes of one seed, whose masks are emboli.
 
-    Args:
-        train_size: number of training studies.
-        val_size: number of validation studies.
-        test_size: number of test studies.
+    Attributes:
         num_slices: of each study.
-        difficulty: 0 (plain to see) to 1 (barely there).
-        balance: fraction of positives.
 
     Raises:
         ConfigError: naming the key that is out of range.
     """
 
-    def __init__(
-        self,
-        *,
-        name: str = "phantom3d",
-        on_duplicate: str = "raise",
-        train_size: int = 160,
-        val_size: int = 60,
-        test_size: int = 60,
-        num_slices: int = 24,
-        difficulty: float = 0.3,
-        balance: float = 0.5,
-        image_size: Sequence[int] = (16, 48, 48),
-        window_stride: int | None = 8,
-        cache: str = "memory",
-        **common: Unpack[WindowOptions],
-    ) -> None:
-        super().__init__(
-            name=name,
-            on_duplicate=on_duplicate,
-            image_size=image_size,
-            window_stride=window_stride,
-            cache=cache,
-            **common,
-        )
-        self._sizes = {"train": train_size, "val": val_size, "test": test_size}
-        for split, size in self._sizes.items():
-            check_number(f"data.{split}_size", size, 1, MOST, integer=True)
-        check_number("data.num_slices", num_slices, SMALLEST[0], 4096, integer=True)
-        check_number("data.difficulty", difficulty, 0, 1)
-        check_number("data.balance", balance, 0, 1)
-        self.num_slices, self.difficulty, self.balance = num_slices, difficulty, balance
-        self._drawn: PhantomStudies | None = None
+    view = AbnormalView
+    defaults: ClassVar[Mapping[str, Any]] = {"image_size": (16, 48, 48), "window_stride": 8}
 
-    def load(self) -> tuple[Samples, PhantomStudies]:
+    name: str = "phantom3d"
+    train_size: int = 160
+    val_size: int = 60
+    test_size: int = 60
+    difficulty: float = 0.3
+    num_slices: int = 24
+
+    def __post_init__(self) -> None:
+        """Check what was given."""
+        super().__post_init__()
+        check_number("data.num_slices", self.num_slices, SMALLEST[0], 4096, integer=True)
+
+    def load(self, side: int) -> Samples:
         """Say which volumes of the series there are; they are drawn at the size they are kept."""
-        size = self.augment.stored_size(self.image_size[1])
         numbers = np.concatenate(
-            [SPLITS.index(split) * MOST + np.arange(n) for split, n in self._sizes.items()]
+            [SPLITS.index(split) * MOST + np.arange(n) for split, n in self.sizes.items()]
         )
-        samples = Samples(
-            ids=tuple(f"{split}/{i}" for split, n in self._sizes.items() for i in range(n)),
+        shape = (self.num_slices, side, side)
+        drawn = PhantomStudies(numbers, shape, self.difficulty, self.balance, self.seed)
+        return Samples(
+            ids=self.ids,
             labels=label_of(numbers, self.balance),
-            splits=np.repeat(list(self._sizes), list(self._sizes.values())),
+            splits=self.splits,
             class_names=("normal", "embolism"),
             task="binary",
+            reader=drawn,
+            abnormal=drawn.abnormal_slices,
+            masks=drawn.lesion_mask,
         )
-        shape = (self.num_slices, size, size)
-        drawn = PhantomStudies(numbers, shape, self.difficulty, self.balance, self.seed)
-        self._drawn = drawn
-        return samples, drawn
-
-    def abnormal_slices(self, row: int, count: int) -> Integers | None:
-        """Slices that hold a part of an embolus."""
-        assert self._drawn is not None  # by load()
-        return self._drawn.abnormal_slices(row)
-
-    def lesion_masks(self, split: str) -> NDArray[np.bool_]:
-        """Emboli (n, num_slices, height, width) of a split's studies as evaluation sees them."""
-        assert self._drawn is not None  # by load()
-        rows = self._ready().rows(split)
-        whole = np.stack([self._drawn.lesion_mask(int(row)) for row in rows])
-        masks = torch.from_numpy(whole.astype(np.float32))
-        seen: NDArray[np.bool_] = self.evaluation.read(masks).numpy() > 0.5
-        return seen

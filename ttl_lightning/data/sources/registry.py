@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ttl_lightning.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ttl_lightning.data.module import ClassificationDataModule
+    from ttl_lightning.data.options import ImageView, Loading, WindowView
+    from ttl_lightning.data.sources.base import Source
 
 AUGMENT = "ttl_lightning.data.transforms.Augment"
 _CLASSES = {
     # by the module and class of before the rooms, which stored configurations and identities name
-    "csv.CsvDataModule": "table.CsvDataModule",
-    "folder.FolderDataModule": "folder.FolderDataModule",
-    "medmnist.MedMNISTDataModule": "medmnist.MedMNISTDataModule",
-    "medmnist3d.MedMNIST3dDataModule": "medmnist3d.MedMNIST3dDataModule",
-    "npz.NpzDataModule": "npz.NpzDataModule",
-    "npz3d.Npz3dDataModule": "npz3d.Npz3dDataModule",
-    "phantom.PhantomDataModule": "phantom.PhantomDataModule",
-    "phantom3d.Phantom3dDataModule": "phantom3d.Phantom3dDataModule",
-    "volumes.VolumesDataModule": "studies.VolumesDataModule",
+    "csv.CsvDataModule": "table.CsvSource",
+    "folder.FolderDataModule": "folder.FolderSource",
+    "medmnist.MedMNISTDataModule": "medmnist.MedMNISTSource",
+    "medmnist3d.MedMNIST3dDataModule": "medmnist.MedMNIST3dSource",
+    "npz.NpzDataModule": "npz.NpzSource",
+    "npz3d.Npz3dDataModule": "npz.Npz3dSource",
+    "phantom.PhantomDataModule": "phantom.PhantomSource",
+    "phantom3d.Phantom3dDataModule": "phantom3d.Phantom3dSource",
+    "volumes.VolumesDataModule": "studies.StudiesSource",
 }
 _FIRST_NAMES = {
     f"ttl_lightning.data.sources.{new}": f"ttl_lightning.data.{old}"
@@ -28,13 +33,46 @@ _FIRST_NAMES = {
 SOURCES = frozenset(_FIRST_NAMES) | frozenset(_FIRST_NAMES.values())
 
 
-def source(name: object) -> type[ClassificationDataModule] | None:
+class Made(NamedTuple):
+    """What the options of `data` say: where samples come from, and how they are seen and loaded."""
+
+    source: Source
+    view: ImageView | WindowView
+    loading: Loading
+
+
+def source(name: object) -> type[Source] | None:
     """The source of this name; None, and nothing imported, if it is not one of `SOURCES`."""
     if name not in SOURCES:
         return None
     module, _, attribute = today(str(name)).rpartition(".")
-    found: type[ClassificationDataModule] = getattr(importlib.import_module(module), attribute)
+    found: type[Source] = getattr(importlib.import_module(module), attribute)
     return found
+
+
+def made(kind: type[Source], options: Mapping[str, Any], seed: int = 0) -> Made:
+    """Make a source and what goes with it of options that lie side by side; imports no torch.
+
+    Args:
+        kind: of the source.
+        options: by the keys below `data`, without `_target_`; the others have their defaults.
+        seed: of what is drawn.
+
+    Raises:
+        TTLError: naming the key that is unknown or out of range, or the data's place.
+    """
+    from ttl_lightning.data.options import Loading
+
+    given = {**kind.defaults, **options}
+    kinds = (kind, kind.view, Loading)
+    own = [{field.name for field in fields(one)} - {"seed"} for one in kinds]
+    for key in given:
+        if not any(key in names for names in own):
+            raise ConfigError(f"unknown key 'data.{key}': {kind.__name__} takes no such argument.")
+    parts = [{key: given[key] for key in names & given.keys()} for names in own]
+    # the cheap ones first: a source looks at its files
+    loading, view = Loading(**parts[2]), kind.view(**parts[1])
+    return Made(kind(**parts[0], seed=seed), view, loading)
 
 
 def today(name: str) -> str:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Unpack
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ttl_lightning.data.content import file_hash, listing_hash
-from ttl_lightning.data.image_module import existing_path
+from ttl_lightning.data.options import AbnormalView
 from ttl_lightning.data.readers.archive import ARCHIVES, ArchiveStudies, study_names
+from ttl_lightning.data.readers.base import Reader
 from ttl_lightning.data.readers.studies import StudyFiles, find_studies
-from ttl_lightning.data.samples import Samples, listed
-from ttl_lightning.data.tables.table import TableOptions, as_columns
+from ttl_lightning.data.samples import Integers, Samples, listed
+from ttl_lightning.data.sources.base import Source, existing_path
+from ttl_lightning.data.tables.table import TableOptions
 from ttl_lightning.data.tables.text import Table, read_header, read_table
-from ttl_lightning.data.views.windows import Integers
-from ttl_lightning.data.volume_module import VolumeDataModule, VolumeOptions
-from ttl_lightning.data.volume_store import VolumeReader
 from ttl_lightning.errors import DataError, UnknownNameError
 
 LABELS, ABNORMAL_COLUMN = "labels.csv", "abnormal_slices"
@@ -30,77 +31,48 @@ Range = tuple[int, int]
 """First and last slice."""
 
 
-class VolumesDataModule(VolumeDataModule):
+@dataclass(frozen=True, kw_only=True)
+class StudiesSource(TableOptions, Source):
     """Studies below a folder or in an archive, listed in a .csv file with a header.
 
     One label column holds class names or numbers; several hold 0 or 1 each (multilabel).
 
-    Args:
+    Attributes:
         path: a folder with studies, as `find_studies` finds them, or an archive of them.
         labels: the .csv file; by default labels.csv in the folder or beside the archive.
         study_column: with the studies' names: as `find_studies` or `study_names` gives them.
-        label_columns: with the labels.
-        split_column: with train, val or test; by default "split" where there is such a column.
-        patient_column: whom a study shows; by default "patient_id" where there is such a column.
         abnormal_column: slices that show what is looked for, counted from 0 in the reader's order,
             such as "12-20 25"; by default "abnormal_slices" where there is such a column.
-        classes: for one label column, the classes in the order of their numbers; by default sorted.
-        val_fraction: of the studies, or of the training studies where only some splits are given.
-        test_fraction: likewise.
-        missing: what a label is that is not known, and
-        uncertain: what one of -1 is; see `TableOptions`.
 
     Raises:
         ConfigError: naming the key that is missing or out of range.
         DataError: if there is no such file or folder.
     """
 
+    view = AbnormalView
+    defaults: ClassVar[Mapping[str, Any]] = {"cache": "disk"}
     places: ClassVar[tuple[str, ...]] = ("path", "labels")
 
-    def __init__(
-        self,
-        *,
-        name: str = "volumes",
-        on_duplicate: str = "raise",
-        path: str | Path | None = None,
-        labels: str | Path | None = None,
-        study_column: str = "study",
-        label_columns: Sequence[str] | str = ("label",),
-        split_column: str | None = None,
-        patient_column: str | None = None,
-        abnormal_column: str | None = None,
-        classes: Sequence[str] | None = None,
-        val_fraction: float = 0.15,
-        test_fraction: float = 0.15,
-        missing: str = "error",
-        uncertain: str = "error",
-        **common: Unpack[VolumeOptions],
-    ) -> None:
-        super().__init__(name=name, on_duplicate=on_duplicate, **common)
-        self.path = existing_path(path)
-        if self.path.is_file() and self.path.suffix.lower() not in ARCHIVES:
-            raise UnknownNameError("data.path, neither a folder nor", self.path.name, ARCHIVES)
-        self.labels_path = _labels_path(self.path, labels)
-        if not self.labels_path.is_file():
+    name: str = "volumes"
+    path: str | Path | None = None
+    labels: str | Path | None = None
+    study_column: str = "study"
+    abnormal_column: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check what was given, and the table's header."""
+        super().__post_init__()
+        path = existing_path(self.path)
+        if path.is_file() and path.suffix.lower() not in ARCHIVES:
+            raise UnknownNameError("data.path, neither a folder nor", path.name, ARCHIVES)
+        labels = _labels_path(path, self.labels)
+        if not labels.is_file():
             raise DataError(
-                f"data.labels: no such file: {self.labels_path}; it must be a .csv file that lists "
+                f"data.labels: no such file: {labels}; it must be a .csv file that lists "
                 "the studies and their labels."
             )
-        self.study_column, self.abnormal_column = study_column, abnormal_column
-        self.table_options = TableOptions(
-            as_columns(label_columns),
-            split_column,
-            patient_column,
-            classes,
-            val_fraction,
-            test_fraction,
-            missing,
-            uncertain,
-        )
-        others = {"study_column": study_column, "abnormal_column": abnormal_column}
-        self.table_options.check(read_header(self.labels_path), others, self.labels_path)
-        self._studies: list[str] = []
-        self._ranges: list[list[Range]] | None = None
+        others = {"study_column": self.study_column, "abnormal_column": self.abnormal_column}
+        self.check(read_header(labels), others, labels)
 
     @classmethod
     def content(cls, options: Mapping[str, Any]) -> dict[str, str]:
@@ -119,59 +91,32 @@ class VolumesDataModule(VolumeDataModule):
         files = (file for name in named if name in found for file in _files(name, found[name]))
         return {**table, "listing": listing_hash(files)}
 
-    def load(self) -> tuple[Samples, VolumeReader]:
+    def load(self, side: int) -> Samples:
         """Find the studies and read the table.
 
         Raises:
             DataError: naming the row and column, or the studies, that are not as they should be.
         """
-        table, left_out = self.table_options.usable(read_table(self.labels_path))
-        self._studies = table.filled(self.study_column)
-        samples, notes = self.table_options.samples(table, self._studies, self.seed)
-        self._ranges = self._abnormal_ranges(table)
-        if samples.task != "multilabel":
-            chosen = self.table_options.classes is not None
-            self.note_positive(samples.class_names, chosen=chosen)
-        self.notes += left_out + notes
-        if self.path.is_dir():
-            found = find_studies(self.path)
-            self._check_found(list(found))
-            return samples, StudyFiles([found[name] for name in self._studies])
-        self._check_found(study_names(self.path))
-        return samples, ArchiveStudies(self.path, self._studies)
-
-    def abnormal_slices(self, row: int, count: int) -> Integers | None:
-        """Slices that the table names, ascending; None where it has no column for them.
-
-        Raises:
-            DataError: naming the study, if it has fewer slices.
-        """
-        if self._ranges is None:
-            return None
-        ranges = self._ranges[row]
-        beyond = [last for _, last in ranges if last >= count]
-        if beyond:
-            raise DataError(
-                f"{self.labels_path}: study {self._studies[row]!r} has slices 0 to {count - 1}, "
-                f"so slice {beyond[0]} cannot be abnormal."
-            )
-        slices = [np.arange(first, last + 1) for first, last in ranges]
-        return np.unique(np.concatenate([np.empty(0, np.int64), *slices]))
-
-    def _check_found(self, found: Sequence[str]) -> None:
-        """Demand that every study of the table exists; note those that it does not list."""
-        missing = sorted(set(self._studies) - set(found))
-        if missing:
-            raise DataError(
-                f"{self.labels_path} lists studies that {self.path} does not have: "
-                f"{listed(missing)}. It has {listed(found)}."
-            )
-        unlisted = sorted(set(found) - set(self._studies))
-        if unlisted:
-            self.notes.append(
-                f"{len(unlisted)} studies of {self.path} are left out, because "
-                f"{self.labels_path.name} does not list them: {listed(unlisted)}."
-            )
+        path = existing_path(self.path)
+        table, left_out = self.usable(read_table(_labels_path(path, self.labels)))
+        studies = table.filled(self.study_column)
+        samples = self.samples(table, studies, self.seed)
+        ranges = self._abnormal_ranges(table)
+        found = find_studies(path) if path.is_dir() else dict.fromkeys(study_names(path), path)
+        unlisted = _check_found(table.path, path, studies, list(found))
+        reader: Reader = (
+            StudyFiles([found[name] for name in studies])
+            if path.is_dir()
+            else ArchiveStudies(path, studies)
+        )
+        return replace(
+            samples,
+            reader=reader,
+            notes=(*left_out, *samples.notes, *unlisted),
+            abnormal=None
+            if ranges is None
+            else partial(_abnormal_slices, table.path, studies, ranges),
+        )
 
     def _abnormal_ranges(self, table: Table) -> list[list[Range]] | None:
         column = self.abnormal_column or ABNORMAL_COLUMN
@@ -185,6 +130,43 @@ class VolumesDataModule(VolumeDataModule):
                 raise table.error(row, column, "slices from 0 and ranges of them, as in '12-20 25'")
             ranges.append(pairs)
         return ranges
+
+
+def _abnormal_slices(
+    table: Path, studies: Sequence[str], ranges: Sequence[Sequence[Range]], row: int, count: int
+) -> Integers:
+    """Slices that the table names, ascending.
+
+    Raises:
+        DataError: naming the study, if it has fewer slices.
+    """
+    beyond = [last for _, last in ranges[row] if last >= count]
+    if beyond:
+        raise DataError(
+            f"{table}: study {studies[row]!r} has slices 0 to {count - 1}, "
+            f"so slice {beyond[0]} cannot be abnormal."
+        )
+    slices = [np.arange(first, last + 1) for first, last in ranges[row]]
+    return np.unique(np.concatenate([np.empty(0, np.int64), *slices]))
+
+
+def _check_found(
+    table: Path, path: Path, studies: Sequence[str], found: Sequence[str]
+) -> tuple[str, ...]:
+    """Demand that every study of the table exists; note those that it does not list."""
+    missing = sorted(set(studies) - set(found))
+    if missing:
+        raise DataError(
+            f"{table} lists studies that {path} does not have: "
+            f"{listed(missing)}. It has {listed(found)}."
+        )
+    unlisted = sorted(set(found) - set(studies))
+    if not unlisted:
+        return ()
+    return (
+        f"{len(unlisted)} studies of {path} are left out, because "
+        f"{table.name} does not list them: {listed(unlisted)}.",
+    )
 
 
 def _labels_path(path: Path, labels: str | Path | None) -> Path:

@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Unpack
+from typing import Any, ClassVar
 
 from ttl_lightning.data.content import file_hash, listing_hash
-from ttl_lightning.data.image_module import CommonOptions, ImageDataModule, existing_path
+from ttl_lightning.data.readers.picture import FileImages
 from ttl_lightning.data.readers.pillow import MOST_PIXELS
 from ttl_lightning.data.samples import Samples
-from ttl_lightning.data.store import FileImages
-from ttl_lightning.data.tables.table import TableOptions, as_columns
+from ttl_lightning.data.sources.base import Source, existing_path
+from ttl_lightning.data.tables.table import TableOptions
 from ttl_lightning.data.tables.text import Table, read_header, read_table
 from ttl_lightning.errors import check_number
 
 
-class CsvDataModule(ImageDataModule):
+@dataclass(frozen=True, kw_only=True)
+class CsvSource(TableOptions, Source):
     """Image files listed in a .csv file with a header.
 
     One label column holds class names or numbers; several hold 0 or 1 each (multilabel).
 
-    Args:
+    Attributes:
         path: the .csv file.
         root: folder that relative image paths start from; by default the .csv file's.
         path_column: with the images' paths.
-        label_columns: with the labels.
-        split_column: with train, val or test; by default "split" where there is such a column.
-        patient_column: whom an image shows; by default "patient_id" where there is such a column.
         slice_column: which slice of a volume or page of a file to take, from 0; the middle one
             where it is empty or not named, and a run counts the files of which that leaves some.
-        classes: for one label column, the classes in the order of their numbers; by default sorted.
-        val_fraction: of the images, or of the training images where only some splits are given.
-        test_fraction: likewise.
         max_pixels: of a picture; a larger one is refused before it is decoded.
-        missing: what a label is that is not known, and
-        uncertain: what one of -1 is; see `TableOptions`.
 
     Raises:
         ConfigError: naming the key that is missing or out of range.
@@ -44,44 +38,20 @@ class CsvDataModule(ImageDataModule):
 
     places: ClassVar[tuple[str, ...]] = ("path", "root")
 
-    def __init__(
-        self,
-        *,
-        name: str = "csv",
-        on_duplicate: str = "raise",
-        path: str | Path | None = None,
-        root: str | Path | None = None,
-        path_column: str = "path",
-        label_columns: Sequence[str] | str = ("label",),
-        split_column: str | None = None,
-        patient_column: str | None = None,
-        slice_column: str | None = None,
-        classes: Sequence[str] | None = None,
-        val_fraction: float = 0.15,
-        test_fraction: float = 0.15,
-        max_pixels: int = MOST_PIXELS,
-        missing: str = "error",
-        uncertain: str = "error",
-        **common: Unpack[CommonOptions],
-    ) -> None:
-        super().__init__(name=name, on_duplicate=on_duplicate, **common)
-        check_number("data.max_pixels", max_pixels, 1, 10**12, integer=True)
-        self.max_pixels = max_pixels
-        self.path = existing_path(path)
-        self.root = _root(self.path, root)
-        self.path_column, self.slice_column = path_column, slice_column
-        self.table_options = TableOptions(
-            as_columns(label_columns),
-            split_column,
-            patient_column,
-            classes,
-            val_fraction,
-            test_fraction,
-            missing,
-            uncertain,
-        )
-        others = {"path_column": path_column, "slice_column": slice_column}
-        self.table_options.check(read_header(self.path), others, self.path)
+    name: str = "csv"
+    path: str | Path | None = None
+    root: str | Path | None = None
+    path_column: str = "path"
+    slice_column: str | None = None
+    max_pixels: int = MOST_PIXELS
+
+    def __post_init__(self) -> None:
+        """Check what was given, and the table's header."""
+        super().__post_init__()
+        check_number("data.max_pixels", self.max_pixels, 1, 10**12, integer=True)
+        others = {"path_column": self.path_column, "slice_column": self.slice_column}
+        path = existing_path(self.path)
+        self.check(read_header(path), others, path)
 
     @classmethod
     def content(cls, options: Mapping[str, Any]) -> dict[str, str]:
@@ -96,25 +66,24 @@ class CsvDataModule(ImageDataModule):
         listing = listing_hash((name, root / name) for name in names)
         return {"table": file_hash(path), "listing": listing}
 
-    def load(self) -> tuple[Samples, FileImages]:
+    def load(self, side: int) -> Samples:
         """Read the table.
 
         Raises:
             DataError: naming the row and column that is not as it should be.
         """
-        table, left_out = self.table_options.usable(read_table(self.path))
+        path = existing_path(self.path)
+        table, left_out = self.usable(read_table(path))
         names = table.filled(self.path_column)
         slices = self._slices(table)
         ids = [
             name if number is None else f"{name}#{number}"
             for name, number in zip(names, slices, strict=True)
         ]
-        samples, notes = self.table_options.samples(table, ids, self.seed)
-        self.notes += left_out + notes
-        if samples.task != "multilabel":
-            chosen = self.table_options.classes is not None
-            self.note_positive(samples.class_names, chosen=chosen)
-        return samples, FileImages([self.root / name for name in names], slices, self.max_pixels)
+        root = _root(path, self.root)
+        samples = self.samples(table, ids, self.seed)
+        reader = FileImages([root / name for name in names], slices, self.max_pixels)
+        return replace(samples, reader=reader, notes=(*left_out, *samples.notes))
 
     def _slices(self, table: Table) -> list[int | None]:
         if self.slice_column is None:

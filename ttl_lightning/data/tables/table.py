@@ -18,6 +18,7 @@ from ttl_lightning.data.samples import (
     Samples,
     check_classes,
     listed,
+    positive_note,
     task_of,
 )
 from ttl_lightning.data.tables.labels import (
@@ -42,9 +43,9 @@ ON_MISSING = ("error", "drop", "zeros", "ignore")
 ON_UNCERTAIN = ("error", "drop", "ones", "zeros", "ignore")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TableOptions:
-    """What a table's columns mean.
+    """What a table's columns mean: options of every source that reads one.
 
     Attributes:
         label_columns: one of class names or numbers, or several of 0 and 1 (multilabel).
@@ -58,14 +59,20 @@ class TableOptions:
         uncertain: what -1 is: likewise, or "ones".
     """
 
-    label_columns: tuple[str, ...]
-    split_column: str | None
-    patient_column: str | None
-    classes: Sequence[str] | None
-    val_fraction: float
-    test_fraction: float
+    label_columns: Sequence[str] | str = ("label",)
+    split_column: str | None = None
+    patient_column: str | None = None
+    classes: Sequence[str] | None = None
+    val_fraction: float = 0.15
+    test_fraction: float = 0.15
     missing: str = "error"
     uncertain: str = "error"
+
+    @property
+    def labelled_by(self) -> tuple[str, ...]:
+        """`label_columns`, of which one may be given by its name alone."""
+        given = self.label_columns
+        return (given,) if isinstance(given, str) else tuple(given)
 
     def check(self, header: Sequence[str], others: Mapping[str, str | None], path: Path) -> None:
         """Demand that every column that is named exists, and options that are in range.
@@ -83,7 +90,7 @@ class TableOptions:
         check_choice("data.missing", self.missing, ON_MISSING)
         check_choice("data.uncertain", self.uncertain, ON_UNCERTAIN)
         for key, action in (("missing", self.missing), ("uncertain", self.uncertain)):
-            if len(self.label_columns) == 1 and action in INSTEAD:
+            if len(self.labelled_by) == 1 and action in INSTEAD:
                 raise ConfigError(
                     f"data.{key}={action} is for several label columns; with one, allowed: error, "
                     "drop" + (", or -1 among data.classes." if key == "uncertain" else ".")
@@ -91,7 +98,7 @@ class TableOptions:
         there = {fold(name) for name in header}
         for key, name in (
             *others.items(),
-            *(("label_columns", column) for column in self.label_columns),
+            *(("label_columns", column) for column in self.labelled_by),
             ("split_column", self.split_column),
             ("patient_column", self.patient_column),
         ):
@@ -114,7 +121,7 @@ class TableOptions:
         ):
             found = {
                 column: [row for row, text in enumerate(table.columns[column]) if unknown(text)]
-                for column in self.label_columns
+                for column in self.labelled_by
             }
             rows = sorted({row for at in found.values() for row in at})
             if not rows or action in INSTEAD:
@@ -129,16 +136,16 @@ class TableOptions:
                 )
             keep[rows] = False
             notes.append(f"{len(rows)} of {len(table)} rows were left out: they have {what}.")
-        if len(self.label_columns) > 1:
-            empty = ~np.array([self._known(table, column) for column in self.label_columns]).any(0)
+        if len(self.labelled_by) > 1:
+            empty = ~np.array([self._known(table, column) for column in self.labelled_by]).any(0)
             if (empty & keep).any():
                 number = int((empty & keep).sum())
                 notes.append(f"{number} of {len(table)} rows were left out: no label is known.")
                 keep &= ~empty
         return table.take(np.flatnonzero(keep)), notes
 
-    def samples(self, table: Table, ids: Sequence[str], seed: int) -> tuple[Samples, list[str]]:
-        """What the table says of its rows, and notes about it.
+    def samples(self, table: Table, ids: Sequence[str], seed: int) -> Samples:
+        """What the table says of its rows, with notes about it, and without a reader.
 
         Args:
             table: of usable rows, with the columns that `check` has found.
@@ -160,20 +167,22 @@ class TableOptions:
                 f"{table.path} has no {PATIENT_COLUMN!r} column: one patient's images may be in "
                 "two splits. data.patient_column names the column that says whom an image shows."
             )
-        samples = Samples(
+        task = "multilabel" if labels.ndim == 2 else task_of(names)
+        chosen = task == "multilabel" or self.classes is not None
+        return Samples(
             ids=tuple(ids),
             labels=labels,
             splits=splits,
             class_names=names,
-            task="multilabel" if labels.ndim == 2 else task_of(names),
+            task=task,
             patients=same,
+            notes=(*table.notes, *notes, *drawn, *positive_note(names, chosen=chosen)),
         )
-        return samples, [*table.notes, *notes, *drawn]
 
     def _labels(self, table: Table) -> tuple[Labels, tuple[str, ...], list[str]]:
-        if len(self.label_columns) > 1:
+        if len(self.labelled_by) > 1:
             return self._of_columns(table)
-        column = self.label_columns[0]
+        column = self.labelled_by[0]
         texts = table.filled(column)
         if self.classes is None and any(SEVERAL in text for text in texts):
             several, names = encode_several(texts)
@@ -191,7 +200,7 @@ class TableOptions:
         return labels, names, notes
 
     def _of_columns(self, table: Table) -> tuple[Labels, tuple[str, ...], list[str]]:
-        columns = self.label_columns
+        columns = self.labelled_by
         check_classes(columns)
         values = np.array([self._numbers(table, column) for column in columns], np.float32).T
         notes = []
@@ -247,7 +256,7 @@ class TableOptions:
         return np.array([SPLIT_NAMES[text.lower()] for text in given])
 
     def _ways_out(self, key: str) -> str:
-        if len(self.label_columns) > 1:
+        if len(self.labelled_by) > 1:
             taken = "zeros or ones says" if key == "uncertain" else "zeros says"
             return (
                 f"data.{key}={taken} what it is, ignore leaves such labels out of loss and "
@@ -260,8 +269,3 @@ class TableOptions:
 
 def _is_uncertain(text: str, classes: set[str]) -> bool:
     return as_written_once(text) == UNCERTAIN and UNCERTAIN not in classes
-
-
-def as_columns(given: Sequence[str] | str) -> tuple[str, ...]:
-    """One column's name, or several."""
-    return (given,) if isinstance(given, str) else tuple(given)

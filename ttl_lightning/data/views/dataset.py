@@ -12,10 +12,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ttl_lightning.data.samples import Labels
-from ttl_lightning.data.store import ImageStore
+from ttl_lightning.data.store import Store
 from ttl_lightning.data.transforms import Key, Transform
 from ttl_lightning.data.views.windows import Places, WindowDraws, Windows
-from ttl_lightning.data.volume_store import VolumeStore
 
 
 class Batch(TypedDict):
@@ -65,15 +64,19 @@ class ImageDataset(Dataset[Batch]):
     """
 
     def __init__(
-        self, store: ImageStore, rows: NDArray[np.int64], labels: Labels, transform: Transform
+        self, store: Store, rows: NDArray[np.int64], labels: Labels, transform: Transform
     ) -> None:
         self._store, self._rows = store, rows
-        self._labels = torch.from_numpy(labels)
+        self.labels = labels
         self._transform = transform
 
     def plain(self, transform: Transform) -> ImageDataset:
         """The same images, read in another way."""
-        return ImageDataset(self._store, self._rows, self._labels.numpy(), transform)
+        return ImageDataset(self._store, self._rows, self.labels, transform)
+
+    def names(self, ids: Sequence[str]) -> list[str]:
+        """Of the samples, from those of the split's images."""
+        return list(ids)
 
     def __len__(self) -> int:
         """Number of images in the split."""
@@ -87,9 +90,12 @@ class ImageDataset(Dataset[Batch]):
     def __getitems__(self, keys: Sequence[Key]) -> Batch:
         """A whole batch: torch's loader asks for it in this way, and it needs no collating."""
         index = np.array([index for _, index in keys], np.int64)
-        ids = torch.from_numpy(index)
-        images = self._store.batch(self._rows[index])
-        return {"image": self._transform(images, keys), "label": self._labels[ids], "id": ids}
+        images = as_batch([self._store.read(int(row)) for row in self._rows[index]])
+        return {
+            "image": self._transform(images, keys),
+            "label": torch.from_numpy(self.labels[index]),
+            "id": torch.from_numpy(index),
+        }
 
 
 class WindowDataset(Dataset[WindowBatch]):
@@ -108,7 +114,7 @@ class WindowDataset(Dataset[WindowBatch]):
 
     def __init__(
         self,
-        store: VolumeStore,
+        store: Store,
         rows: NDArray[np.int64],
         windows: Windows,
         draws: WindowDraws | None,
@@ -123,6 +129,19 @@ class WindowDataset(Dataset[WindowBatch]):
         return WindowDataset(
             self._store, self._rows, self._windows, None, self._value_range, transform
         )
+
+    @property
+    def labels(self) -> Labels:
+        """Of the grid's windows, where windows are drawn; of the studies else."""
+        windows = self._windows
+        return windows.labels if self._draws is None else windows.label(windows.grid)
+
+    def names(self, ids: Sequence[str]) -> list[str]:
+        """Those of the studies; where windows are drawn "<study>/<first slice>" of the grid's."""
+        if self._draws is None:
+            return list(ids)
+        grid = self._windows.grid
+        return [f"{ids[study]}/{start}" for study, start in zip(*grid, strict=True)]
 
     def __len__(self) -> int:
         """Number of windows an epoch."""
@@ -167,10 +186,26 @@ class WindowDataset(Dataset[WindowBatch]):
         for image, row, start in zip(images, rows, places.starts, strict=True):
             facts = self._store.facts(row)
             low, high = self._value_range or (facts.low, facts.high)
-            voxels = self._store.window(row, int(start), length).astype(np.float32)
+            voxels = self._store.read(row, slice(start, start + length)).astype(np.float32)
             # a study of one value is black
             image[0, : len(voxels)] = ((voxels - low) / max(high - low, 1e-12)).clip(0, 1)
         return torch.from_numpy(images)
+
+
+def as_batch(images: Sequence[NDArray[Any]]) -> Tensor:
+    """Images (C, R, R) of unsigned types as (N, C, R, R), float32 in [0, 1].
+
+    C is 1 where all of them are grey; where not, grey ones are repeated.
+    """
+    if len({(image.dtype, image.shape) for image in images}) == 1:
+        return _to_float(np.stack(images))
+    channels = max(image.shape[0] for image in images)
+    return torch.stack([_to_float(image).expand(channels, -1, -1) for image in images])
+
+
+def _to_float(image: NDArray[Any]) -> Tensor:
+    values = torch.from_numpy(image.astype(np.float32))
+    return values.div_(float(np.iinfo(image.dtype).max))
 
 
 def as_it_is(batch: Any) -> Any:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ttl_lightning.data.options import EVAL_VIEWS
 from ttl_lightning.data.transforms import (
     AXES,
     FLIP,
@@ -21,12 +22,6 @@ from ttl_lightning.data.transforms import (
     warps_at,
 )
 from ttl_lightning.errors import check_choice
-
-EVAL_VIEWS = ("train_scale", "whole", "center_crop")
-EVAL_VIEW = "train_scale"
-"""How evaluation reads an image, and how it does by default."""
-
-MOST_VIEWS = 64
 
 _POINTS = 256  # a side of the grid of areas and ratios: the mean is exact to 1e-6
 

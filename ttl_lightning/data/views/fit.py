@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,14 +10,45 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-FITS = ("squash", "pad", "crop")
-FIT = "squash"
-"""How an image becomes a square, and how it does by default."""
+from ttl_lightning.data.options import FIT
 
 _ENLARGED = 2  # from so many times the size on, a run says that images are enlarged
 
 Sides = NDArray[np.int64]
 """Height and width of each image, (n, 2)."""
+
+
+@dataclass(frozen=True)
+class ImageForm:
+    """Images as squares of their own type, (1 or C, size, size); arguments as of `fit_square`."""
+
+    size: int
+    channels: int
+    fit: str = FIT
+
+    def __call__(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """(C, H, W) so."""
+        return fit_square(pixels, self.size, self.channels, self.fit)
+
+
+@dataclass(frozen=True)
+class VolumeForm:
+    """Volumes of square slices, (slices, size, size), int16 or else float32.
+
+    Attributes:
+        size: height and width.
+        fit: how slices become squares, as `fit_square` says; bars are as black as the volume gets.
+        depth: slices that it is resampled to; None leaves them alone.
+    """
+
+    size: int
+    fit: str = FIT
+    depth: int | None = None
+
+    def __call__(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """(S, H, W) so."""
+        voxels = pixels if self.depth is None else fit_depth(pixels, self.depth)
+        return fit_slices(voxels, self.size, self.fit, float(voxels.min()))
 
 
 def fit_square(
@@ -49,10 +81,46 @@ def fit_square(
         fitted[:, top : top + inner[0], left : left + inner[1]] = resized
     else:
         fitted = resized[:, top : top + size, left : left + size]
-    if image.dtype.kind in "iu":
-        limits = np.iinfo(image.dtype)
-        fitted = np.rint(fitted).clip(limits.min, limits.max)
-    return np.ascontiguousarray(fitted.astype(image.dtype))
+    return np.ascontiguousarray(_as_type(fitted, image.dtype))
+
+
+def fit_slices(voxels: NDArray[Any], size: int, fit: str, black: float) -> NDArray[Any]:
+    """Each slice of a volume resized as `fit_square` does.
+
+    Args:
+        voxels: (slices, rows, columns).
+        size: height and width of the result.
+        fit: as in `fit_square`.
+        black: likewise.
+
+    Returns:
+        (slices, size, size), int16 where that holds all values of the type, else float32.
+    """
+    kind = np.int16 if np.can_cast(voxels.dtype, np.int16) else np.float32
+    fitted = np.empty((len(voxels), size, size), kind)
+    for place, plane in zip(fitted, voxels, strict=True):
+        place[:] = fit_square(plane[None].astype(kind), size, 1, fit, black)[0]
+    return fitted
+
+
+def fit_depth(voxels: NDArray[Any], slices: int) -> NDArray[Any]:
+    """(D, H, W) resampled to (slices, H, W) linearly, antialiased, as `fit_square` does planes."""
+    depth, height, width = voxels.shape
+    if depth == slices:
+        return voxels
+    columns = torch.from_numpy(voxels.astype(np.float32)).reshape(1, 1, depth, height * width)
+    resized = functional.interpolate(
+        columns, size=(slices, height * width), mode="bilinear", antialias=True
+    )
+    return _as_type(resized.numpy(), voxels.dtype).reshape(slices, height, width)
+
+
+def _as_type(values: NDArray[np.float32], kind: np.dtype[Any]) -> NDArray[Any]:
+    """Rounded and within the limits, where it is a type of whole numbers."""
+    if kind.kind in "iu":
+        limits = np.iinfo(kind)
+        values = np.rint(values).clip(limits.min, limits.max)
+    return values.astype(kind)
 
 
 def _resized(height: int, width: int, size: int, fit: str) -> tuple[int, int]:

@@ -10,10 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ttl_lightning.data.samples import Labels
+from ttl_lightning.data.samples import Integers, Labels
 from ttl_lightning.data.transforms import Key, uniforms
-
-Integers = NDArray[np.int64]
 
 _STREAM = 2**32  # seeds are below: added to one, it gives numbers other than the augmentation's
 

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
 
+from tests.data.making import data_of
+from ttl_lightning.data.module import DataModule
+from ttl_lightning.data.options import AbnormalView
 from ttl_lightning.data.samples import Samples
+from ttl_lightning.data.sources.base import Source
 from ttl_lightning.data.transforms import Augment
-from ttl_lightning.data.volume_module import VolumeDataModule
 from ttl_lightning.errors import ConfigError, DataError
 
 STILL = Augment(1.0, (1.0, 1.0), (1.0, 1.0), 0.0, 0.0)
@@ -17,28 +21,40 @@ SLICES = (7, 3, 12, 7, 9, 4, 8, 6)
 LABELS = np.array([0, 1, 0, 1, 0, 1, 0, 1])
 ABNORMAL = [[], [1, 2], [], [0, 5, 6], [], [3], [], [2, 3, 4, 5]]
 SPLITS = np.array(["train"] * 4 + ["val"] * 2 + ["test"] * 2)
-SMALL = {"image_size": [4, 16, 16], "mean": [0.0], "std": [1.0], "in_channels": 1}
+SMALL = {"image_size": [4, 16, 16], "in_channels": 1}
 
 
-class ListedStudies(VolumeDataModule):
+@dataclass(frozen=True, kw_only=True)
+class ListedStudies(Source):
     """Studies of a reader; with their abnormal slices, if these are given."""
 
-    def __init__(self, *, reader: Any, abnormal: Any = ABNORMAL, **common: Any) -> None:
-        super().__init__(name="listed", **({**SMALL, "augment": STILL, "cache": "memory"} | common))
-        self.reader, self.abnormal = reader, abnormal
-        self.samples = Samples(
+    view = AbnormalView
+    defaults: ClassVar[dict[str, Any]] = SMALL
+
+    name: str = "listed"
+    reader: Any = None
+    abnormal: Any = None
+    labels: Any = None
+
+    def load(self, side: int) -> Samples:
+        several = self.labels is not None
+        return Samples(
             ids=tuple(f"study{i}" for i in range(8)),
-            labels=LABELS,
+            labels=self.labels if several else LABELS,
             splits=SPLITS,
-            class_names=("normal", "ill"),
-            task="binary",
+            class_names=("a", "b") if several else ("normal", "ill"),
+            task="multilabel" if several else "binary",
+            reader=self.reader,
+            abnormal=None if self.abnormal is None else self.abnormal_slices,
         )
 
-    def load(self) -> tuple[Samples, Any]:
-        return self.samples, self.reader
-
     def abnormal_slices(self, row: int, count: int) -> Any:
-        return None if self.abnormal is None else np.array(self.abnormal[row], np.int64)
+        return np.array(self.abnormal[row], np.int64)
+
+
+def listed(reader: Any, **options: Any) -> DataModule:
+    common = {"augment": STILL, "abnormal": ABNORMAL, "mean": [0.0], "std": [1.0]}
+    return data_of(ListedStudies, reader=reader, **common | options)
 
 
 @pytest.fixture
@@ -48,8 +64,8 @@ def reader(array_studies):
     return array_studies
 
 
-def ready(reader, **options: Any) -> ListedStudies:
-    data = ListedStudies(reader=reader, **options)
+def ready(reader, **options: Any) -> DataModule:
+    data = listed(reader, **options)
     data.prepare_data()
     data.setup("fit")
     return data
@@ -214,18 +230,14 @@ def test_where_the_disk_cache_lies_is_said(reader, tmp_path: Path, monkeypatch) 
 
 
 def test_several_labels(reader) -> None:
-    data = ListedStudies(reader=reader, abnormal=None)
     labels = np.stack([LABELS, 1 - LABELS], 1).astype(np.float32)
-    data.samples = Samples(data.samples.ids, labels, SPLITS, ("a", "b"), "multilabel")
-    data.setup()
+    data = ready(reader, abnormal=None, labels=labels)
     batch = next(iter(data.val_dataloader()))
     assert batch["label"].tolist() == [[0, 1]] * 3 + [[1, 0]]
     assert torch.equal(batch["label"], batch["study_label"])
     assert data.labels("train").shape == (len(data.sample_ids("train")), 2)
-    data = ListedStudies(reader=reader)
-    data.samples = Samples(data.samples.ids, labels, SPLITS, ("a", "b"), "multilabel")
     with pytest.raises(DataError, match="abnormal slices go with one label of two classes"):
-        data.setup()
+        ready(reader, labels=labels)
 
 
 @pytest.mark.parametrize(
@@ -285,4 +297,4 @@ SIZE = r"data.image_size must be \[slices, height, width\] with equal height and
 )
 def test_bad_options(options: dict, text: str) -> None:
     with pytest.raises(ConfigError, match=text):
-        ListedStudies(reader=None, **options)
+        listed(None, **options)

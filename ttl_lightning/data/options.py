@@ -1,0 +1,294 @@
+"""Options of `data` that are no source's own: how samples are seen, kept and loaded. No torch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from ttl_lightning.errors import ConfigError, check_choice, check_number
+
+CACHES = ("memory", "disk", "none")
+ON_BAD_IMAGE = ("raise", "skip")
+ON_DUPLICATE = ("raise", "drop")
+FITS = ("squash", "pad", "crop")
+FIT = "squash"
+"""How an image becomes a square, and how it does by default."""
+EVAL_VIEWS = ("train_scale", "whole", "center_crop")
+EVAL_VIEW = "train_scale"
+"""How evaluation reads an image, and how it does by default."""
+MOST_VIEWS = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loading:
+    """How samples are loaded and kept, and what is done about those that are not as they should be.
+
+    Attributes:
+        batch_size: samples a batch and process.
+        num_workers: processes that load; 0 loads in the main process.
+        cache: where what is decoded is kept: "memory", "disk" or "none".
+        cache_dir: folder for cache="disk"; by default the user's own cache folder.
+        on_bad_image: "raise", or "skip" images (or studies) that cannot be read.
+        max_bad: most that may be skipped.
+        on_duplicate: where an image is in two splits, "raise", or "drop" it from the earlier of
+            train, val, test.
+
+    Raises:
+        ConfigError: naming the key that is out of range.
+    """
+
+    batch_size: int = 64
+    num_workers: int = 0
+    cache: str = "memory"
+    cache_dir: str | Path | None = None
+    on_bad_image: str = "raise"
+    max_bad: int = 10
+    on_duplicate: str = "raise"
+
+    def __post_init__(self) -> None:
+        """Check what was given."""
+        check_number("data.batch_size", self.batch_size, 1, 65536, integer=True)
+        check_number("data.num_workers", self.num_workers, 0, 1024, integer=True)
+        check_choice("data.cache", self.cache, CACHES)
+        check_choice("data.on_bad_image", self.on_bad_image, ON_BAD_IMAGE)
+        check_number("data.max_bad", self.max_bad, 0, integer=True)
+        check_choice("data.on_duplicate", self.on_duplicate, ON_DUPLICATE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class View(ABC):
+    """What a network sees of samples.
+
+    Attributes:
+        in_channels: 1 (colour is averaged to grey) or 3 (grey is repeated).
+        fit: how images become squares: "squash", "pad" or "crop", as `fit.fit_square` says.
+        eval_view: how validation and test images are read: "train_scale", "whole" or
+            "center_crop", as `views.evaluation` says.
+        tta: views of each test sample, whose probabilities are averaged; 1 is the evaluation's
+            view alone. Validation has one view.
+
+    Raises:
+        ConfigError: naming the key that is out of range.
+    """
+
+    counted: ClassVar[str]
+    """What one entry of the source is called, in notes."""
+
+    in_channels: int = 3
+    fit: str = FIT
+    eval_view: str = EVAL_VIEW
+    tta: int = 1
+
+    def __post_init__(self) -> None:
+        """Check what was given."""
+        if self.in_channels not in (1, 3):
+            raise ConfigError(f"data.in_channels must be 1 or 3, got {self.in_channels!r}.")
+        check_choice("data.fit", self.fit, FITS)
+        check_choice("data.eval_view", self.eval_view, EVAL_VIEWS)
+        check_number("data.tta", self.tta, 1, MOST_VIEWS, integer=True)
+
+    @property
+    @abstractmethod
+    def side(self) -> int:
+        """Height and width of the network's input."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageView(View):
+    """Images, whole.
+
+    Attributes:
+        image_size: height and width of the network's input, in pixels.
+    """
+
+    counted: ClassVar[str] = "images"
+
+    image_size: int = 64
+
+    def __post_init__(self) -> None:
+        """Check what was given."""
+        check_number("data.image_size", self.image_size, 8, 4096, integer=True)
+        super().__post_init__()
+
+    @property
+    def side(self) -> int:
+        """Height and width of the network's input."""
+        return self.image_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowView(View):
+    """Windows of the slices of studies, of which it is not asked which are abnormal.
+
+    Attributes:
+        image_size: slices, height and width of the network's input; height and width are equal.
+        window_stride: slices from one window to the next; by default the window's length.
+        windows_per_study: training windows a study and epoch; by default each of the grid once.
+        hu_window: values of black and white; None takes each study's 0.5th and 99.5th percentile.
+    """
+
+    counted: ClassVar[str] = "studies"
+
+    image_size: Sequence[int] = (24, 192, 192)
+    window_stride: int | None = None
+    windows_per_study: int | None = None
+    hu_window: Sequence[float] | None = (-100, 900)
+
+    def __post_init__(self) -> None:
+        """Check what was given."""
+        size = _volume_size(self.image_size)
+        object.__setattr__(self, "image_size", size)
+        if self.window_stride is not None:
+            check_number("data.window_stride", self.window_stride, 1, size[0], integer=True)
+        if self.windows_per_study is not None:
+            check_number("data.windows_per_study", self.windows_per_study, 1, 65536, integer=True)
+        if self.hu_window is not None:
+            object.__setattr__(self, "hu_window", _hu_window(self.hu_window))
+        super().__post_init__()
+
+    @property
+    def side(self) -> int:
+        """Height and width of the network's input."""
+        return self.image_size[1]
+
+    @property
+    def stride(self) -> int:
+        """Slices from one window of the grid to the next."""
+        return self.window_stride or self.image_size[0]
+
+    @property
+    def black_and_white(self) -> tuple[float, float] | None:
+        """`hu_window`, as a pair."""
+        return None if self.hu_window is None else (self.hu_window[0], self.hu_window[1])
+
+    @property
+    def least_abnormal(self) -> int:
+        """Abnormal slices that make a window positive."""
+        return 1
+
+    @property
+    def about_abnormal(self) -> float:
+        """Probability that a training window lies about an abnormal slice."""
+        return 0.0
+
+    @property
+    def depth(self) -> int | None:
+        """Slices that the depth of each volume is resampled to; None leaves it alone."""
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AbnormalView(WindowView):
+    """Windows of studies of which it may be known which slices are abnormal.
+
+    Attributes:
+        min_abnormal_slices: abnormal slices that make a window positive, where the source knows
+            which slices are abnormal.
+        abnormal_fraction: probability that a training window lies about an abnormal slice of its
+            study, if it has any; by default windows are taken as they come.
+    """
+
+    min_abnormal_slices: int = 4
+    abnormal_fraction: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check what was given."""
+        super().__post_init__()
+        most = self.image_size[0]
+        check_number("data.min_abnormal_slices", self.min_abnormal_slices, 1, most, integer=True)
+        if self.abnormal_fraction is not None:
+            check_number("data.abnormal_fraction", self.abnormal_fraction, 0, 1)
+
+    @property
+    def least_abnormal(self) -> int:
+        """Abnormal slices that make a window positive."""
+        return self.min_abnormal_slices
+
+    @property
+    def about_abnormal(self) -> float:
+        """Probability that a training window lies about an abnormal slice."""
+        return self.abnormal_fraction or 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthView(WindowView):
+    """Small volumes, seen whole or by windows.
+
+    Attributes:
+        resample_depth: the network sees the whole depth, resampled to the slices of `image_size`;
+            else windows of slices as they are stored, which alone have a `window_stride`.
+    """
+
+    image_size: Sequence[int] = (32, 32, 32)
+    hu_window: Sequence[float] | None = (0, 255)
+    resample_depth: bool = True
+
+    def __post_init__(self) -> None:
+        """Check what was given."""
+        if not isinstance(self.resample_depth, bool):
+            raise ConfigError(
+                f"data.resample_depth must be true or false, got {self.resample_depth!r}."
+            )
+        super().__post_init__()
+        if self.resample_depth and self.window_stride is not None:
+            raise ConfigError(
+                f"data.window_stride={self.window_stride} needs data.resample_depth=false: with "
+                "true, the whole volume is one window."
+            )
+
+    @property
+    def depth(self) -> int | None:
+        """Slices that the depth of each volume is resampled to; None leaves it alone."""
+        return self.image_size[0] if self.resample_depth else None
+
+
+def ascending_pair(
+    key: str, value: Sequence[float], low: float, high: float
+) -> tuple[float, float]:
+    """Two numbers in [low, high], ascending.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    given: object = value
+    pair = tuple(value) if isinstance(given, Sequence) and not isinstance(given, str) else ()
+    if len(pair) != 2:
+        raise ConfigError(f"{key} must be two numbers from {low:g} to {high:g}, got {value!r}.")
+    for number in pair:
+        check_number(key, number, low, high)
+    if pair[0] > pair[1]:
+        raise ConfigError(f"{key} must be given as [smallest, largest], got {value!r}.")
+    return (float(pair[0]), float(pair[1]))
+
+
+def _volume_size(value: Sequence[int]) -> tuple[int, int, int]:
+    """Slices, height and width.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    given: object = value
+    size = tuple(value) if isinstance(given, Sequence) and not isinstance(given, str) else ()
+    if len(size) != 3 or size[1] != size[2]:
+        raise ConfigError(
+            f"data.image_size must be [slices, height, width] with equal height and width, "
+            f"got {value!r}."
+        )
+    check_number("data.image_size", size[0], 1, 4096, integer=True)
+    check_number("data.image_size", size[1], 8, 4096, integer=True)
+    return (size[0], size[1], size[2])
+
+
+def _hu_window(value: Sequence[float]) -> tuple[float, float]:
+    """Values of black and white.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    low, high = ascending_pair("data.hu_window", value, -1e6, 1e6)
+    if low == high:
+        raise ConfigError(f"data.hu_window must be two different numbers, got {value!r}.")
+    return low, high

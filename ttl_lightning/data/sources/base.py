@@ -1,0 +1,88 @@
+"""What every source is: typed options, checked when it is made, and what they lead to. No torch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from ttl_lightning.data.options import ImageView, WindowView
+from ttl_lightning.data.samples import Samples
+from ttl_lightning.errors import ConfigError, DataError, check_number
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source(ABC):
+    """Where samples come from; a subclass adds its options, and says what there is to load.
+
+    Attributes:
+        name: for results.
+        seed: of what is drawn.
+        view: how a network sees its samples.
+        defaults: of options that are not the source's own, where they are others than elsewhere.
+        places: options that say where the data lie; for a run's identity their `content` counts.
+
+    Raises:
+        TTLError: naming the key that is out of range, or the place that is not to be had.
+    """
+
+    view: ClassVar[type[ImageView] | type[WindowView]] = ImageView
+    defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    places: ClassVar[tuple[str, ...]] = ()
+
+    name: str
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check what was given."""
+        check_number("data.seed", self.seed, 0, 2**32 - 1, integer=True)
+
+    @classmethod
+    def content(cls, options: Mapping[str, Any]) -> dict[str, str]:
+        """What the data are, wherever they lie: hashes by name, found without decoding anything.
+
+        Args:
+            options: the source's, checked. Those that are not `places` count as they stand, so a
+                source that draws its data from them needs no hash.
+
+        Raises:
+            DataError: if the data's place cannot be read.
+        """
+        del options
+        return {}
+
+    def prepare(self) -> None:  # noqa: B027 - most have nothing to do
+        """Get what is not there yet, such as a download."""
+
+    @abstractmethod
+    def load(self, side: int) -> Samples:
+        """Say what samples there are, without decoding files.
+
+        Args:
+            side: height and width at which pixels will be kept; who draws them draws them so.
+
+        Raises:
+            DataError: naming the file, folder or column that is not as it should be.
+        """
+
+
+def existing_path(path: str | Path | None) -> Path:
+    """The file or folder that data.path names, seen from where the command was given.
+
+    Raises:
+        ConfigError: if none is given.
+        DataError: if it does not exist.
+    """
+    if not path:
+        raise ConfigError("data.path must name the data's file or folder, got nothing.")
+    found = Path(path).expanduser()
+    if not found.exists():
+        raise DataError(f"data.path: no such file or folder: {found} (seen from {Path.cwd()}).")
+    if (
+        not found.is_file() and not found.is_dir()
+    ):  # a pipe would be waited for, a device never ends
+        raise DataError(f"data.path: {found} is neither a file nor a folder.")
+    return found

@@ -1,0 +1,140 @@
+"""Studies as a run sees them, by windows: the form they are kept in, what is said, data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ttl_lightning.data.options import WindowView
+from ttl_lightning.data.ranges import window_notes
+from ttl_lightning.data.samples import SPLITS, Integers, Samples
+from ttl_lightning.data.store import Facts, Store
+from ttl_lightning.data.transforms import TrainTransform, Transform
+from ttl_lightning.data.views.dataset import WindowDataset
+from ttl_lightning.data.views.fit import VolumeForm
+from ttl_lightning.data.views.windows import WindowDraws, Windows
+from ttl_lightning.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True)
+class Studies:
+    """Studies as a view shows them, by windows of their slices."""
+
+    folder: ClassVar[str] = "volumes"
+    """Of the disk cache, in the user's own."""
+
+    view: WindowView
+
+    def form(self, size: int) -> VolumeForm:
+        """How they are kept, of a height and width."""
+        return VolumeForm(size, self.view.fit, self.view.depth)
+
+    def notes(self, facts: Sequence[Facts], ids: Sequence[str]) -> list[str]:
+        """What a run says of the studies that can be read and hardly reach into the window.
+
+        Raises:
+            DataError: naming the range seen, if that is so of all studies.
+        """
+        window = self.view.black_and_white
+        if window is None:
+            return []
+        lowest, highest = (
+            np.array([getattr(one, end) for one in facts]) for end in ("lowest", "highest")
+        )
+        return window_notes(lowest, highest, window)
+
+    def datasets(
+        self,
+        store: Store,
+        rows: Integers,
+        samples: Samples,
+        train: TrainTransform,
+        plain: Transform,
+    ) -> dict[str, WindowDataset]:
+        """The three splits; a training sample is a window, the others are studies.
+
+        Args:
+            store: of all the source's studies.
+            rows: of the samples in the store.
+            samples: those that are used.
+            train: how training reads a batch, and of which seed windows are drawn.
+            plain: how evaluation does.
+
+        Raises:
+            ConfigError: if draws about abnormal slices are asked for, and it is not known which.
+            DataError: if these do not agree with the labels, or a class has no training window.
+        """
+        view = self.view
+        slices = np.array([store.facts(int(row)).shape[0] for row in rows], np.int64)
+        abnormal = _abnormal(samples, rows, slices, view.about_abnormal)
+        draws = WindowDraws(
+            view.windows_per_study, train.augment.slice_jitter, view.about_abnormal, train.seed
+        )
+        found = {}
+        for split in SPLITS:
+            chosen, training = samples.rows(split), split == "train"
+            windows = Windows(
+                slices[chosen],
+                samples.labels[chosen],
+                None if abnormal is None else [abnormal[row] for row in chosen],
+                view.image_size[0],
+                view.stride,
+                view.least_abnormal,
+            )
+            if training:
+                _check_classes(windows, samples.class_names)
+            found[split] = WindowDataset(
+                store,
+                rows[chosen],
+                windows,
+                draws if training else None,
+                view.black_and_white,
+                train if training else plain,
+            )
+        return found
+
+
+def _abnormal(
+    samples: Samples, rows: Integers, slices: Integers, abnormal_fraction: float
+) -> list[Integers] | None:
+    """Abnormal slices of the usable studies, which must agree with the studies' labels."""
+    if samples.abnormal is None:
+        if abnormal_fraction:
+            raise ConfigError(
+                f"data.abnormal_fraction={abnormal_fraction:g} needs to know "
+                "which slices are abnormal, and the data do not say it."
+            )
+        return None
+    found: list[Integers] = []
+    for row, count, study, label in zip(rows, slices, samples.ids, samples.labels, strict=True):
+        abnormal = samples.abnormal(int(row), int(count))
+        if samples.task != "binary":
+            raise DataError(
+                "abnormal slices go with one label of two classes, and the task is "
+                f"{samples.task}: leave them out."
+            )
+        if bool(len(abnormal)) != bool(label):
+            raise DataError(
+                f"study {study!r} is of class {samples.class_names[label]!r}, but has "
+                f"{len(abnormal)} abnormal slices."
+            )
+        found.append(abnormal)
+    return found
+
+
+def _check_classes(windows: Windows, class_names: Sequence[str]) -> None:
+    """Demand a window of every class in the training grid.
+
+    Raises:
+        DataError: saying what decides it.
+    """
+    labels = windows.label(windows.grid)
+    for number, name in enumerate(class_names):
+        if labels.ndim == 1 and not (labels == number).any():
+            raise DataError(
+                f"no training window of class {name!r}: change data.window_stride="
+                f"{windows.stride} or data.min_abnormal_slices={windows.min_abnormal}."
+            )
