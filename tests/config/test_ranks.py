@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import shutil
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -256,3 +257,30 @@ def test_a_run_resumes_and_opens_again(tmp_path: Path, volumes: Path) -> None:
         logits = run.after(batch["image"])
     assert logits.shape == (4, 2)
     assert RunResult.load(folder).data == "npz3d"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        (("data.label_columns=[foo]",), "unknown column for data.label_columns 'foo'. Allowed: "),
+        (("data.path=nowhere.csv",), "data.path: no such file or folder: nowhere.csv"),
+        (("data.fit=padd",), "unknown data.fit 'padd'; did you mean 'pad'?"),
+        (("+data.foo=1",), "unknown key 'data.foo': CsvSource takes no such argument."),
+    ],
+)
+def test_a_mistake_in_the_data_is_said_before_torch_is_imported(
+    overrides: tuple[str, ...], text: str, tmp_path: Path
+) -> None:
+    (tmp_path / "list.csv").write_text("path,label\na.png,0\nb.png,1\n")
+    command = [sys.executable, "-X", "importtime", "-m", "ttl_lightning", "data=csv"]
+    done = subprocess.run(
+        [*command, "data.path=list.csv", *overrides], cwd=tmp_path, capture_output=True, text=True
+    )
+    lines = done.stderr.splitlines()
+    imported = {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time")}
+    said = [line for line in lines if not line.startswith("import time")]
+    assert (done.returncode, len(said)) == (2, 1), said
+    assert said[0].startswith(f"error: {text}")
+    assert "ttl_lightning.data.tables.table" in imported
+    assert not {"torch", "pytorch_lightning"} & imported
+    assert [path.name for path in tmp_path.iterdir()] == ["list.csv"]

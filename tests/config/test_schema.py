@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,6 +13,8 @@ from lightning_fabric.plugins.precision.precision import _PRECISION_INPUT
 from ttl_lightning.config import compose as config
 from ttl_lightning.config.rules import PRECISIONS
 from ttl_lightning.config.schema import CLOSED, GROUPS, OWN_OF_TRAINER, RULES, check_values
+from ttl_lightning.data.options import Loading
+from ttl_lightning.data.sources.registry import source
 from ttl_lightning.errors import ConfigError
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -34,6 +37,8 @@ def _nodes(values: Any, path: str) -> list[tuple[str, dict]]:
 def _parameters(target: str) -> set[str]:
     module, _, name = target.rpartition(".")
     called = getattr(importlib.import_module(module), name)
+    if known := source(target):  # whose options lie beside those of view and loading
+        return {f.name for kind in (known, known.view, Loading) for f in fields(kind)}
     found: set[str] = set()
     for kind in inspect.getmro(called) if inspect.isclass(called) else (called,):
         made = kind.__dict__.get("__init__", None) if inspect.isclass(kind) else kind

@@ -14,6 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from ttl_lightning.config import compose as config
+from ttl_lightning.config.ranks import made_of
 from ttl_lightning.errors import FAILED, USAGE, NonFiniteLossError, TTLError
 from ttl_lightning.runtime.shortage import check_folder
 from ttl_lightning.runtime.stopping import heed_sigterm, name_of, status_of
@@ -40,9 +41,10 @@ def main() -> None:
         if not any(argument.startswith("-") for argument in arguments):
             # before Hydra makes a folder; a sweep checks each of its jobs itself
             one = given == arguments
-            _, folder = config.read(arguments if one else config.without_sweeps(arguments))
+            cfg, folder = config.read(arguments if one else config.without_sweeps(arguments))
             if one:
                 check_folder(folder)
+                made_of(cfg)  # a mistake is said before the seconds that importing torch takes
     except TTLError as error:
         _exit(error)
     try:

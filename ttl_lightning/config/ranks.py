@@ -1,22 +1,36 @@
-"""Which choice of `data` reads what the others name: images, or volumes. Imports no torch."""
+"""What `data` means: which choice reads what the others name, and what is made of it. No torch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ttl_lightning.data.readers.npz_members import shape_of, source_of
+from ttl_lightning.data.sources.registry import Made, made, source
 from ttl_lightning.errors import TTLError
 
 # What may choose `data`; the default draws its own images.
 CHOOSING = ("data", "experiment")
 # Keys that say what there is to read.
 NAMING = ("data.path", "data.dataset")
+
+
+def made_of(cfg: DictConfig) -> Made | None:
+    """The source that `data` names, with how it is seen and loaded, all of it checked.
+
+    None where it is not the package's own: then only what it names can tell.
+
+    Raises:
+        TTLError: naming the key that is unknown or out of range, or the data's place.
+    """
+    options: Any = OmegaConf.to_container(cfg.data, resolve=True)
+    kind = source(options.pop("_target_"))
+    return None if kind is None else made(kind, options, cfg.seed)
 
 
 class Sourced(NamedTuple):

@@ -13,9 +13,10 @@ from omegaconf import DictConfig
 from torch import nn
 
 from ttl_lightning.config import compose as config
+from ttl_lightning.config.ranks import made_of
 from ttl_lightning.config.schema import check_values
 from ttl_lightning.data.module import DataModule
-from ttl_lightning.data.sources.registry import AUGMENT, SOURCES, made, source
+from ttl_lightning.data.sources.registry import AUGMENT, SOURCES
 from ttl_lightning.errors import ConfigError, check_choice
 from ttl_lightning.metrics.classification import check_monitor
 from ttl_lightning.models.backbones.factory import pixel_statistics
@@ -208,10 +209,9 @@ def create_data(cfg: DictConfig) -> DataModule:
     mean, std = pixel_statistics(cfg.backbone.name, cfg.data.in_channels, cfg.backbone.weights)
     with naming("protocol.augment"):
         augment = instantiate(cfg.protocol.augment, _convert_="all")
-    options = config.plain(cfg.data)
+    if parts := made_of(cfg):
+        return DataModule(*parts, augment=augment, mean=mean, std=std)
     with naming("data"):
-        if kind := source(options.pop("_target_")):
-            return DataModule(*made(kind, options, cfg.seed), augment=augment, mean=mean, std=std)
         make = instantiate(config.plain(cfg.data), _partial_=True, _convert_="all")
         other: DataModule = make(seed=cfg.seed, augment=augment, mean=mean, std=std)
     return other

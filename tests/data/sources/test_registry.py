@@ -54,6 +54,14 @@ def test_a_key_that_nothing_reads_is_named() -> None:
         made(kind, {"foo": 1})
 
 
+def test_what_no_check_foresees_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("path,label\na.png,0\n")
+    kind = source("ttl_lightning.data.csv.CsvDataModule")
+    assert kind is not None
+    with pytest.raises(ConfigError, match=r"data: TypeError: 'int' object is not iterable"):
+        made(kind, {"path": tmp_path / "list.csv", "label_columns": 5})
+
+
 def test_no_source_needs_torch() -> None:
     script = (
         "import sys; from ttl_lightning.data.sources.registry import SOURCES, source;"

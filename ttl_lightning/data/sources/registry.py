@@ -70,9 +70,12 @@ def made(kind: type[Source], options: Mapping[str, Any], seed: int = 0) -> Made:
         if not any(key in names for names in own):
             raise ConfigError(f"unknown key 'data.{key}': {kind.__name__} takes no such argument.")
     parts = [{key: given[key] for key in names & given.keys()} for names in own]
-    # the cheap ones first: a source looks at its files
-    loading, view = Loading(**parts[2]), kind.view(**parts[1])
-    return Made(kind(**parts[0], seed=seed), view, loading)
+    try:
+        # the cheap ones first: a source looks at its files
+        loading, view = Loading(**parts[2]), kind.view(**parts[1])
+        return Made(kind(**parts[0], seed=seed), view, loading)
+    except (OSError, TypeError, ValueError) as error:  # what no check foresees
+        raise ConfigError(f"data: {type(error).__name__}: {error}") from error
 
 
 def today(name: str) -> str:
