@@ -196,8 +196,8 @@ def test_the_command_line_hands_hydra_the_choice(
     for flags in ((), ("-m",)):
         seen.clear()
         given = ["data.hu_window=null", "data=npz", f"data.path={volumes}", *flags]
-        monkeypatch.setattr(sys, "argv", ["ttl_lightning", *given])
-        cli.main()
+        monkeypatch.setattr(sys, "argv", ["ttl_lightning"])
+        cli.run(given)
         expected = ["data.hu_window=null", "data=npz3d", f"data.path={volumes}"]
         assert seen == [*flags, *expected]
 

@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ttl_lightning.config import ranks
-from ttl_lightning.config.schema import check_values
+from ttl_lightning.config.border import check_values
 from ttl_lightning.errors import ConfigError, TTLError, UnknownNameError
 
 log = logging.getLogger(__name__)
@@ -84,15 +84,13 @@ def read(overrides: Sequence[str]) -> tuple[DictConfig, Path]:
     overrides = sourced(overrides)
     for override in parsed(overrides):
         several = isinstance(override.value(), list) and override.key_or_group not in SEVERAL
-        if several and not override.is_sweep_override() and _choices(override.key_or_group):
+        if several and not override.is_sweep_override() and choices(override.key_or_group):
             raise ConfigError(f"{override.input_line}: {override.key_or_group} takes one choice.")
-    setup_globals()  # the resolver of ${now:…}
-    with _own_hydra():
-        try:
-            cfg = compose(ROOT, list(overrides), return_hydra_config=True)
-            folder, moves = Path(cfg.hydra.run.dir), cfg.hydra.job.chdir
-        except (HydraException, OmegaConfBaseException, ValueError, TypeError) as error:
-            raise in_one_line(error, overrides) from error
+    cfg = composed(overrides)
+    try:
+        folder, moves = Path(cfg.hydra.run.dir), cfg.hydra.job.chdir
+    except (OmegaConfBaseException, ValueError, TypeError) as error:
+        raise in_one_line(error, overrides) from error
     if moves:
         raise ConfigError(
             "hydra.job.chdir=true is not for these runs: relative paths begin where the command "
@@ -103,6 +101,20 @@ def read(overrides: Sequence[str]) -> tuple[DictConfig, Path]:
     OmegaConf.set_struct(cfg, True)  # noqa: FBT003
     check_values(values_of(cfg))
     return cfg, folder
+
+
+def composed(overrides: Sequence[str]) -> DictConfig:
+    """What Hydra makes of overrides, its own node included; nothing is checked.
+
+    Raises:
+        ConfigError: if an override is malformed or names what there is not.
+    """
+    setup_globals()  # the resolver of ${now:…}
+    with _own_hydra():
+        try:
+            return compose(ROOT, list(overrides), return_hydra_config=True)
+        except (HydraException, OmegaConfBaseException, ValueError, TypeError) as error:
+            raise in_one_line(error, overrides) from error
 
 
 def sourced(overrides: Sequence[str]) -> list[str]:
@@ -147,7 +159,7 @@ def _own_hydra() -> Iterator[None]:
 def accept_backbones(overrides: Sequence[str]) -> None:
     """Let `backbone=NAME` stand for any timm network; only some have a file in `conf/backbone`."""
     stored = ConfigStore.instance()
-    here = set(_choices("backbone"))
+    here = set(choices("backbone"))
     for override in overrides:
         key, _, value = override.partition("=")
         for name in value.split(",") if key == "backbone" else ():
@@ -208,28 +220,8 @@ def channels_last(cfg: DictConfig) -> bool | None:
     return None if said is None else bool(said)
 
 
-def usage(keys: Sequence[str]) -> str:
-    """Help for a command that takes a run's overrides: choices of its groups, keys and values.
-
-    Args:
-        keys: groups, and keys of the configuration, that the command reads.
-    """
-    with _own_hydra():
-        cfg = compose(ROOT)
-    lines = ["Choices (backbone takes any timm name of the supported families):", ""]
-    groups = [key for key in keys if _choices(key)]
-    lines += [f"  {group}={'|'.join(_choices(group))}" for group in groups]
-    lines += ["", "Keys and their values:", ""]
-    shown = [key for key in keys if key not in groups]
-    for group in groups:
-        shown += [f"{group}.{key}" for key in cfg[group] if not str(key).startswith("_")]
-    for key in shown:
-        value = plain(OmegaConf.select(cfg, key))
-        lines.append(f"  {key}={'null' if value is None else value}")
-    return "\n".join(lines)
-
-
-def _choices(group: str) -> list[str]:
+def choices(group: str) -> list[str]:
+    """The names that `group=` takes; none if there is no such group."""
     return ConfigLoaderImpl(create_config_search_path(f"pkg://{MODULE}")).get_group_options(group)
 
 
@@ -242,7 +234,7 @@ def in_one_line(error: Exception, overrides: Sequence[str]) -> ConfigError:
     for override in given:
         if override.is_sweep_override():
             return ConfigError(f"{override.input_line} gives several values: add -m to run each.")
-    groups = [o for o in given if o.key_or_group and _choices(o.key_or_group)]
+    groups = [o for o in given if o.key_or_group and choices(o.key_or_group)]
     for override in groups:
         if found := _wrong_choice(override):
             return found
@@ -290,7 +282,7 @@ def quoted(text: str) -> str:
 
 def _wrong_choice(override: Override) -> ConfigError | None:
     group = override.key_or_group
-    allowed, value = _choices(group), override.value()
+    allowed, value = choices(group), override.value()
     if value is None and group in OPTIONAL:
         return None
     chosen = value if isinstance(value, list) and group in SEVERAL else [value]

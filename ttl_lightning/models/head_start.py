@@ -19,8 +19,6 @@ from ttl_lightning.errors import DataError
 from ttl_lightning.models.probes import Labelled, Linear, ProbeResult, probe
 from ttl_lightning.models.strategies.base import TransferModel
 
-HEAD_INITS = ("random", "zero", "probe")
-
 Batches = Iterable[Mapping[str, Tensor]]
 
 
