@@ -235,7 +235,10 @@ def test_a_run_by_either_name_is_one_run(tmp_path: Path, volumes: Path) -> None:
     assert again.metrics == result.metrics
     assert (folder / "checkpoints" / "best.ckpt").stat().st_mtime_ns == scored
     cfg, _ = config.read(["data=npz3d", f"data.path={volumes}", *SMALL])
-    assert identity(cfg)["data"]["_target_"] == "ttl_lightning.data.sources.npz3d.Npz3dDataModule"
+    assert (
+        identity(config.values_of(cfg))["data"]["_target_"]
+        == "ttl_lightning.data.sources.npz3d.Npz3dDataModule"
+    )
 
 
 def test_a_run_resumes_and_opens_again(tmp_path: Path, volumes: Path) -> None:

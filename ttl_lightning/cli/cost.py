@@ -13,7 +13,9 @@ from ttl_lightning.config import compose as config
 from ttl_lightning.config import manual
 
 if TYPE_CHECKING:
+    from ttl_lightning.config.schema import RunSpec
     from ttl_lightning.models.cost import Complexity
+    from ttl_lightning.models.strategies.base import TransferModel
 
 NUM_CLASSES = 2
 # What a model's cost depends on.
@@ -39,25 +41,33 @@ def rows(overrides: Sequence[str]) -> Iterator[tuple[str, int, Complexity]]:
         TTLError: if the configuration names what there is not.
     """
     from ttl_lightning.models.cost import complexity
-    from ttl_lightning.models.create import create_model
     from ttl_lightning.models.strategies import STRATEGIES
 
-    cfg, _ = config.read(overrides)
-    settings = {
-        "weights": None,
-        "pooling": cfg.strategy.pooling,
-        "in_channels": cfg.data.in_channels,
-        "image_size": config.spatial(cfg),
-    }
-    name, strategy, cutoff = cfg.backbone.name, cfg.strategy.name, cfg.cutoff
-    cutoffs = [cutoff]
-    if cutoff is None and strategy in STRATEGIES and STRATEGIES[strategy].needs_cutoff:
-        cutoffs = list(create_model(name, "ftl", None, NUM_CLASSES, **settings).backbone.cutoffs)
+    spec = config.typed(config.read(overrides)[0])
+    cutoffs: Sequence[str | int | None] = [spec.cutoff]
+    named = STRATEGIES.get(spec.strategy.name)
+    if spec.cutoff is None and named and named.needs_cutoff:
+        cutoffs = _model(spec, "ftl", None).backbone.cutoffs
     for cutoff in cutoffs:
-        model = create_model(name, strategy, cutoff, NUM_CLASSES, **settings)
+        model = _model(spec, spec.strategy.name, cutoff)
         number = model.backbone.index(model.cutoff)
-        size = model.backbone.input_shape(settings["image_size"])
+        size = model.backbone.input_shape(spec.data.spatial)
         yield model.cutoff, number, complexity(model, size)
+
+
+def _model(spec: RunSpec, strategy: str, cutoff: str | int | None) -> TransferModel:
+    from ttl_lightning.models.create import create_model
+
+    return create_model(
+        spec.backbone.name,
+        strategy,
+        cutoff,
+        NUM_CLASSES,
+        weights=None,
+        pooling=spec.strategy.pooling,
+        in_channels=spec.data.in_channels,
+        image_size=spec.data.spatial,
+    )
 
 
 def run(overrides: Sequence[str]) -> None:

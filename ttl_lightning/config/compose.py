@@ -23,8 +23,9 @@ from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ttl_lightning.config import ranks
-from ttl_lightning.config.border import check_values
+from ttl_lightning.config import ranks, schema
+from ttl_lightning.config.border import check_values, spec_of
+from ttl_lightning.config.schema import RunSpec
 from ttl_lightning.errors import ConfigError, TTLError, UnknownNameError
 
 log = logging.getLogger(__name__)
@@ -144,6 +145,15 @@ def values_of(cfg: DictConfig) -> dict[str, Any]:
     return cast("dict[str, Any]", found)
 
 
+def typed(cfg: DictConfig) -> RunSpec:
+    """A composed configuration, without Hydra's node, as what is below reads it.
+
+    Raises:
+        ConfigError: naming the first key that is not as it should be.
+    """
+    return spec_of(values_of(cfg))
+
+
 @contextlib.contextmanager
 def _own_hydra() -> Iterator[None]:
     """Compose apart from a Hydra that may be running already."""
@@ -203,21 +213,14 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - whatever a key may hold
 
 
 def spatial(cfg: DictConfig) -> list[int]:
-    """The spatial size of the network's input: sources of images give one number for both sides."""
-    size = plain(cfg.data.image_size)
-    return list(size) if isinstance(size, list) else [size, size]
+    """The spatial size of the network's input."""
+    return schema.spatial(plain(cfg.data.image_size))
 
 
 def channels_last(cfg: DictConfig) -> bool | None:
-    """Whether convolutions lay their channels last; None where `trainer.precision=auto` measures.
-
-    Where `trainer.channels_last` does not say it, those on images do, which are faster so, and
-    those on volumes do not: a rule, since what is measured differs from machine to machine.
-    """
-    said = cfg.trainer.channels_last
-    if said is None and cfg.trainer.precision != "auto":
-        return len(spatial(cfg)) == 2
-    return None if said is None else bool(said)
+    """Whether convolutions lay their channels last; see `schema.channels_last`."""
+    said, precision = cfg.trainer.channels_last, cfg.trainer.precision
+    return schema.channels_last(precision, plain(cfg.data.image_size), said=said)
 
 
 def choices(group: str) -> list[str]:

@@ -53,9 +53,8 @@ class Data:
 
     @property
     def spatial(self) -> list[int]:
-        """The spatial size of the network's input: sources of images give one number for both."""
-        size = self.image_size
-        return list(size) if isinstance(size, list) else [size, size]
+        """The spatial size of the network's input."""
+        return spatial(self.image_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,15 +128,31 @@ class RunSpec:
 
     @property
     def channels_last(self) -> bool | None:
-        """Whether convolutions lay their channels last; None where `precision=auto` measures.
-
-        Where `trainer.channels_last` does not say it, those on images do, which are faster so, and
-        those on volumes do not: a rule, since what is measured differs from machine to machine.
-        """
+        """Whether convolutions lay their channels last."""
         said = self.trainer.channels_last
-        if said is None and self.trainer.precision != "auto":
-            return len(self.data.spatial) == 2
-        return said
+        return channels_last(self.trainer.precision, self.data.image_size, said=said)
+
+
+def spatial(image_size: int | list[int]) -> list[int]:
+    """The spatial size of an input: sources of images give one number for both sides.
+
+    >>> spatial(64), spatial([16, 48, 48])
+    ([64, 64], [16, 48, 48])
+    """
+    return list(image_size) if isinstance(image_size, list) else [image_size, image_size]
+
+
+def channels_last(
+    precision: str | int, image_size: int | list[int], *, said: bool | None
+) -> bool | None:
+    """Whether convolutions lay their channels last; None where `precision=auto` measures.
+
+    Where `trainer.channels_last` does not say it, those on images do, which are faster so, and
+    those on volumes do not: a rule, since what is measured differs from machine to machine.
+    """
+    if said is None and precision != "auto":
+        return len(spatial(image_size)) == 2
+    return said
 
 
 # Keys of `data` that some sources have.
