@@ -61,6 +61,7 @@ def test_a_command_gets_what_stands_behind_its_name(
         (["strategy=tll"], "unknown strategy 'tll'; did you mean 'ttl'?"),
         (["cost", "strategy=tll"], "unknown strategy 'tll'; did you mean 'ttl'?"),
         (["cost", "strategy=tll", "--help"], "unknown strategy 'tll'; did you mean 'ttl'?"),
+        (["cost", "cutoff=block1,block2"], "gives several values: add -m"),
         (["data.path"], "cannot read an override"),
     ],
 )
@@ -92,7 +93,7 @@ def test_the_version_is_the_packages(monkeypatch, capsys) -> None:
     assert capsys.readouterr().out == f"ttl_lightning {__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [[], *([name] for name in COMMANDS), ["strategy=ttl"]])
+@pytest.mark.parametrize("arguments", [[], *([name] for name in COMMANDS), ["-m", "seed=0,1"]])
 def test_help_comes_soon_and_brings_in_nothing_heavy(arguments, tmp_path) -> None:
     code = (
         "import runpy, sys\n"

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from ttl_lightning.config import compose as config
+from ttl_lightning.config import manual
 from ttl_lightning.config.border import GROUPS, KEYS, OWN_OF_TRAINER
 from ttl_lightning.config.manual import EVERYTHING, comments, header, usage
 from ttl_lightning.errors import ConfigError
@@ -57,6 +58,20 @@ def test_the_choices_words_come_before_those_of_the_others() -> None:
     for backbone in ("resnet3d_50", "resnet50"):
         _, words = _entries(usage(("backbone",), [f"backbone={backbone}"]))["backbone.weights"]
         assert ("inflated from 2D" in words) == (backbone == "resnet3d_50")
+
+
+def test_a_files_words_come_with_its_values(tmp_path, monkeypatch) -> None:
+    (tmp_path / "data" / "shared").mkdir(parents=True)
+    (tmp_path / "config.yaml").write_text("defaults:\n  - data: two\n")
+    (tmp_path / "data" / "one.yaml").write_text(
+        "defaults: [shared/all@_here_, _self_]\nb: 2 # own\n"
+    )
+    (tmp_path / "data" / "two.yaml").write_text("a: 1 # the default's\nc: 1 # also\n")
+    (tmp_path / "data" / "shared" / "all.yaml").write_text("a: 1 # shared\nb: 1 # not this\n")
+    monkeypatch.setattr(manual, "files", lambda _: tmp_path)
+    monkeypatch.setattr(manual, "choices", lambda _: ["one", "two"])
+    found = manual._comments_of("data", "one")
+    assert found == {"data.a": "shared", "data.b": "own", "data.c": "also"}
 
 
 def test_a_mistake_is_one_line() -> None:

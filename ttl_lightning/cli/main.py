@@ -82,9 +82,8 @@ def usage() -> str:
 def _run(arguments: Sequence[str]) -> None:
     name, rest = _chosen(arguments)
     command = cast("Command", importlib.import_module(f"ttl_lightning.cli.{name}"))
-    asked = any(argument in HELP for argument in rest)
-    if asked:
-        _say(command.usage([argument for argument in rest if argument not in HELP]))
+    if any(argument in HELP for argument in rest):
+        _say(command.usage([argument for argument in rest if not argument.startswith("-")]))
     else:
         command.run(rest)
 

@@ -25,8 +25,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ttl_lightning.config import ranks, schema
 from ttl_lightning.config.border import check_values, spec_of
+from ttl_lightning.config.mistakes import SEVERAL, keys, wrong_choice, wrong_key
 from ttl_lightning.config.schema import RunSpec
-from ttl_lightning.errors import ConfigError, TTLError, UnknownNameError
+from ttl_lightning.errors import ConfigError, TTLError
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +35,6 @@ MODULE, ROOT = "ttl_lightning.conf", "config"
 VERSION_BASE = "1.3"
 # What a timm name looks like, with or without a tag.
 NETWORK = re.compile(r"[A-Za-z][\w.]*")
-# Groups that may be left out, and those that take several choices.
-OPTIONAL, SEVERAL = ("experiment",), ("callbacks",)
 
 # A run's place in a sweep's folder: the default of oc.select is for a missing key, not for null.
 OmegaConf.register_new_resolver(
@@ -239,17 +238,17 @@ def in_one_line(error: Exception, overrides: Sequence[str]) -> ConfigError:
             return ConfigError(f"{override.input_line} gives several values: add -m to run each.")
     groups = [o for o in given if o.key_or_group and choices(o.key_or_group)]
     for override in groups:
-        if found := _wrong_choice(override):
+        if found := wrong_choice(override, choices(override.key_or_group)):
             return found
     try:
         with _own_hydra():
-            allowed = list(_keys(compose(ROOT, [o.input_line for o in groups if o.input_line])))
+            allowed = list(keys(compose(ROOT, [o.input_line for o in groups if o.input_line])))
     except (HydraException, OmegaConfBaseException, ValueError, TypeError) as found_too:
         return ConfigError(first_line(found_too))
     for override in given:
         if not override.key_or_group:
             return ConfigError(f"cannot read an override: {override.input_line!r} names no key.")
-        if override not in groups and (found := _wrong_key(override, allowed)):
+        if override not in groups and (found := wrong_key(override, allowed)):
             return found
     return ConfigError(first_line(error))
 
@@ -281,34 +280,3 @@ def quoted(text: str) -> str:
     'it\'s, here'
     """
     return "'" + text.replace("\\'", "\\\\'").replace("'", "\\'") + "'"
-
-
-def _wrong_choice(override: Override) -> ConfigError | None:
-    group = override.key_or_group
-    allowed, value = choices(group), override.value()
-    if value is None and group in OPTIONAL:
-        return None
-    chosen = value if isinstance(value, list) and group in SEVERAL else [value]
-    for one in chosen:
-        if not isinstance(one, str) or one not in allowed:
-            return UnknownNameError(group, one, allowed)
-    return None
-
-
-def _wrong_key(override: Override, allowed: list[str]) -> ConfigError | None:
-    """An override of a key that no file has; `+key=value` adds one on purpose."""
-    key = override.key_or_group
-    group = key.partition(".")[0]
-    if override.is_add() or override.is_delete() or key in allowed or group == "hydra":
-        return None
-    near = [name for name in allowed if name.startswith(f"{group}.")]
-    return UnknownNameError("key", key, near or [name for name in allowed if "." not in name])
-
-
-def _keys(node: object, prefix: str = "") -> Iterator[str]:
-    if not isinstance(node, DictConfig):
-        return
-    for key in node:
-        path = prefix + str(key)
-        yield path
-        yield from _keys(node._get_node(key), f"{path}.")

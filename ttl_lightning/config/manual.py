@@ -13,10 +13,18 @@ from importlib.resources import files
 from typing import Any
 
 import yaml
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from ttl_lightning.config.border import GROUPS, KEYS, TOP
-from ttl_lightning.config.compose import MODULE, ROOT, choices, composed, plain, sourced
+from ttl_lightning.config.compose import (
+    MODULE,
+    ROOT,
+    choices,
+    composed,
+    plain,
+    sourced,
+    without_sweeps,
+)
 
 # What a run reads, and what chooses many of these at once.
 EVERYTHING = (*TOP, "experiment", "hydra/launcher", "hydra/sweeper")
@@ -36,24 +44,32 @@ def usage(keys: Sequence[str], overrides: Sequence[str] = ()) -> str:
     Raises:
         ConfigError: if an override is malformed or names what there is not.
     """
-    cfg = composed(sourced(overrides))
-    groups = [key for key in keys if choices(key)]
+    cfg = composed(sourced(without_sweeps(overrides)))
+    offered = {key: names for key in keys if (names := choices(key))}
     lines = ["Choices (backbone takes any timm name of the supported families):", ""]
-    for group in groups:
-        lines += _wrapped(f"{group}={' | '.join(choices(group))}", "  ", "      ")
+    for group, names in offered.items():
+        lines += _wrapped(f"{group}={' | '.join(names)}", "  ", "      ")
     lines += ["", "Keys with their values, what they do, and what they may be:"]
     lines += [""] if keys[0] not in GROUPS else []
     for key in keys:
-        group = key.partition(".")[0]
-        choice = str(cfg.hydra.runtime.choices.get(group))
-        if key in GROUPS:
-            lines += ["", *_wrapped(f"{group}={choice}: {header(_text(f'{group}/{choice}'))}")]
-        said = _comments_of(group, choice) if group in GROUPS else comments(_text(ROOT))
-        for path, value in _leaves(key, plain(OmegaConf.select(cfg, key))) if key in KEYS else ():
-            shown = yaml.safe_dump(value, default_flow_style=True, width=1000).splitlines()[0]
-            what = said.get(path) or said.get(path.removesuffix("._target_"), "")
-            lines += [f"  {path}={shown}", *_wrapped(described(path, what), "      ", "      ")]
+        lines += _explained(key, cfg) if key in KEYS else []
     return "\n".join(lines)
+
+
+def _explained(key: str, cfg: DictConfig) -> list[str]:
+    """A group's choice, or a key, with all that is in it."""
+    group = key.partition(".")[0]
+    choice, said, lines = str(cfg.hydra.runtime.choices.get(group)), comments(_text(ROOT)), []
+    if group in GROUPS:
+        said = _comments_of(group, choice)
+    if key in GROUPS:
+        title = [f"{group}={choice}", header(_text(f"{group}/{choice}"))]
+        lines = ["", *_wrapped(": ".join(filter(None, title)))]
+    for path, value in _leaves(key, plain(OmegaConf.select(cfg, key))):
+        shown = yaml.safe_dump(value, default_flow_style=True, width=1000).splitlines()[0]
+        what = said.get(path) or said.get(path.removesuffix("._target_"), "")
+        lines += [f"  {path}={shown}", *_wrapped(described(path, what), "      ", "      ")]
+    return lines
 
 
 def described(key: str, said: str) -> str:
@@ -101,11 +117,28 @@ def _places(node: yaml.Node | None, prefix: str = "") -> Iterator[tuple[str, int
 def _comments_of(group: str, choice: str) -> dict[str, str]:
     """The choice's own before the default's, and those before the others'."""
     found: dict[str, str] = {}
-    usual = [entry for entry in yaml.safe_load(_text(ROOT))["defaults"] if group in entry]
-    for name in (choice, *(entry[group] for entry in usual), *choices(group)):
-        for key, said in comments(_text(f"{group}/{name}")).items():
+    usual = _defaults(_text(ROOT)).get(group)
+    for name in (choice, *([usual] if usual else ()), *choices(group)):
+        for key, said in _inherited(group, name).items():
             found.setdefault(f"{group}.{key}", said)
     return found
+
+
+def _inherited(group: str, name: str) -> dict[str, str]:
+    """A file's comments, before those of the files that its defaults name."""
+    text = _text(f"{group}/{name}")
+    found = comments(text)
+    for other in _defaults(text):
+        if other != "_self_":
+            found = _inherited(group, other.partition("@")[0]) | found
+    return found
+
+
+def _defaults(text: str) -> dict[str, str | None]:
+    """What a file's defaults list names: groups with their choices, and files without one."""
+    listed = (yaml.safe_load(text) or {}).get("defaults", ()) if text else ()
+    entries = (entry if isinstance(entry, dict) else {entry: None} for entry in listed)
+    return {name: choice for entry in entries for name, choice in entry.items()}
 
 
 def _text(name: str) -> str:
