@@ -17,6 +17,7 @@ from sklearn.metrics import roc_auc_score
 
 import ttl_lightning as ttl
 from tests.data.make_volumes import write_nifti, write_series
+from ttl_lightning.config import compose as config
 from ttl_lightning.data.phantoms.volumes import draw_volume
 from ttl_lightning.errors import ConfigError
 from ttl_lightning.metrics.predictions import PROBABILITY
@@ -55,7 +56,7 @@ def test_views_are_averaged_for_each_window_before_its_study(finished, tmp_path)
     )
     assert result.metrics["val/auroc"] == plain.metrics["val/auroc"]
     task, cfg = ttl.load(tmp_path), OmegaConf.load(tmp_path / "config.yaml")
-    data = assemble(cfg, tmp_path, described(cfg, [], {})).data
+    data = assemble(cfg, tmp_path, described(config.typed(cfg), [], {})).data
     highest: dict[int, float] = {}
     for batch in data.test_dataloader():
         for views, study in zip(batch["views"], batch["study"].tolist(), strict=True):
@@ -71,7 +72,7 @@ def test_a_study_has_the_highest_score_of_its_windows(finished) -> None:
     folder, result = finished
     task = ttl.load(folder)
     cfg = OmegaConf.load(folder / "config.yaml")
-    data = assemble(cfg, folder, described(cfg, [], {})).data
+    data = assemble(cfg, folder, described(config.typed(cfg), [], {})).data
     highest: dict[int, float] = {}
     for batch in data.test_dataloader():
         scores = task(batch["image"]).detach().double().softmax(1)[:, 1]

@@ -1,6 +1,6 @@
 """`python -m ttl_lightning.analyze`, an older name of `ttl-lightning analyze`."""
 
-from ttl_lightning.cli.analyze import main
+from ttl_lightning.cli.main import main
 
 if __name__ == "__main__":
-    main()
+    main("analyze")

@@ -1,6 +1,6 @@
 """`python -m ttl_lightning.probe`, an older name of `ttl-lightning probe`."""
 
-from ttl_lightning.cli.probe import main
+from ttl_lightning.cli.main import main
 
 if __name__ == "__main__":
-    main()
+    main("probe")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ttl_lightning.cli.analyze import KINDS, analyze, usage
+from ttl_lightning.cli.analyze import KINDS, analyze, run, usage
 from ttl_lightning.errors import ConfigError, TTLError
 
 
@@ -31,6 +31,11 @@ def test_a_mistake_is_one_line(kind: str, arguments: list[str], text: str) -> No
     assert "\n" not in str(caught.value)
 
 
+def test_no_kind_is_one_line_that_names_them() -> None:
+    with pytest.raises(ConfigError, match=r"^which kind of analysis\? transfer, cross, probe, "):
+        run([])
+
+
 def test_options_out_of_range(cut: Path) -> None:
     for argument in ("split=training", "most=0", "variance=2"):
         with pytest.raises(TTLError):
@@ -44,7 +49,7 @@ def test_a_gpu_that_is_not_there(cut: Path) -> None:
 
 
 def test_the_help_lists_every_kind_and_option() -> None:
-    text = usage()
+    text = usage([])
     assert all(f"  {kind}" in text for kind in KINDS)
     assert "split=test, most=null" in text
 

@@ -10,7 +10,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from ttl_lightning.cli import probe as command
+from ttl_lightning.cli.main import main
 from ttl_lightning.config import compose as config
 from ttl_lightning.interpret.pretrained import probe
 from ttl_lightning.models.backbones.factory import create_backbone
@@ -85,9 +85,9 @@ def test_test_images_are_not_looked_at(overrides, images, tmp_path) -> None:
 
 def test_the_table(overrides, monkeypatch, capsys) -> None:
     # neither strategy nor cutoff matters, so the overrides of any run will do
-    arguments = ["probe", *overrides, "strategy=ttl", "cutoff=block2"]
+    arguments = ["ttl-lightning", "probe", *overrides, "strategy=ttl", "cutoff=block2"]
     monkeypatch.setattr("sys.argv", arguments)
-    command.main()
+    main()
     out = capsys.readouterr().out
     found = probe(config.read(overrides)[0])
     for unit, result in found.items():
@@ -97,9 +97,9 @@ def test_the_table(overrides, monkeypatch, capsys) -> None:
 
 @pytest.mark.parametrize("wrong", ["data.path=nowhere.npz", "backbone=resnet5", "data.colour=red"])
 def test_a_mistake_is_one_line(wrong, overrides, monkeypatch, capsys) -> None:
-    monkeypatch.setattr("sys.argv", ["probe", *overrides, wrong])
+    monkeypatch.setattr("sys.argv", ["ttl-lightning", "probe", *overrides, wrong])
     with pytest.raises(SystemExit) as end:
-        command.main()
+        main()
     assert end.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")

@@ -197,8 +197,8 @@ def test_the_command_line_hands_hydra_the_choice(
     for flags in ((), ("-m",)):
         seen.clear()
         given = ["data.hu_window=null", "data=npz", f"data.path={volumes}", *flags]
-        monkeypatch.setattr(sys, "argv", ["ttl_lightning", *given])
-        cli.main()
+        monkeypatch.setattr(sys, "argv", ["ttl_lightning"])
+        cli.run(given)
         expected = ["data.hu_window=null", "data=npz3d", f"data.path={volumes}"]
         assert seen == [*flags, *expected]
 
@@ -236,7 +236,10 @@ def test_a_run_by_either_name_is_one_run(tmp_path: Path, volumes: Path) -> None:
     assert again.metrics == result.metrics
     assert (folder / "checkpoints" / "best.ckpt").stat().st_mtime_ns == scored
     cfg, _ = config.read(["data=npz3d", f"data.path={volumes}", *SMALL])
-    assert identity(cfg)["data"]["_target_"] == "ttl_lightning.data.npz3d.Npz3dDataModule"
+    assert (
+        identity(config.values_of(cfg))["data"]["_target_"]
+        == "ttl_lightning.data.npz3d.Npz3dDataModule"
+    )
 
 
 def test_a_run_resumes_and_opens_again(tmp_path: Path, volumes: Path) -> None:

@@ -11,8 +11,8 @@ import yaml
 from lightning_fabric.plugins.precision.precision import _PRECISION_INPUT
 
 from ttl_lightning.config import compose as config
+from ttl_lightning.config.border import CLOSED, GROUPS, KEYS, OWN_OF_TRAINER, check_values
 from ttl_lightning.config.rules import PRECISIONS
-from ttl_lightning.config.schema import CLOSED, GROUPS, OWN_OF_TRAINER, RULES, check_values
 from ttl_lightning.data.options import Loading
 from ttl_lightning.data.sources.registry import source
 from ttl_lightning.errors import ConfigError
@@ -75,7 +75,7 @@ def test_every_key_of_a_closed_group_has_its_rule_and_is_read(group: str) -> Non
         for key in yaml.safe_load(file.read_text()) or {}
         if key != "defaults"
     }
-    ruled = {key.partition(".")[2] for key in RULES if key.startswith(f"{group}.")}
+    ruled = {key.partition(".")[2] for key in KEYS if key.startswith(f"{group}.")}
     assert keys == ruled
     text = "".join(file.read_text() for file in PACKAGE.rglob("*.py"))
     unread = {"protocol": {"max_epochs", "batch_size"}}.get(group, set())  # read by interpolation
@@ -86,7 +86,7 @@ def test_every_key_of_a_closed_group_has_its_rule_and_is_read(group: str) -> Non
 def test_the_composed_configuration_is_in_order_and_complete() -> None:
     cfg, _ = config.read([])
     values = config.values_of(cfg)
-    assert set(values) == {*GROUPS, *(key for key in RULES if "." not in key)}
+    assert set(values) == {*GROUPS, *(key for key in KEYS if "." not in key)}
     check_values(values)
 
 

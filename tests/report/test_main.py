@@ -5,7 +5,7 @@ import sys
 import pytest
 from rich.console import Console
 
-from ttl_lightning.cli.report import main
+from ttl_lightning.cli.main import main
 from ttl_lightning.report.sweep import write
 from ttl_lightning.report.terminal import show
 
@@ -14,7 +14,7 @@ def test_it_prints_the_table_the_failures_and_the_page(sweep_folder, result, mon
     sweep_folder.add("ftl", result("ftl", None))
     sweep_folder.add("bad", result(status="failed", error="OSError: [red]full\n[/red] \x1b[2J"))
     monkeypatch.setattr(sys, "argv", ["report", str(sweep_folder.root)])
-    main()
+    main("report")
     out = capsys.readouterr().out
     assert "full finetuning" in out
     assert "failed: bad: OSError: [red]full [/red] [2J\n" in out
@@ -36,7 +36,7 @@ def test_many_failures_are_not_all_printed(sweep_folder, result) -> None:
 def test_a_folder_that_is_no_sweep_is_one_line(tmp_path, monkeypatch, capsys, name) -> None:
     monkeypatch.setattr(sys, "argv", ["report", str(tmp_path / name)])
     with pytest.raises(SystemExit) as stop:
-        main()
+        main("report")
     assert stop.value.code == 2
     captured = capsys.readouterr()
     assert captured.out == ""

@@ -37,7 +37,7 @@ def of(base):
         cfg = OmegaConf.create(OmegaConf.to_container(base, resolve=True))
         for key, value in values.items():
             OmegaConf.update(cfg, key.replace("__", "."), value)
-        return digest(identity(cfg))
+        return digest(identity(config.values_of(cfg)))
 
     return make
 
@@ -80,7 +80,7 @@ def test_data_are_their_bytes_wherever_they_lie(npz, monkeypatch) -> None:
 
     def at(path: Path | str) -> str:
         cfg.data.path = str(path)
-        return digest(identity(cfg))
+        return digest(identity(config.values_of(cfg)))
 
     first = at(npz)
     (npz.parent / "there").mkdir()
@@ -113,13 +113,13 @@ def test_weights_are_their_bytes_wherever_they_lie(of, tmp_path) -> None:
 def test_a_sweep_looks_at_its_data_once(npz, monkeypatch) -> None:
     cfg, _ = config.read([*SMALL[:6], "data=npz", f"data.path={npz}"])
     known: dict = {}
-    first = identity(cfg, known)
+    first = identity(config.values_of(cfg), known)
     monkeypatch.setattr(
         "ttl_lightning.data.sources.npz.file_hash",
         lambda _: pytest.fail("read again"),
     )
     cfg.seed = 3
-    assert {**identity(cfg, known), "seed": 0} == first
+    assert {**identity(config.values_of(cfg), known), "seed": 0} == first
 
 
 @pytest.fixture(scope="module")

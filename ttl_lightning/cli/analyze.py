@@ -1,10 +1,9 @@
-"""`python -m ttl_lightning.analyze KIND run=FOLDER`: what a finished run has learnt."""
+"""`ttl-lightning analyze KIND run=FOLDER`: what a finished run has learnt."""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,22 +13,20 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from ttl_lightning.cli import shell
 from ttl_lightning.config import compose as config
-from ttl_lightning.errors import USAGE, ConfigError, UnknownNameError, check_choice
+from ttl_lightning.errors import ConfigError, UnknownNameError, check_choice
 from ttl_lightning.interpret.commands import options
 
 if TYPE_CHECKING:
     from ttl_lightning.interpret.commands.findings import Findings
 
-USE = """usage: python -m ttl_lightning.analyze KIND run=FOLDER [KEY=VALUE …]
+USE = """usage: ttl-lightning analyze KIND run=FOLDER [KEY=VALUE …]
 
 KIND is one of:
 {kinds}
 
 Every kind takes device=auto|cpu|cuda, and data.KEY=VALUE where the data have moved since the run.
-Results go to FOLDER/analysis: KIND.json, KIND.csv, KIND.png.
-"""
+Results go to FOLDER/analysis: KIND.json, KIND.csv, KIND.png."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +47,21 @@ KINDS = {
 }
 
 
-def main() -> None:
-    """Run the analysis that the arguments name; a mistake is one line and exit status 2."""
-    arguments = sys.argv[1:]
-    shell.run(show, usage, arguments or list(shell.HELP))
+def run(arguments: Sequence[str]) -> None:
+    """Print what was found, and the files that were written.
+
+    Raises:
+        TTLError: as in `analyze`.
+    """
     if not arguments:
-        sys.exit(USAGE)
-
-
-def show(arguments: list[str]) -> None:
-    """Print what was found, and the files that were written."""
+        raise ConfigError(f"which kind of analysis? {', '.join(KINDS)}; --help says more.")
     findings, files = analyze(arguments[0], arguments[1:])
     for line in (findings.headline[0].upper() + findings.headline[1:], *files):
         print(line)  # noqa: T201 - a command's output
 
 
-def usage() -> str:
-    """The help text, with every kind and its options."""
+def usage(arguments: Sequence[str]) -> str:  # noqa: ARG001 - as of every command
+    """The help's text, with every kind and its options."""
     lines = []
     for name, kind in KINDS.items():
         options = ", ".join(
@@ -134,7 +129,3 @@ def _shown(value: object) -> str:
     if value is dataclasses.MISSING:  # a list, empty by default
         return "[]"
     return "null" if value is None else str(value)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""`python -m ttl_lightning.complexity`: what each cutoff costs, without data, weights or training.
+"""`ttl-lightning cost`: what each cutoff costs, without data, weights or training.
 
 With `cutoff=…` one row; without, every cutoff that the strategy can take. The overrides are those
 of a run.
@@ -6,63 +6,76 @@ of a run.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ttl_lightning.cli import shell
 from ttl_lightning.config import compose as config
+from ttl_lightning.config import manual
 
 if TYPE_CHECKING:
+    from ttl_lightning.config.schema import RunSpec
     from ttl_lightning.models.cost import Complexity
+    from ttl_lightning.models.strategies.base import TransferModel
 
 NUM_CLASSES = 2
 # What a model's cost depends on.
 USED = ("backbone", "strategy", "cutoff", "data.image_size", "data.in_channels")
-USE = """usage: python -m ttl_lightning.complexity [KEY=VALUE …]
+USE = """usage: ttl-lightning cost [KEY=VALUE …]
 
 Parameters, multiply-adds and the stem's share of them for each cutoff, without data or training.
 
-  python -m ttl_lightning.complexity backbone=resnet50 strategy=ttl
+  ttl-lightning cost backbone=resnet50 strategy=ttl
 
 """
 
 
-def main() -> None:
-    """Print the table of the configuration that the arguments compose."""
-    shell.run(show, lambda: USE + config.usage(USED), sys.argv[1:])
+def usage(arguments: Sequence[str]) -> str:
+    """The help's text: the choices and keys that a model's cost depends on."""
+    return USE + manual.usage(USED, arguments)
 
 
-def rows(overrides: list[str]) -> Iterator[tuple[str, int, Complexity]]:
+def rows(overrides: Sequence[str]) -> Iterator[tuple[str, int, Complexity]]:
     """The unit, its number and the model's cost, for each cutoff asked for.
 
     Raises:
         TTLError: if the configuration names what there is not.
     """
     from ttl_lightning.models.cost import complexity
-    from ttl_lightning.models.create import create_model
     from ttl_lightning.models.strategies import STRATEGIES
 
-    cfg, _ = config.read(overrides)
-    settings = {
-        "weights": None,
-        "pooling": cfg.strategy.pooling,
-        "in_channels": cfg.data.in_channels,
-        "image_size": config.spatial(cfg),
-    }
-    name, strategy, cutoff = cfg.backbone.name, cfg.strategy.name, cfg.cutoff
-    cutoffs = [cutoff]
-    if cutoff is None and strategy in STRATEGIES and STRATEGIES[strategy].needs_cutoff:
-        cutoffs = list(create_model(name, "ftl", None, NUM_CLASSES, **settings).backbone.cutoffs)
+    spec = config.typed(config.read(overrides)[0])
+    cutoffs: Sequence[str | int | None] = [spec.cutoff]
+    named = STRATEGIES.get(spec.strategy.name)
+    if spec.cutoff is None and named and named.needs_cutoff:
+        cutoffs = _model(spec, "ftl", None).backbone.cutoffs
     for cutoff in cutoffs:
-        model = create_model(name, strategy, cutoff, NUM_CLASSES, **settings)
+        model = _model(spec, spec.strategy.name, cutoff)
         number = model.backbone.index(model.cutoff)
-        size = model.backbone.input_shape(settings["image_size"])
+        size = model.backbone.input_shape(spec.data.spatial)
         yield model.cutoff, number, complexity(model, size)
 
 
-def show(overrides: list[str]) -> None:
-    """Print one row a cutoff."""
+def _model(spec: RunSpec, strategy: str, cutoff: str | int | None) -> TransferModel:
+    from ttl_lightning.models.create import create_model
+
+    return create_model(
+        spec.backbone.name,
+        strategy,
+        cutoff,
+        NUM_CLASSES,
+        weights=None,
+        pooling=spec.strategy.pooling,
+        in_channels=spec.data.in_channels,
+        image_size=spec.data.spatial,
+    )
+
+
+def run(overrides: Sequence[str]) -> None:
+    """Print one row a cutoff.
+
+    Raises:
+        TTLError: as in `rows`.
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -75,7 +88,3 @@ def show(overrides: list[str]) -> None:
         macs = (f"{cost.macs / 1e9:.4f} G", f"{cost.macs_by_unit.get('stem', 0) / cost.macs:.0%}")
         table.add_row(cutoff, str(number), *counts, *macs, uncounted)
     Console(width=max(100, Console().width)).print(table)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""`python -m ttl_lightning.probe`: what each cutoff promises, before any training.
+"""`ttl-lightning probe`: what each cutoff promises, before any training.
 
 A linear classifier on the pooled features of every unit of the pretrained network; the overrides
 are those of a run. Training and validation images are read, test images are not.
@@ -6,40 +6,38 @@ are those of a run. Training and validation images are read, test images are not
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 
-from omegaconf import DictConfig
-
-from ttl_lightning.cli import shell
 from ttl_lightning.config import compose as config
+from ttl_lightning.config import manual
 
 USED = ("backbone", "data", "seed", "protocol.augment", "trainer.accelerator")
-USE = """usage: python -m ttl_lightning.probe [KEY=VALUE …]
+USE = """usage: ttl-lightning probe [KEY=VALUE …]
 
 A linear classifier on every unit's features of the pretrained network: what each cutoff promises.
 
-  python -m ttl_lightning.probe data=folder data.path=FOLDER backbone=resnet50
+  ttl-lightning probe data=folder data.path=FOLDER backbone=resnet50
 
 """
 
 
-def main() -> None:
-    """Print the table of the configuration that the arguments compose."""
-    shell.run(
-        lambda arguments: show(config.read(arguments)[0]),
-        lambda: USE + config.usage(USED),
-        sys.argv[1:],
-    )
+def usage(arguments: Sequence[str]) -> str:
+    """The help's text: the choices and keys that the probes depend on."""
+    return USE + manual.usage(USED, arguments)
 
 
-def show(cfg: DictConfig) -> None:
-    """Print one row a cutoff, the best one marked."""
+def run(overrides: Sequence[str]) -> None:
+    """Print one row a cutoff, the best one marked.
+
+    Raises:
+        TTLError: if the configuration, the data or the weights cannot be used.
+    """
     from rich.console import Console
     from rich.table import Table
 
     from ttl_lightning.interpret.pretrained import probe
 
-    found = probe(cfg)
+    found = probe(config.read(overrides)[0])
     best = max(found, key=lambda unit: found[unit].metrics["val/auprc"] or 0.0)
     table = Table()
     for column in ("cutoff", "number", "validation AUROC", "validation AUPRC", "penalty"):
@@ -53,7 +51,3 @@ def show(cfg: DictConfig) -> None:
 
 def _shown(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
-
-
-if __name__ == "__main__":
-    main()

@@ -1,33 +1,35 @@
-"""`python -m ttl_lightning.report multirun/NAME`: the report of a sweep."""
+"""`ttl-lightning report multirun/NAME`: the report of a sweep."""
 
 from __future__ import annotations
 
-import argparse
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from ttl_lightning.errors import USAGE, TTLError
+from ttl_lightning.errors import ConfigError, DataError
 
 
-def main() -> None:
-    """Write the report; a folder that is no sweep's is one line on stderr and exit status 2."""
-    parser = argparse.ArgumentParser(
-        prog="python -m ttl_lightning.report",
-        description="Write report.html, its tables and figures into the folder of a sweep.",
-    )
-    parser.add_argument("folder", type=Path, help="of the sweep, such as multirun/NAME")
-    folder = parser.parse_args().folder
+def usage(arguments: Sequence[str]) -> str:  # noqa: ARG001 - as of every command
+    """The help's text."""
+    return """usage: ttl-lightning report FOLDER
+
+Writes report.html, its tables and figures into the folder of a sweep, such as multirun/NAME."""
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Write the report, and show its table.
+
+    Raises:
+        TTLError: if the folder is no sweep's, or cannot be written.
+    """
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        raise ConfigError(
+            f"report takes one folder, such as multirun/NAME, got {' '.join(arguments) or 'none'}."
+        )
     from ttl_lightning.report.sweep import write
     from ttl_lightning.report.terminal import show
-    from ttl_lightning.report.text import one_line
 
     try:
-        summary = write(folder)
-    except (TTLError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)  # noqa: T201 - a command's output
-        sys.exit(USAGE)
+        summary = write(Path(arguments[0]))
+    except OSError as error:
+        raise DataError(str(error)) from error
     show(summary)
-
-
-if __name__ == "__main__":
-    main()

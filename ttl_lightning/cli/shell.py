@@ -1,46 +1,41 @@
-"""What every command shares: its help, one line for a mistake, and the exit status."""
+"""The one place that turns what goes wrong into a line on stderr and an exit status."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
 
-from ttl_lightning.errors import USAGE, TTLError
+from ttl_lightning.errors import FAILED, USAGE, NonFiniteLossError, TTLError
+from ttl_lightning.report.text import one_line
 from ttl_lightning.runtime.shortage import shortage
 from ttl_lightning.runtime.stopping import heed_sigterm, name_of, status_of
 
-HELP = ("-h", "--help")
 
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """End the process with one line and a status if a mistake, a signal or a shortage ends it.
 
-def run(
-    act: Callable[[list[str]], None], usage: Callable[[], str], arguments: Sequence[str]
-) -> None:
-    """Do what a command line asks for, or print its help; exits with a status other than 0.
-
-    Args:
-        act: takes the arguments.
-        usage: makes the help's text, without importing what takes seconds.
-        arguments: what the user wrote after the command's name.
+    An interrupt's notes say how to go on. Any other error is one of the program, and passes.
     """
-    if any(argument in HELP for argument in arguments):
-        print(usage())  # noqa: T201 - a command's output
-        return
     heed_sigterm()
     try:
-        act(list(arguments))
+        yield
     except TTLError as error:
-        _say(f"error: {error}")
-        sys.exit(USAGE)
+        _exit(f"error: {error}", FAILED if isinstance(error, NonFiniteLossError) else USAGE)
     except KeyboardInterrupt as stop:
-        _say(f"stopped by {name_of(stop)}.")
-        sys.exit(status_of(stop))
+        _exit(": ".join((f"stopped by {name_of(stop)}", *_notes(stop))) + ".", status_of(stop))
     except (OSError, MemoryError, RuntimeError) as error:
         lacking = shortage(error)
         if lacking is None:
             raise
-        _say(f"error: {lacking}")
-        sys.exit(USAGE)
+        _exit(f"error: {lacking}", USAGE)
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)  # noqa: T201 - what a command line is for
+def _notes(error: BaseException) -> list[str]:
+    return getattr(error, "__notes__", [])
+
+
+def _exit(line: str, status: int) -> None:
+    print(one_line(line), file=sys.stderr)  # noqa: T201 - what a command line is for
+    sys.exit(status)

@@ -1,11 +1,12 @@
-"""Hydra's entry point: one run, or with `-m` many."""
+"""`ttl-lightning train`, Hydra's entry point: one run, or with `-m` many."""
 
 from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.conf import HydraConf
@@ -13,44 +14,59 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from ttl_lightning.cli import shell
 from ttl_lightning.config import compose as config
+from ttl_lightning.config import manual
 from ttl_lightning.config.ranks import made_of
-from ttl_lightning.errors import FAILED, USAGE, NonFiniteLossError, TTLError
+from ttl_lightning.errors import TTLError
 from ttl_lightning.runtime.shortage import check_folder
-from ttl_lightning.runtime.stopping import heed_sigterm, name_of, status_of
 
 if TYPE_CHECKING:
     from ttl_lightning.records.schema import RunResult
 
 SWEEP_FLAGS = ("-m", "--multirun")
+USE = """usage: ttl-lightning [train] [-m] [KEY=VALUE …]
+
+Finetunes a pretrained network on medical images, whole or cut at a well-chosen layer.
+
+  ttl-lightning strategy=ttl cutoff=block3
+  ttl-lightning data=npz data.path=FILE.npz backbone=resnet50 strategy=ftl seed=1
+  ttl-lightning protocol=2d --help                 keys with the values that the choices give them
+
+-m runs every combination (cutoff=block1,block2 seed=0,1,2); --cfg job prints the configuration,
+--hydra-help the other flags. +trainer.KEY=… and the like give what a library takes besides.
+
+"""
 
 
-def main() -> None:
-    """Run the command line; a user's mistake is one line on stderr and a status other than 0."""
+def usage(arguments: Sequence[str]) -> str:
+    """The help's text: every choice, and every key with its value, its range and what it does."""
+    return USE + manual.usage(manual.EVERYTHING, arguments)
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Train as the overrides say.
+
+    Raises:
+        TTLError: before Hydra makes a folder; later mistakes end the process where they are told.
+    """
     from ttl_lightning.jobs.process import die_with_parent
 
     die_with_parent()
-    heed_sigterm()
     # Our files for other launchers stand before the plugins' own of the same names on purpose.
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/", UserWarning)
     # Hydra's parser wants its flags before the overrides
-    given = sorted(sys.argv[1:], key=lambda argument: argument not in SWEEP_FLAGS)
+    given = sorted(arguments, key=lambda argument: argument not in SWEEP_FLAGS)
     sys.argv[1:] = given = config.sourced(given)
-    arguments = [argument for argument in given if argument not in SWEEP_FLAGS]
-    try:
-        if not any(argument.startswith("-") for argument in arguments):
-            # before Hydra makes a folder; a sweep checks each of its jobs itself
-            one = given == arguments
-            cfg, folder = config.read(arguments if one else config.without_sweeps(arguments))
-            if one:
-                check_folder(folder)
-                made_of(cfg)  # a mistake is said before the seconds that importing torch takes
-    except TTLError as error:
-        _exit(error)
-    try:
-        _hydra_main()
-    except KeyboardInterrupt as stop:
-        sys.exit(status_of(stop))
+    overrides = [argument for argument in given if argument not in SWEEP_FLAGS]
+    if not any(argument.startswith("-") for argument in overrides):
+        # a sweep checks each of its jobs itself
+        one = given == overrides
+        cfg, folder = config.read(overrides if one else config.without_sweeps(overrides))
+        if one:
+            check_folder(folder)
+            made_of(cfg)  # a mistake is said before the seconds that importing torch takes
+    _hydra_main()
 
 
 @hydra.main(
@@ -58,7 +74,8 @@ def main() -> None:
 )
 def _hydra_main(cfg: DictConfig) -> float | None:
     settings = HydraConfig.get()
-    result = (_job if settings.mode == RunMode.MULTIRUN else _run)(cfg, settings)
+    with shell.told():  # Hydra would print where an error was raised
+        result = (_job if settings.mode == RunMode.MULTIRUN else _run)(cfg, settings)
     return result.metrics.get(cfg.protocol.monitor)
 
 
@@ -70,17 +87,16 @@ def _run(cfg: DictConfig, settings: HydraConf) -> RunResult:
     folder = Path(settings.runtime.output_dir)
     try:
         return train(cfg, overrides=settings.overrides.task, run_dir=folder)
-    except TTLError as error:
+    except TTLError:
         clear(folder)  # Hydra made it before anything was checked
-        _exit(error)
+        raise
     except KeyboardInterrupt as stop:
         kept = (folder / FILE_NAME).is_file()
-        print(  # noqa: T201 - what a command line is for
-            f"stopped by {name_of(stop)}: "
-            + (f"the same command with hydra.run.dir={folder} goes on from here." if kept else
-               "nothing had begun."),
-            file=sys.stderr,
-        )  # fmt: skip
+        stop.add_note(
+            f"the same command with hydra.run.dir={folder} goes on from here"
+            if kept
+            else "nothing had begun"
+        )
         clear(folder)
         raise
 
@@ -93,8 +109,3 @@ def _job(cfg: DictConfig, settings: HydraConf) -> RunResult:
     if not result.succeeded:
         raise RuntimeError(f"{settings.runtime.output_dir}: {result.error}")
     return result
-
-
-def _exit(error: TTLError) -> NoReturn:
-    print(f"error: {error}", file=sys.stderr)  # noqa: T201 - what a command line is for
-    sys.exit(FAILED if isinstance(error, NonFiniteLossError) else USAGE)

@@ -23,9 +23,11 @@ from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ttl_lightning.config import ranks
-from ttl_lightning.config.schema import check_values
-from ttl_lightning.errors import ConfigError, TTLError, UnknownNameError
+from ttl_lightning.config import ranks, schema
+from ttl_lightning.config.border import check_values, spec_of
+from ttl_lightning.config.mistakes import SEVERAL, keys, wrong_choice, wrong_key
+from ttl_lightning.config.schema import RunSpec
+from ttl_lightning.errors import ConfigError, TTLError
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +35,6 @@ MODULE, ROOT = "ttl_lightning.conf", "config"
 VERSION_BASE = "1.3"
 # What a timm name looks like, with or without a tag.
 NETWORK = re.compile(r"[A-Za-z][\w.]*")
-# Groups that may be left out, and those that take several choices.
-OPTIONAL, SEVERAL = ("experiment",), ("callbacks",)
 
 # A run's place in a sweep's folder: the default of oc.select is for a missing key, not for null.
 OmegaConf.register_new_resolver(
@@ -84,15 +84,13 @@ def read(overrides: Sequence[str]) -> tuple[DictConfig, Path]:
     overrides = sourced(overrides)
     for override in parsed(overrides):
         several = isinstance(override.value(), list) and override.key_or_group not in SEVERAL
-        if several and not override.is_sweep_override() and _choices(override.key_or_group):
+        if several and not override.is_sweep_override() and choices(override.key_or_group):
             raise ConfigError(f"{override.input_line}: {override.key_or_group} takes one choice.")
-    setup_globals()  # the resolver of ${now:…}
-    with _own_hydra():
-        try:
-            cfg = compose(ROOT, list(overrides), return_hydra_config=True)
-            folder, moves = Path(cfg.hydra.run.dir), cfg.hydra.job.chdir
-        except (HydraException, OmegaConfBaseException, ValueError, TypeError) as error:
-            raise in_one_line(error, overrides) from error
+    cfg = composed(overrides)
+    try:
+        folder, moves = Path(cfg.hydra.run.dir), cfg.hydra.job.chdir
+    except (OmegaConfBaseException, ValueError, TypeError) as error:
+        raise in_one_line(error, overrides) from error
     if moves:
         raise ConfigError(
             "hydra.job.chdir=true is not for these runs: relative paths begin where the command "
@@ -103,6 +101,20 @@ def read(overrides: Sequence[str]) -> tuple[DictConfig, Path]:
     OmegaConf.set_struct(cfg, True)  # noqa: FBT003
     check_values(values_of(cfg))
     return cfg, folder
+
+
+def composed(overrides: Sequence[str]) -> DictConfig:
+    """What Hydra makes of overrides, its own node included; nothing is checked.
+
+    Raises:
+        ConfigError: if an override is malformed or names what there is not.
+    """
+    setup_globals()  # the resolver of ${now:…}
+    with _own_hydra():
+        try:
+            return compose(ROOT, list(overrides), return_hydra_config=True)
+        except (HydraException, OmegaConfBaseException, ValueError, TypeError) as error:
+            raise in_one_line(error, overrides) from error
 
 
 def sourced(overrides: Sequence[str]) -> list[str]:
@@ -132,6 +144,15 @@ def values_of(cfg: DictConfig) -> dict[str, Any]:
     return cast("dict[str, Any]", found)
 
 
+def typed(cfg: DictConfig) -> RunSpec:
+    """A composed configuration, without Hydra's node, as what is below reads it.
+
+    Raises:
+        ConfigError: naming the first key that is not as it should be.
+    """
+    return spec_of(values_of(cfg))
+
+
 @contextlib.contextmanager
 def _own_hydra() -> Iterator[None]:
     """Compose apart from a Hydra that may be running already."""
@@ -147,7 +168,7 @@ def _own_hydra() -> Iterator[None]:
 def accept_backbones(overrides: Sequence[str]) -> None:
     """Let `backbone=NAME` stand for any timm network; only some have a file in `conf/backbone`."""
     stored = ConfigStore.instance()
-    here = set(_choices("backbone"))
+    here = set(choices("backbone"))
     for override in overrides:
         key, _, value = override.partition("=")
         for name in value.split(",") if key == "backbone" else ():
@@ -191,45 +212,18 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - whatever a key may hold
 
 
 def spatial(cfg: DictConfig) -> list[int]:
-    """The spatial size of the network's input: sources of images give one number for both sides."""
-    size = plain(cfg.data.image_size)
-    return list(size) if isinstance(size, list) else [size, size]
+    """The spatial size of the network's input."""
+    return schema.spatial(plain(cfg.data.image_size))
 
 
 def channels_last(cfg: DictConfig) -> bool | None:
-    """Whether convolutions lay their channels last; None where `trainer.precision=auto` measures.
-
-    Where `trainer.channels_last` does not say it, those on images do, which are faster so, and
-    those on volumes do not: a rule, since what is measured differs from machine to machine.
-    """
-    said = cfg.trainer.channels_last
-    if said is None and cfg.trainer.precision != "auto":
-        return len(spatial(cfg)) == 2
-    return None if said is None else bool(said)
+    """Whether convolutions lay their channels last; see `schema.channels_last`."""
+    said, precision = cfg.trainer.channels_last, cfg.trainer.precision
+    return schema.channels_last(precision, plain(cfg.data.image_size), said=said)
 
 
-def usage(keys: Sequence[str]) -> str:
-    """Help for a command that takes a run's overrides: choices of its groups, keys and values.
-
-    Args:
-        keys: groups, and keys of the configuration, that the command reads.
-    """
-    with _own_hydra():
-        cfg = compose(ROOT)
-    lines = ["Choices (backbone takes any timm name of the supported families):", ""]
-    groups = [key for key in keys if _choices(key)]
-    lines += [f"  {group}={'|'.join(_choices(group))}" for group in groups]
-    lines += ["", "Keys and their values:", ""]
-    shown = [key for key in keys if key not in groups]
-    for group in groups:
-        shown += [f"{group}.{key}" for key in cfg[group] if not str(key).startswith("_")]
-    for key in shown:
-        value = plain(OmegaConf.select(cfg, key))
-        lines.append(f"  {key}={'null' if value is None else value}")
-    return "\n".join(lines)
-
-
-def _choices(group: str) -> list[str]:
+def choices(group: str) -> list[str]:
+    """The names that `group=` takes; none if there is no such group."""
     return ConfigLoaderImpl(create_config_search_path(f"pkg://{MODULE}")).get_group_options(group)
 
 
@@ -242,19 +236,19 @@ def in_one_line(error: Exception, overrides: Sequence[str]) -> ConfigError:
     for override in given:
         if override.is_sweep_override():
             return ConfigError(f"{override.input_line} gives several values: add -m to run each.")
-    groups = [o for o in given if o.key_or_group and _choices(o.key_or_group)]
+    groups = [o for o in given if o.key_or_group and choices(o.key_or_group)]
     for override in groups:
-        if found := _wrong_choice(override):
+        if found := wrong_choice(override, choices(override.key_or_group)):
             return found
     try:
         with _own_hydra():
-            allowed = list(_keys(compose(ROOT, [o.input_line for o in groups if o.input_line])))
+            allowed = list(keys(compose(ROOT, [o.input_line for o in groups if o.input_line])))
     except (HydraException, OmegaConfBaseException, ValueError, TypeError) as found_too:
         return ConfigError(first_line(found_too))
     for override in given:
         if not override.key_or_group:
             return ConfigError(f"cannot read an override: {override.input_line!r} names no key.")
-        if override not in groups and (found := _wrong_key(override, allowed)):
+        if override not in groups and (found := wrong_key(override, allowed)):
             return found
     return ConfigError(first_line(error))
 
@@ -286,34 +280,3 @@ def quoted(text: str) -> str:
     'it\'s, here'
     """
     return "'" + text.replace("\\'", "\\\\'").replace("'", "\\'") + "'"
-
-
-def _wrong_choice(override: Override) -> ConfigError | None:
-    group = override.key_or_group
-    allowed, value = _choices(group), override.value()
-    if value is None and group in OPTIONAL:
-        return None
-    chosen = value if isinstance(value, list) and group in SEVERAL else [value]
-    for one in chosen:
-        if not isinstance(one, str) or one not in allowed:
-            return UnknownNameError(group, one, allowed)
-    return None
-
-
-def _wrong_key(override: Override, allowed: list[str]) -> ConfigError | None:
-    """An override of a key that no file has; `+key=value` adds one on purpose."""
-    key = override.key_or_group
-    group = key.partition(".")[0]
-    if override.is_add() or override.is_delete() or key in allowed or group == "hydra":
-        return None
-    near = [name for name in allowed if name.startswith(f"{group}.")]
-    return UnknownNameError("key", key, near or [name for name in allowed if "." not in name])
-
-
-def _keys(node: object, prefix: str = "") -> Iterator[str]:
-    if not isinstance(node, DictConfig):
-        return
-    for key in node:
-        path = prefix + str(key)
-        yield path
-        yield from _keys(node._get_node(key), f"{path}.")

@@ -1,14 +1,13 @@
-"""Kinds of values that a key may take; each rule is one line's error for what it does not allow."""
+"""Kinds of values that a key may take: what help says of each, and the one line for all others."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ttl_lightning.errors import ConfigError, UnknownNameError, check_choice, check_number
-
-Rule = Callable[[str, Any], None]
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 PRECISIONS = (
@@ -20,39 +19,82 @@ MOST_EPOCHS = 1_000_000
 MOST_BYTES_OF_NAME = 200
 """What file systems allow is 255, of which a search's folders add some."""
 
+Check = Callable[[str, Any], None]
 
-def whole(low: int, high: int | float = float("inf")) -> Rule:
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a key may hold, as help says it, and what raises ConfigError for all else."""
+
+    allowed: str
+    check: Check
+
+    def __call__(self, key: str, value: object) -> None:
+        """Demand an allowed value."""
+        self.check(key, value)
+
+
+def rule(check: Check) -> Rule:
+    """Make a rule of a function that checks, and says in its first line what it allows."""
+    said = (check.__doc__ or "").splitlines()[0].rstrip(".")
+    return Rule(said[0].lower() + said[1:], check)
+
+
+def whole(low: int, high: float = float("inf")) -> Rule:
     """An integer in a range."""
-    return lambda key, value: check_number(key, value, low, high, integer=True)
+    return Rule(
+        f"integer {_range(low, high)}",
+        lambda key, value: check_number(key, value, low, high, integer=True),
+    )
 
 
 def number(low: float, high: float = float("inf")) -> Rule:
     """A finite number in a range."""
+    return Rule(
+        f"number {_range(low, high)}",
+        lambda key, value: check_number(key, value, low, min(high, 1e300)),
+    )
 
-    def rule(key: str, value: Any) -> None:  # noqa: ANN401 - whatever was given
-        check_number(key, value, low, min(high, 1e300))
 
-    return rule
+def _range(low: float, high: float) -> str:
+    return f"from {low:.10g} to {high:.10g}" if high < float("inf") else f"from {low:.10g}"
 
 
-def one_of(*names: object) -> Rule:
+def one_of(*names: str) -> Rule:
     """One of the names."""
 
-    def rule(key: str, value: Any) -> None:  # noqa: ANN401
+    def check(key: str, value: object) -> None:
         if not isinstance(value, str) or value not in names:
-            raise UnknownNameError(key, value, map(str, names))
+            raise UnknownNameError(key, value, names)
 
-    return rule
+    return Rule(" | ".join(names), check)
 
 
+def or_null(other: Rule) -> Rule:
+    """Null, or what the rule says."""
+    return Rule(
+        f"{other.allowed}, or null", lambda key, value: None if value is None else other(key, value)
+    )
+
+
+def flag_or(other: Rule) -> Rule:
+    """True or false, or what the rule says."""
+    return Rule(
+        f"{flag.allowed}, or {other.allowed}",
+        lambda key, value: None if isinstance(value, bool) else other(key, value),
+    )
+
+
+@rule
 def flag(key: str, value: object) -> None:
     """True or false."""
     if not isinstance(value, bool):
         raise ConfigError(f"{key} must be true or false, got {value!r}.")
 
 
+@rule
 def text(key: str, value: object) -> None:
-    """A text that is not empty."""
+    """Text."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         raise ConfigError(
             f"{key} must be a text, got the number {value}: {key}='\"{value}\"' is one."
@@ -61,28 +103,32 @@ def text(key: str, value: object) -> None:
         raise ConfigError(f"{key} must be a text, got {value!r}.")
 
 
+@rule
 def dotted(key: str, value: object) -> None:
-    """The full name of what is to be called, such as `torch.optim.SGD`."""
+    """A full name, such as `torch.optim.SGD`."""
     if not isinstance(value, str) or not _DOTTED.fullmatch(value):
         raise ConfigError(f"{key} must be a full name such as package.module.Class, got {value!r}.")
 
 
+@rule
 def texts(key: str, value: object) -> None:
-    """A text, or a list of them."""
+    """Text, or a list of texts."""
     for item in value if isinstance(value, list) and value else [value]:
         text(key, item)
 
 
+@rule
 def names(key: str, value: object) -> None:
-    """A list of names, which may be numbers."""
+    """A list of names."""
     if not isinstance(value, list) or not value:
         raise ConfigError(f"{key} must be a list of names, got {value!r}.")
     for item in value:
         name(key, item)
 
 
+@rule
 def name(key: str, value: object) -> None:
-    """A name that a folder can have; a number will do."""
+    """A name that a folder can have."""
     plain = isinstance(value, str | int | float) and not isinstance(value, bool)
     if not plain or not str(value).strip():
         raise ConfigError(f"{key} must be a name, got {value!r}.")
@@ -90,8 +136,9 @@ def name(key: str, value: object) -> None:
         raise ConfigError(f"{key} is a name of {len(str(value))} characters; 200 are allowed.")
 
 
+@rule
 def options(key: str, value: object) -> None:
-    """Keys with values, of which `_target_` says what takes them."""
+    """A `_target_`, and what it takes."""
     if not isinstance(value, Mapping):
         raise ConfigError(
             f"{key} must be keys with values, of which _target_ names what takes them, got "
@@ -102,54 +149,48 @@ def options(key: str, value: object) -> None:
         raise ConfigError(f"{key}._partial_ must be true, got {value['_partial_']!r}.")
 
 
-def or_null(rule: Rule) -> Rule:
-    """Null, or what the rule says."""
-    return lambda key, value: None if value is None else rule(key, value)
-
-
+@rule
 def cutoff(key: str, value: object) -> None:
-    """A unit's name or number; which there are, the network says."""
+    """A unit's name or number."""
     if not isinstance(value, str | int) or isinstance(value, bool) or value == "":
         raise ConfigError(f"{key} must be a unit's name or number, got {value!r}.")
 
 
+@rule
 def share_of_batches(key: str, value: object) -> None:
-    """A number of batches, or a fraction of them."""
+    """A number or a fraction of the batches."""
     if isinstance(value, float):
         check_number(key, value, 1e-9, 1)
     else:
         check_number(key, value, 1, 1e9, integer=True)
 
 
+@rule
 def devices(key: str, value: object) -> None:
-    """As Lightning takes them: how many, which, or all."""
-    items: Sequence[Any] = value if isinstance(value, list) else [value]
-    for item in items:
-        good = isinstance(item, int) and not isinstance(item, bool)
-        good = good and (
-            0 <= item < MOST_DEVICES
-            if isinstance(value, list)
-            else 1 <= item <= MOST_DEVICES or item == -1
-        )
-        if isinstance(item, str) and not isinstance(value, list):
-            parts = item.split(",")
-            good = item in ("auto", "-1") or all(part.strip().isdigit() for part in parts)
-        if not good or not items:
-            raise ConfigError(
-                f"{key} must be a number of devices, a list of their numbers, -1 or auto, got "
-                f"{value!r}."
-            )
-    if not items:
+    """How many, a list of which, -1 or auto."""
+    if value == []:
         raise ConfigError(f"{key} must name a device, got {value!r}.")
+    if isinstance(value, list):
+        good = all(_whole(item) and 0 <= item < MOST_DEVICES for item in value)
+    elif isinstance(value, str):
+        parts = value.split(",")
+        good = value in ("auto", "-1") or all(part.strip().isdigit() for part in parts)
+    else:
+        good = _whole(value) and (value == -1 or 1 <= value <= MOST_DEVICES)  # type: ignore[operator]
+    if not good:
+        raise ConfigError(
+            f"{key} must be a number of devices, a list of their numbers, -1 or auto, got "
+            f"{value!r}."
+        )
 
 
-def flag_or(other: Rule) -> Rule:
-    """True or false, or what the rule says."""
-    return lambda key, value: None if isinstance(value, bool) else other(key, value)
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
+@rule
 def class_weights(key: str, value: object) -> None:
-    """The word, or numbers; how many, the data say."""
+    """Balanced, or a list of numbers."""
     if value == "balanced":
         return
     if not isinstance(value, list) or not value:
@@ -160,15 +201,17 @@ def class_weights(key: str, value: object) -> None:
         check_number(key, item, 0, 1e300)
 
 
+@rule
 def precision(key: str, value: object) -> None:
-    """One of Lightning's words, or its short forms as numbers; or auto."""
+    """One of Lightning's precisions, or auto."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ConfigError(f"{key} must be one of {', '.join(PRECISIONS)}, got {value!r}.")
     check_choice(key, str(value), PRECISIONS)
 
 
+@rule
 def callbacks(key: str, value: object) -> None:
-    """Named entries, each with a `_target_`; null takes one away."""
+    """NAME={_target_: …}; null takes one away."""
     if not isinstance(value, Mapping):
         raise ConfigError(f"{key} must be keys, each with a callback's options, got {value!r}.")
     for entry, given in value.items():
@@ -176,8 +219,9 @@ def callbacks(key: str, value: object) -> None:
             options(f"{key}.{entry}", given)
 
 
+@rule
 def logger(key: str, value: object) -> None:
-    """A `_target_` that may be null, and its options."""
+    """A `_target_`, which may be null, and what it takes."""
     if not isinstance(value, Mapping) or "_target_" not in value:
         raise ConfigError(f"{key} must be keys with values, _target_ among them, got {value!r}.")
     or_null(dotted)(f"{key}._target_", value["_target_"])

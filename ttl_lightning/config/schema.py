@@ -1,165 +1,173 @@
-"""What a configuration's values may be, key by key; imports nothing heavy, so it is asked first.
+"""Every option once: its type and what it may be. Imports nothing heavy, so it is asked first.
 
-Of `data` and of what a `_target_` names the constructors say themselves what they take; see
-`assembly.check`, which tries them.
+Its default is the value in `conf/`, its help the comment there. Of `data`, and of what a `_target_`
+names, the constructors say themselves what they take; see `build.check`, which tries them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
 
-from ttl_lightning.config.rules import (
-    MOST_EPOCHS,
-    Rule,
-    callbacks,
-    class_weights,
-    cutoff,
-    devices,
-    flag,
-    flag_or,
-    logger,
-    name,
-    names,
-    number,
-    one_of,
-    options,
-    or_null,
-    precision,
-    share_of_batches,
-    text,
-    texts,
-    whole,
-)
-from ttl_lightning.errors import ConfigError, check_choice
+from ttl_lightning.config import rules
+from ttl_lightning.config.rules import MOST_EPOCHS, Rule
 
-GROUPS = ("backbone", "strategy", "data", "task", "protocol", "trainer", "logger", "callbacks")
-
-RULES: dict[str, Rule] = {
-    "seed": whole(0, 2**32 - 1),
-    "name": name,
-    "cutoff": or_null(cutoff),
-    "resume": one_of("auto", "never"),
-    "until_epoch": or_null(whole(1, MOST_EPOCHS)),
-    "latency": flag,
-    "callbacks": callbacks,
-    "logger": logger,
-    "data": options,
-    "data.name": name,
-    "data.in_channels": whole(1, 4096),
-    "data.batch_size": whole(1, 65536),
-    "data.cache_dir": or_null(text),
-    "data.path": or_null(text),
-    "data.root": or_null(text),
-    "data.labels": or_null(text),
-    "data.dataset": text,
-    "data.path_column": text,
-    "data.study_column": text,
-    "data.label_columns": texts,
-    "data.split_column": or_null(text),
-    "data.patient_column": or_null(text),
-    "data.slice_column": or_null(text),
-    "data.abnormal_column": or_null(text),
-    "data.classes": or_null(names),
-    "backbone.name": text,
-    "backbone.weights": or_null(text),
-    "strategy.name": text,
-    "strategy.pooling": flag,
-    "task": options,
-    "task.class_weights": or_null(class_weights),
-    "protocol.optimizer": options,
-    "protocol.learning_rate": number(1e-12, 1e30),
-    "protocol.pretrained_lr_factor": number(0),
-    "protocol.head_init": text,
-    "protocol.loss": text,
-    "protocol.focal_gamma": number(0, 100),
-    "protocol.scheduler": or_null(options),
-    "protocol.scheduler_interval": one_of("epoch", "step"),
-    "protocol.monitor": text,
-    "protocol.monitor_mode": one_of("min", "max"),
-    "protocol.lr_floor": or_null(number(0)),
-    "protocol.max_epochs": whole(1, MOST_EPOCHS),
-    "protocol.batch_size": whole(1, 65536),
-    "protocol.augment": options,
-    "trainer": options,
-    "trainer.accelerator": text,
-    "trainer.devices": devices,
-    "trainer.max_epochs": whole(1, MOST_EPOCHS),
-    "trainer.precision": precision,
-    "trainer.channels_last": or_null(flag),
-    "trainer.batch_size_finder": or_null(text),
-    "trainer.gradient_clip_val": or_null(number(1e-12)),
-    "trainer.accumulate_grad_batches": whole(1, MOST_EPOCHS),
-    "trainer.check_val_every_n_epoch": whole(1, MOST_EPOCHS),
-    "trainer.deterministic": flag_or(one_of("warn")),
-    "trainer.fast_dev_run": flag_or(whole(0, MOST_EPOCHS)),
-    "trainer.limit_train_batches": share_of_batches,
-    "trainer.limit_val_batches": share_of_batches,
-    "trainer.limit_test_batches": share_of_batches,
-}
-# Keys that not every source has, or that came with a later version.
-OPTIONAL = (*(key for key in RULES if key.startswith("data.")), "callbacks", "task.class_weights")
-# Groups all of whose keys are above; those of the others belong to what their `_target_` names.
-CLOSED = ("backbone", "strategy", "protocol")
-# Arguments of Lightning's Trainer that a run sets itself, with what to give instead.
-OWN_OF_TRAINER = {
-    "callbacks": "callbacks.NAME={_target_: …} adds one",
-    "logger": "logger= chooses one",
-    "default_root_dir": "hydra.run.dir= is the run's folder",
-    "plugins": "a run has its own for checkpoints",
-    "enable_checkpointing": "a run keeps its best and its last epoch",
-    "enable_progress_bar": "a run shows one where a person watches",
-    "enable_model_summary": "result.json has the costs",
-    "num_sanity_val_steps": "everything is checked before training",
-    "use_distributed_sampler": "a run has its own",
-}
+Options = Mapping[str, Any]
+"""A `_target_` with what it takes, or a whole group that is open for such."""
+Name = Annotated[str | int | float, rules.name]
+Text = Annotated[str, rules.text]
+TextOrNull = Annotated[str | None, rules.or_null(rules.text)]
+Flag = Annotated[bool, rules.flag]
+Taken = Annotated[Options, rules.options]
+Epochs = Annotated[int, rules.whole(1, MOST_EPOCHS)]
+BatchSize = Annotated[int, rules.whole(1, 65536)]
+Batches = Annotated[int | float, rules.share_of_batches]
 
 
-def check_values(cfg: Mapping[str, Any]) -> None:
-    """Demand the values that the rules say, and no key that nothing reads.
+@dataclass(frozen=True, slots=True)
+class Backbone:
+    """`backbone`."""
 
-    Args:
-        cfg: a run's whole configuration, resolved, as plain values.
+    name: Text
+    weights: TextOrNull
 
-    Raises:
-        ConfigError: naming the first key that is not as it should be.
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """`strategy`."""
+
+    name: Text
+    pooling: Flag
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """`data`: what every source has, and all that this one has in `options`."""
+
+    options: Options
+    name: Name
+    in_channels: Annotated[int, rules.whole(1, 4096)]
+    image_size: int | list[int]
+    batch_size: BatchSize | None = None
+
+    @property
+    def spatial(self) -> list[int]:
+        """The spatial size of the network's input."""
+        return spatial(self.image_size)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """`task`: what every task has, and all that this one has in `options`."""
+
+    options: Options
+    class_weights: Annotated[str | list[float] | None, rules.or_null(rules.class_weights)] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """`protocol`."""
+
+    optimizer: Taken
+    learning_rate: Annotated[float, rules.number(1e-12, 1e30)]
+    pretrained_lr_factor: Annotated[float, rules.number(0)]
+    head_init: Annotated[str, rules.one_of("random", "zero", "probe")]
+    loss: Annotated[str, rules.one_of("cross_entropy", "focal")]
+    focal_gamma: Annotated[float, rules.number(0, 100)]
+    scheduler: Annotated[Options | None, rules.or_null(rules.options)]
+    scheduler_interval: Annotated[str, rules.one_of("epoch", "step")]
+    monitor: Text
+    monitor_mode: Annotated[str, rules.one_of("min", "max")]
+    lr_floor: Annotated[float | None, rules.or_null(rules.number(0))]
+    max_epochs: Epochs
+    batch_size: BatchSize
+    augment: Taken
+
+
+@dataclass(frozen=True, slots=True)
+class Trainer:
+    """`trainer`: what is asked of here, and all that Lightning's takes in `options`."""
+
+    options: Options
+    accelerator: Text
+    devices: Annotated[int | str | list[int], rules.devices]
+    max_epochs: Epochs
+    precision: Annotated[str | int, rules.precision]
+    channels_last: Annotated[bool | None, rules.or_null(rules.flag)]
+    batch_size_finder: Annotated[str | None, rules.or_null(rules.one_of("power", "binsearch"))]
+    gradient_clip_val: Annotated[float | None, rules.or_null(rules.number(1e-12))]
+    accumulate_grad_batches: Epochs
+    check_val_every_n_epoch: Epochs
+    deterministic: Annotated[bool | str, rules.flag_or(rules.one_of("warn"))]
+    fast_dev_run: Annotated[bool | int, rules.flag_or(rules.whole(0, MOST_EPOCHS))]
+    limit_train_batches: Batches
+    limit_val_batches: Batches
+    limit_test_batches: Batches
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """A run's whole configuration, checked; `values` are the same as `config.yaml` has them."""
+
+    values: Options
+    seed: Annotated[int, rules.whole(0, 2**32 - 1)]
+    name: Name
+    cutoff: Annotated[str | int | None, rules.or_null(rules.cutoff)]
+    resume: Annotated[str, rules.one_of("auto", "never")]
+    until_epoch: Annotated[int | None, rules.or_null(rules.whole(1, MOST_EPOCHS))]
+    latency: Flag
+    backbone: Backbone
+    strategy: Strategy
+    data: Annotated[Data, rules.options]
+    task: Annotated[Task, rules.options]
+    protocol: Protocol
+    trainer: Annotated[Trainer, rules.options]
+    logger: Annotated[Options, rules.logger]
+    callbacks: Annotated[Options, rules.callbacks] = field(default_factory=dict)
+
+    @property
+    def channels_last(self) -> bool | None:
+        """Whether convolutions lay their channels last."""
+        said = self.trainer.channels_last
+        return channels_last(self.trainer.precision, self.data.image_size, said=said)
+
+
+def spatial(image_size: int | list[int]) -> list[int]:
+    """The spatial size of an input: sources of images give one number for both sides.
+
+    >>> spatial(64), spatial([16, 48, 48])
+    ([64, 64], [16, 48, 48])
     """
-    top = [*GROUPS, *(key for key in RULES if "." not in key and key not in GROUPS)]
-    _no_others(cfg, top, "")
-    for group in GROUPS:
-        if group not in cfg and group not in OPTIONAL:
-            raise ConfigError(f"{group} is missing: choose one.")
-        if group in cfg and not isinstance(cfg[group], Mapping):
-            raise ConfigError(f"{group} must be one of its choices, got {cfg[group]!r}.")
-    for group in CLOSED:
-        own = [key.partition(".")[2] for key in RULES if key.startswith(f"{group}.")]
-        _no_others(cfg[group], own, f"{group}.")
-    for key, rule in RULES.items():
-        group, _, inner = key.partition(".")
-        values = cfg.get(group) if inner else cfg
-        if values is None or (inner or key) not in values:
-            if key in OPTIONAL:
-                continue
-            raise ConfigError(f"{key} is missing.")
-        rule(key, values[inner or key])
-    protocol, trainer = cfg["protocol"], cfg["trainer"]
-    if (protocol["lr_floor"] or 0) >= protocol["learning_rate"]:
-        raise ConfigError(
-            f"protocol.lr_floor={protocol['lr_floor']} is not below protocol.learning_rate="
-            f"{protocol['learning_rate']}: training would end at once."
-        )
-    for key, instead in OWN_OF_TRAINER.items():
-        if key in trainer:
-            raise ConfigError(f"trainer.{key} cannot be given: {instead}.")
-    if trainer["check_val_every_n_epoch"] > trainer["max_epochs"]:
-        raise ConfigError(
-            f"trainer.check_val_every_n_epoch={trainer['check_val_every_n_epoch']} is more than "
-            f"trainer.max_epochs={trainer['max_epochs']}: no epoch would be chosen."
-        )
+    return list(image_size) if isinstance(image_size, list) else [image_size, image_size]
 
 
-def _no_others(values: Mapping[str, Any], known: Iterable[str], prefix: str) -> None:
-    allowed = [f"{prefix}{key}" for key in known]
-    for key in values:
-        if f"{prefix}{key}" not in allowed:
-            check_choice("key", f"{prefix}{key}", allowed)
+def channels_last(
+    precision: str | int, image_size: int | list[int], *, said: bool | None
+) -> bool | None:
+    """Whether convolutions lay their channels last; None where `precision=auto` measures.
+
+    Where `trainer.channels_last` does not say it, those on images do, which are faster so, and
+    those on volumes do not: a rule, since what is measured differs from machine to machine.
+    """
+    if said is None and precision != "auto":
+        return len(spatial(image_size)) == 2
+    return said
+
+
+# Keys of `data` that some sources have.
+OF_SOURCES: dict[str, Rule] = {
+    "data.cache_dir": rules.or_null(rules.text),
+    "data.path": rules.or_null(rules.text),
+    "data.root": rules.or_null(rules.text),
+    "data.labels": rules.or_null(rules.text),
+    "data.dataset": rules.text,
+    "data.path_column": rules.text,
+    "data.study_column": rules.text,
+    "data.label_columns": rules.texts,
+    "data.split_column": rules.or_null(rules.text),
+    "data.patient_column": rules.or_null(rules.text),
+    "data.slice_column": rules.or_null(rules.text),
+    "data.abnormal_column": rules.or_null(rules.text),
+    "data.classes": rules.or_null(rules.names),
+}

@@ -92,7 +92,7 @@ class Job:
             "hydra.mode=RUN",
             f"hydra.run.dir={config.quoted(str(folder))}",
         )
-        return cls(overrides, cfg, folder, command, cwd, identity(cfg, known))
+        return cls(overrides, cfg, folder, command, cwd, identity(config.values_of(cfg), known))
 
     def result(self) -> RunResult | None:
         """What the folder says of this very job; None if nothing."""
@@ -220,7 +220,7 @@ class Job:
         return result
 
     def _described(self) -> RunResult:
-        return described(self.cfg, self.overrides, self.identity)
+        return described(config.typed(self.cfg), self.overrides, self.identity)
 
     def _turned_other(self, started: float) -> str | None:
         """Why a run that ended well is not this one, or None: its data may have been changed."""

@@ -183,7 +183,7 @@ class Plan:
         """
         composed = self.composed(overrides)
         self._check(without_hydra(composed))
-        unit = resolved_unit(composed)
+        unit = _unit(composed)
         if unit is not None and str(composed.cutoff) != unit:
             overrides = (*without(overrides, "cutoff"), f"cutoff={unit}")
             composed = self.composed(overrides)
@@ -235,7 +235,7 @@ def units_of(cfg: DictConfig, cutoffs: Iterable[Overrides]) -> list[Overrides]:
     named: dict[Overrides, Overrides] = {}
     for overrides in cutoffs:
         try:
-            unit = resolved_unit(_cut(cfg, overrides))
+            unit = _unit(_cut(cfg, overrides))
         except UnknownCutoffError:
             unit = None
         meant = overrides if unit is None else (f"cutoff={unit}",)
@@ -292,6 +292,10 @@ def cutoffs_of(group: Group) -> dict[str, float]:
 
 def _only(overrides: Overrides, key: str) -> Overrides:
     return tuple(o for o in overrides if o not in without(overrides, key))
+
+
+def _unit(cfg: DictConfig) -> str | None:
+    return resolved_unit(cfg.backbone.name, cfg.data.in_channels, cfg.strategy.name, cfg.cutoff)
 
 
 def _cut(cfg: DictConfig, cutoff: Overrides) -> DictConfig:

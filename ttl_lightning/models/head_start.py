@@ -20,8 +20,6 @@ from ttl_lightning.models.heads.linear import LinearHead, as_linear
 from ttl_lightning.models.probes import Labelled, Linear, ProbeResult, probe
 from ttl_lightning.models.strategies.base import TransferModel
 
-HEAD_INITS = ("random", "zero", "probe")
-
 Batches = Iterable[Mapping[str, Tensor]]
 
 

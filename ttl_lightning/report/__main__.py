@@ -1,6 +1,6 @@
 """`python -m ttl_lightning.report`, an older name of `ttl-lightning report`."""
 
-from ttl_lightning.cli.report import main
+from ttl_lightning.cli.main import main
 
 if __name__ == "__main__":
-    main()
+    main("report")

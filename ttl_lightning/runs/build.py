@@ -13,16 +13,15 @@ from omegaconf import DictConfig
 from torch import nn
 
 from ttl_lightning.config import compose as config
+from ttl_lightning.config.border import check_values
 from ttl_lightning.config.ranks import made_of
-from ttl_lightning.config.schema import check_values
 from ttl_lightning.data.module import DataModule
 from ttl_lightning.data.sources.registry import AUGMENT, SOURCES
-from ttl_lightning.errors import ConfigError, check_choice
+from ttl_lightning.errors import ConfigError
 from ttl_lightning.metrics.classification import check_monitor
 from ttl_lightning.models.backbones.factory import pixel_statistics
 from ttl_lightning.models.backbones.pretrained import find, record_of
 from ttl_lightning.models.create import create_model
-from ttl_lightning.models.head_start import HEAD_INITS
 from ttl_lightning.models.strategies.base import TransferModel
 from ttl_lightning.records.schema import RunResult
 from ttl_lightning.runs.callbacks import history
@@ -44,7 +43,7 @@ from ttl_lightning.runs.parts import (
     trainer_of,
     try_parts,
 )
-from ttl_lightning.runtime.batch_size import FINDERS, fitted_batch_size
+from ttl_lightning.runtime.batch_size import fitted_batch_size
 from ttl_lightning.runtime.bfloat16 import wrong_in_bfloat16
 from ttl_lightning.runtime.precision import Choice, choose, to_channels_last
 from ttl_lightning.tasks.class_weights import class_weights
@@ -75,11 +74,8 @@ def check(cfg: DictConfig) -> None:
     """
     check_values(config.values_of(cfg))
     protocol = cfg.protocol
-    check_choice("protocol.head_init", protocol.head_init, HEAD_INITS)
     gamma_of(protocol.loss, protocol.focal_gamma)
     check_monitor(protocol.monitor, protocol.monitor_mode)
-    if cfg.trainer.batch_size_finder is not None:
-        check_choice("trainer.batch_size_finder", cfg.trainer.batch_size_finder, FINDERS)
     # What others wrote may do anything; it runs in the job's own process, not in the sweep's.
     own = cfg.data._target_ in SOURCES and protocol.augment._target_ == AUGMENT
     data = create_data(cfg) if own else None

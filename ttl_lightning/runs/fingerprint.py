@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from ttl_lightning.config import compose as config
 from ttl_lightning.config.identity import OF_OUR_SOURCES, digest, kept
+from ttl_lightning.config.schema import channels_last
 from ttl_lightning.data.content import file_hash
 from ttl_lightning.data.sources.registry import first_name
 from ttl_lightning.data.sources.registry import source as known_source
@@ -31,7 +31,7 @@ Known = dict[tuple[Any, ...], Any]
 """What was found once of data and weights, for the many jobs of one command."""
 
 
-def identity(cfg: DictConfig, known: Known | None = None) -> dict[str, Any]:
+def identity(values: Mapping[str, Any], known: Known | None = None) -> dict[str, Any]:
     """The named values that a run's result follows from.
 
     Networks and cutoffs go by what they resolve to, weights and data by their bytes wherever they
@@ -39,16 +39,17 @@ def identity(cfg: DictConfig, known: Known | None = None) -> dict[str, Any]:
     Sources that are not the package's own are never imported: their options count as they stand.
 
     Args:
-        cfg: a run's, already checked.
+        values: a run's whole configuration, as `RunSpec.values`.
         known: filled and read, so that a sweep looks at its data and weights once.
 
     Raises:
         TTLError: if network, cutoff, data or weights are not to be had.
     """
     known = {} if known is None else known
-    weights = cfg.backbone.weights
-    name, channels = cfg.backbone.name, cfg.data.in_channels
-    unit = resolved_unit(cfg)
+    data, trainer = values["data"], values["trainer"]
+    name, weights = values["backbone"]["name"], values["backbone"]["weights"]
+    channels = data["in_channels"]
+    unit = resolved_unit(name, channels, values["strategy"]["name"], values["cutoff"])
     mean, std = _once(
         known,
         ("pixels", name, channels, weights),
@@ -59,39 +60,42 @@ def identity(cfg: DictConfig, known: Known | None = None) -> dict[str, Any]:
         pretrained = _once(
             known, ("weights", name, weights), lambda: file_hash(find_weights(name, str(weights)))
         )
-    backbone = {key: value for key, value in config.plain(cfg.backbone).items() if key != "weights"}
-    precision = str(cfg.trainer.precision)
+    backbone = {key: value for key, value in values["backbone"].items() if key != "weights"}
+    precision = str(trainer["precision"])
     return {
         "backbone": kept("backbone", backbone),
         "weights": pretrained,
         "pixels": {"mean": list(mean), "std": list(std)},
-        "strategy": kept("strategy", config.plain(cfg.strategy)),
+        "strategy": kept("strategy", values["strategy"]),
         "unit": unit,
-        **_data(config.plain(cfg.data), known),
-        "task": kept("task", config.plain(cfg.task)),
-        "protocol": kept("protocol", config.plain(cfg.protocol)),
+        **_data(data, known),
+        "task": kept("task", values["task"]),
+        "protocol": kept("protocol", values["protocol"]),
         "trainer": {
-            **kept("trainer", config.plain(cfg.trainer)),
-            "devices": _devices(cfg),
+            **kept("trainer", trainer),
+            "devices": _devices(trainer),
             "precision": PRECISIONS.get(precision, precision),
-            "channels_last": config.channels_last(cfg),
+            "channels_last": channels_last(
+                trainer["precision"], data["image_size"], said=trainer["channels_last"]
+            ),
         },
-        "seed": cfg.seed,
-        **_callbacks(config.plain(cfg.get("callbacks")) or {}),
+        "seed": values["seed"],
+        **_callbacks(values.get("callbacks") or {}),
     }
 
 
-def resolved_unit(cfg: DictConfig) -> str | None:
-    """The full name of the unit that `cutoff` means; None where there is none to mean.
+def resolved_unit(
+    backbone: str, in_channels: int, strategy: str, cutoff: str | int | None
+) -> str | None:
+    """The full name of the unit that a cutoff means; None where there is none to mean.
 
     Raises:
         TTLError: if there is no such network or unit.
     """
-    strategy = STRATEGIES.get(cfg.strategy.name)
-    network = _network(cfg.backbone.name, cfg.data.in_channels)
-    if cfg.cutoff is None or (strategy and not strategy.needs_cutoff):
+    network = _network(backbone, in_channels)
+    if cutoff is None or (strategy in STRATEGIES and not STRATEGIES[strategy].needs_cutoff):
         return None
-    return network.resolve(cfg.cutoff)
+    return network.resolve(cutoff)
 
 
 def left_in(
@@ -112,24 +116,27 @@ def left_in(
     if result.identity or not (folder / stored.CONFIG_FILE).is_file():
         return result.config_sha256
     try:
-        return digest(_as_it_was(stored.read(folder), result, known, auto=auto))
+        values = config.values_of(stored.read(folder))
+        return digest(_as_it_was(values, result, known, auto=auto))
     except (AttributeError, KeyError, TypeError, ValueError, OmegaConfBaseException, TTLError):
         return result.config_sha256
 
 
 def _as_it_was(
-    cfg: DictConfig, result: RunResult, known: Known | None, *, auto: bool
+    values: Mapping[str, Any], result: RunResult, known: Known | None, *, auto: bool
 ) -> dict[str, Any]:
     """The identity of a run of a version that did not write it down."""
+    trainer, model = values["trainer"], result.model
     choice = {key: result.train[key] for key in ("precision", "channels_last")}
-    if auto and cfg.trainer.precision == "auto":
-        choice = {"precision": "auto", "channels_last": cfg.trainer.channels_last}
-    cfg.trainer.update(choice)
-    cfg.cutoff, cfg.backbone.weights = result.cutoff, None
-    found = identity(cfg, known)
-    model = result.model
+    if auto and trainer.get("precision") == "auto":
+        choice = {"precision": "auto", "channels_last": trainer.get("channels_last")}
+    own = {
+        "trainer": {**trainer, **choice},
+        "cutoff": result.cutoff,
+        "backbone": {**values["backbone"], "weights": None},
+    }
     return {
-        **found,
+        **identity({**values, **own}, known),
         "weights": result.weights["sha256"] if result.weights else None,
         "pixels": {"mean": list(model["mean"]), "std": list(model["std"])},
     }
@@ -153,12 +160,12 @@ def _data(options: Mapping[str, Any], known: Known) -> dict[str, Any]:
     return {"data": kept("data", counted), "content": content}
 
 
-def _devices(cfg: DictConfig) -> int | str:
+def _devices(trainer: Mapping[str, Any]) -> int | str:
     """How many, or "all" there are, which only the machine that runs it knows."""
     try:
-        count = config.wanted_devices(cfg.trainer.accelerator, config.plain(cfg.trainer.devices))
+        count = config.wanted_devices(trainer["accelerator"], trainer["devices"])
     except TypeError:  # no number and no list: Lightning says so
-        return str(cfg.trainer.devices)
+        return str(trainer["devices"])
     return "all" if count is None else count
 
 

@@ -67,8 +67,9 @@ def train(
         raise ConfigError("train(cfg) needs run_dir=FOLDER, where its results are to lie.")
     folder = Path(run_dir)
     check(cfg)
-    result = described(cfg, overrides, identity(cfg))
-    if done := already_completed(cfg, folder, result):
+    spec = config.typed(cfg)
+    result = described(spec, overrides, identity(spec.values))
+    if done := already_completed(spec, folder, result):
         return done
     with recorded(result, folder), quiet():
         parts = assemble(cfg, folder, result)

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
 
 import ttl_lightning
 from ttl_lightning.config import compose as config
 from ttl_lightning.config.identity import differences, digest
+from ttl_lightning.config.schema import RunSpec
 from ttl_lightning.errors import ConfigError, TTLError
 from ttl_lightning.records.schema import FILE_NAME, RunResult
 from ttl_lightning.runs.fingerprint import left_in
@@ -31,16 +31,16 @@ log = logging.getLogger(__name__)
 LOG_FILE = "job.log"
 
 
-def described(cfg: DictConfig, overrides: Sequence[str], identity: Mapping[str, Any]) -> RunResult:
+def described(spec: RunSpec, overrides: Sequence[str], identity: Mapping[str, Any]) -> RunResult:
     """The result of a run that is about to begin."""
     return RunResult(
-        name=str(cfg.name),
-        data=cfg.data.name,
-        backbone=cfg.backbone.name,
-        strategy=cfg.strategy.name,
+        name=str(spec.name),
+        data=str(spec.data.name),
+        backbone=spec.backbone.name,
+        strategy=spec.strategy.name,
         cutoff=None,
         cutoff_index=None,
-        seed=cfg.seed,
+        seed=spec.seed,
         overrides=list(overrides),
         identity=dict(identity),
         config_sha256=digest(identity),
@@ -53,18 +53,18 @@ def described(cfg: DictConfig, overrides: Sequence[str], identity: Mapping[str, 
     )
 
 
-def already_completed(cfg: DictConfig, folder: Path, result: RunResult) -> RunResult | None:
+def already_completed(spec: RunSpec, folder: Path, result: RunResult) -> RunResult | None:
     """The result in the folder, if it is of this very run and whole.
 
     Raises:
         ConfigError: if the folder holds a run of another configuration.
     """
     # Another process of this very run has the settings to share, also where none is to resume.
-    anew = cfg.resume == "never" and is_main_process()
+    anew = spec.resume == "never" and is_main_process()
     if anew or not (folder / FILE_NAME).is_file():
         return None
     earlier = RunResult.load(folder)
-    auto = cfg.trainer.precision == "auto"
+    auto = spec.trainer.precision == "auto"
     if left_in(folder, earlier, auto=auto) != result.config_sha256:
         names = differences(earlier.identity, result.identity) if earlier.identity else []
         which = f" ({', '.join(names)})" if names else ""

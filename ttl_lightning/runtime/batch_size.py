@@ -16,7 +16,6 @@ from pytorch_lightning.tuner.tuning import Tuner
 
 from ttl_lightning.errors import ConfigError
 
-FINDERS = ("power", "binsearch")
 # Of the memory that is free: the rest is for what else the machine does meanwhile.
 USABLE = 0.8
 

@@ -1,1 +1,1 @@
-"""What a run has learnt: `python -m ttl_lightning.analyze KIND run=FOLDER`, a file a kind."""
+"""What a run has learnt: `ttl-lightning analyze KIND run=FOLDER`, a file a kind."""
