@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ttl_lightning import __version__
-from ttl_lightning.report.choice import CRITERION
 from ttl_lightning.report.collect import Run, Sweep
 from ttl_lightning.report.headline import recommended, title
 from ttl_lightning.report.methods import Group, Method
@@ -23,16 +22,16 @@ PAGE = "report.html"
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 CAPTIONS = {
     "cutoffs": (
-        "AUPRC against the cutoff: means over seeds, with bands from the lowest to the highest "
+        "{metric} against the cutoff: means over seeds, with bands from the lowest to the highest "
         "seed. Dashed lines are strategies that split nowhere. Rings mark the chosen cutoffs; they "
         "were chosen on the left, not on the right. Of several settings at a cutoff, such as "
         "learning rates, the best on the left is drawn on both sides."
     ),
     "tradeoff": (
-        "Test AUPRC against what a model costs: means over seeds, with bars from the lowest to the "
-        "highest seed, and over the noise of latencies. No other model is better than those on the "
-        "dotted line at a cost that is not higher beyond noise; models whose latency is unknown "
-        "are not in the right panel."
+        "Test {metric} against what a model costs: means over seeds, with bars from the lowest to "
+        "the highest seed, and over the noise of latencies. No other model is better than those on "
+        "the dotted line at a cost that is not higher beyond noise; models whose latency is "
+        "unknown are not in the right panel."
     ),
 }
 STATES = {
@@ -90,9 +89,10 @@ def page(sweep: Sweep, sections: Sequence[Section]) -> str:
 
 
 def best_run(method: Method) -> Run:
-    """The run of the best validation AUPRC, the first of equals."""
-    scores = (number(run.result.metrics.get(CRITERION)) for run in method.runs)
-    known = [float("-inf") if score is None else score for score in scores]
+    """The run of the best value of its task's criterion, the first of equals."""
+    report = method.report
+    scores = (number(run.result.metrics.get(report.criterion)) for run in method.runs)
+    known = [float("-inf") if score is None else report.first.sign * score for score in scores]
     return method.runs[known.index(max(known))]
 
 
@@ -130,9 +130,11 @@ def _prose(text: str) -> str:
 
 def _section(root: Path, section: Section, place: int) -> str:
     below = (_prose(note) for note in notes(section.group, section.rows))
+    metric = section.group.report.first.label
+    captions = {name: html.escape(CAPTIONS[name].format(metric=metric)) for name in CAPTIONS}
     figures = "\n".join(
-        f'<figure><img src="{address}" alt="{html.escape(CAPTIONS[name])}">'
-        f"<figcaption>{html.escape(CAPTIONS[name])}</figcaption></figure>"
+        f'<figure><img src="{address}" alt="{captions[name]}">'
+        f"<figcaption>{captions[name]}</figcaption></figure>"
         for name, address in section.figures.items()
     )
     return "\n".join(
@@ -169,7 +171,8 @@ def _loading(root: Path, rows: Sequence[Row]) -> str:
     run = best_run(row.method)
     folder = root / run.folder
     code = f"import ttl_lightning as ttl\n\ntask = ttl.load({_path(folder)!r})  # ready to predict"
-    note = f"Seed {run.result.seed} has the best validation AUPRC of its seeds."
+    report = row.method.report
+    note = f"Seed {run.result.seed} has the best {report.label(report.criterion)} of its seeds."
     if not (folder / "checkpoints" / "best.ckpt").is_file():
         note += " Its checkpoint is not in the folder any more."
     return (

@@ -14,9 +14,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ttl_lightning.metrics.class_predictions import Predictions
 from ttl_lightning.metrics.classification import check_predictions, score
 from ttl_lightning.metrics.kernel import Bools, Floats, cumulative_counts
-from ttl_lightning.tasks.gather import Predictions
 
 # Okabe and Ito's, told apart by the colour-blind as well.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -25,7 +25,6 @@ LEGEND_ROW_INCHES = 0.2
 # Up to so many entries a legend fits into the axes; more go below them.
 LEGEND_INSIDE = 5
 LOSSES = ("train/loss", "val/loss")
-METRICS = ("val/auroc", "val/auprc", "val/accuracy", "val/f1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,19 +116,20 @@ def pr_points(scores: Floats, positive: Bools) -> tuple[Floats, Floats]:
 
 
 def training_curves(
-    history: Sequence[Mapping[str, object]], best_epoch: int | None = None
+    history: Sequence[Mapping[str, object]], metrics: Sequence[str], best_epoch: int | None = None
 ) -> Figure:
     """Draw losses, validation metrics and, where logged, learning rates over the epochs.
 
     Args:
         history: rows as CSVLogger writes them: "epoch" and some of the keys. What is missing, empty
             or no number is passed over, so an epoch may have several rows.
+        metrics: names of those of validation to draw.
         best_epoch: to be marked.
     """
     table = _series(history)
     groups = {
         "loss": [key for key in LOSSES if key in table],
-        "validation metric": [key for key in METRICS if key in table],
+        "validation metric": [key for name in metrics if (key := f"val/{name}") in table],
         "learning rate": sorted(key for key in table if key.startswith("lr-")),
     }
     shown = {title: keys for title, keys in groups.items() if keys}
