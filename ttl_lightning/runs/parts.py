@@ -83,10 +83,14 @@ def task_options(cfg: DictConfig) -> dict[str, Any]:
     with naming("task"):
         make = instantiate(cfg.task, _convert_="all")
         taken = inspect.signature(make.func).parameters
+    # null asks for nothing: what the default task has beside its name may be left so
+    given = {
+        key: value for key, value in make.keywords.items() if value is not None or key in taken
+    }
     if not any(p.kind == inspect.Parameter.VAR_KEYWORD for p in taken.values()):
-        for key in make.keywords:
+        for key in given:
             check_choice("key", f"task.{key}", [f"task.{name}" for name in taken])
-    return dict(make.keywords)
+    return given
 
 
 def scheduler_of(cfg: DictConfig) -> Any:  # noqa: ANN401 - likewise

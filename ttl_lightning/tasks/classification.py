@@ -87,8 +87,9 @@ class ClassificationTask(Task):
             monitor=monitor,
             lr_floor=lr_floor,
         )
-        logged = [key for key in metric_keys(task, class_names) if key != CLASSES_SCORED]
-        check_choice("protocol.monitor", self.monitor, [f"val/{key}" for key in ("loss", *logged)])
+        keys = ("loss", *metric_keys(task, class_names), *(m.name for m in self.report.metrics))
+        logged = [f"val/{key}" for key in keys if key != CLASSES_SCORED]
+        check_choice("protocol.monitor", self.monitor, logged)
         self.task = task
         self.class_names = tuple(class_names)
         self.register_buffer("class_weights", class_weights, persistent=False)
