@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -197,8 +198,9 @@ class IncrementalSweeper(_SearchSweeper):
                 "hydra/sweeper=incremental frees one unit more each time, and "
                 f"strategy={group.strategy.name} freezes none: give strategy=lwft."
             )
-        target = Criterion.of(group, self._metric).outcome(self._target).score
-        return Incremental(target, self._patience)
+        wanted = Incremental(self._target, self._patience)
+        criterion = Criterion.of(group, self._metric)
+        return replace(wanted, target=criterion.outcome(wanted.target).score)
 
 
 class HalvingSweeper(_SearchSweeper):
