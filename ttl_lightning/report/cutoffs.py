@@ -15,6 +15,7 @@ from ttl_lightning.report.choice import best_at_cutoffs
 from ttl_lightning.report.collect import Run
 from ttl_lightning.report.methods import Method, Span, cheaper, group
 from ttl_lightning.report.text import one_line
+from ttl_lightning.tasks.curves import tidy
 from ttl_lightning.tasks.registry import report_of
 
 OTHER_COLORS = ("#e69f00", "#56b4e9", "#000000")
@@ -58,7 +59,7 @@ def cutoff_figure(results: Sequence[RunResult], metric: str | None = None) -> Fi
         _against_cost(right, series, "params", metric)
     _finish_cutoffs(left, methods, metric)
     right.set(xlabel=COST_NAMES["params"], xscale="log")
-    _tidy(right)
+    tidy(right)
     _legend(figure, left)
     return figure
 
@@ -102,8 +103,8 @@ def tradeoff_figure(methods: Sequence[Method], chosen: Sequence[Method]) -> Figu
         _front(axes, methods, cost, metric)
         _ring(axes, [point for point, method in _points(chosen, cost, metric) if method.cutoff])
         axes.margins(x=0.1)
-        axes.set(xlabel=COST_NAMES[cost], ylabel=methods[0].report.label(metric))
-        _tidy(axes)
+        axes.set(xlabel=COST_NAMES[cost], ylabel=_plain(methods[0].report.label(metric)))
+        tidy(axes)
         axes.yaxis.set_tick_params(labelleft=True)
     panels[0].set_xscale("log")
     panels[1].set_xlim(left=0)
@@ -220,14 +221,8 @@ def _finish_cutoffs(axes: Axes, methods: Sequence[Method], metric: str) -> None:
     if len(names) > 20:
         axes.tick_params(axis="x", labelsize=7)
     name = next((method.report.label(metric) for method in methods), metric)
-    axes.set(xlabel="cutoff", ylabel=name)
-    _tidy(axes)
-
-
-def _tidy(axes: Axes) -> None:
-    axes.grid(visible=True, color="0.92", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.set(xlabel="cutoff", ylabel=_plain(name))
+    tidy(axes)
 
 
 def _legend(figure: Figure, axes: Axes) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ttl_lightning.report.choice import Choice
 from ttl_lightning.report.methods import BASELINE, Group, cheaper
+from ttl_lightning.report.render import render
 from ttl_lightning.report.rows import Row
 from ttl_lightning.report.text import (
     MINUS,
@@ -57,12 +57,6 @@ class Cell:
         """Text and aside."""
         return f"{self.text} {self.aside}".strip()
 
-    def html(self) -> str:
-        """The content of a table's cell."""
-        text = html.escape(self.text)
-        aside = f"<br><small>{html.escape(self.aside)}</small>" if self.aside else ""
-        return (f"<b>{text}</b>" if self.bold else text) + aside
-
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -98,17 +92,7 @@ class Table:
 
     def html(self) -> str:
         """A table in a container of its own, which scrolls where the page is narrow."""
-        head = "".join(f'<th scope="col">{_heading(name)}</th>' for name in self.columns)
-        rows = []
-        for row in self.rows:
-            cells = "".join(f"<td>{cell.html()}</td>" for cell in row[1:])
-            first = f'<th scope="row">{html.escape(row[0].text)}</th>'
-            rows.append(f"<tr>{first}{cells}</tr>")
-        body, kind = "\n".join(rows), f"names{self.names}"
-        return (
-            f'<div class="scroll" tabindex="0"><table class="{kind}"><thead><tr>{head}</tr></thead>'
-            f"\n<tbody>\n{body}\n</tbody></table></div>"
-        )
+        return render("table.html.j2", table=self)
 
 
 def main_table(rows: Sequence[Row], report: TaskReport) -> Table:
@@ -155,11 +139,6 @@ def full_table(group: Group, choices: Sequence[Choice]) -> Table:
 def latex(text: str) -> str:
     """The text with what LaTeX would take for a command escaped."""
     return "".join(_LATEX.get(sign, sign) for sign in text)
-
-
-def _heading(text: str) -> str:
-    """Escaped; what stands in parentheses is on a line of its own."""
-    return html.escape(text).replace(" (", "<br>(").replace(" % ", "&nbsp;%&nbsp;")
 
 
 def _markdown(text: str) -> str:

@@ -146,7 +146,7 @@ def training_curves(
         axes.set_ylabel(title)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_yscale("log" if title == "learning rate" else "linear")
-        _tidy(axes)
+        tidy(axes)
         axes.legend(frameon=False, fontsize=8)
     if not shown:
         figure.text(0.5, 0.5, "nothing was logged", ha="center", va="center")
@@ -202,7 +202,7 @@ def _figure(panels: Sequence[_Panel]) -> tuple[Figure, list[Axes]]:
 def _finish(axes: Axes, panel: _Panel, corner: Literal["lower right", "lower left"]) -> None:
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     axes.set_title(panel.title, fontsize=10)
-    _tidy(axes)
+    tidy(axes)
     if len(panel.lines) > LEGEND_INSIDE:
         axes.legend(
             loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, frameon=False, fontsize=8
@@ -211,7 +211,8 @@ def _finish(axes: Axes, panel: _Panel, corner: Literal["lower right", "lower lef
         axes.legend(loc=corner, fontsize=9, framealpha=0.85, edgecolor="none")
 
 
-def _tidy(axes: Axes) -> None:
+def tidy(axes: Axes) -> None:
+    """A light grid behind what is drawn, and no frame above and to the right."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(visible=True, color="0.92", linewidth=0.8)
     axes.set_axisbelow(True)

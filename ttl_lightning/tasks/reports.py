@@ -206,15 +206,20 @@ class TaskReport:
         """
         try:
             metrics = tuple(
-                Metric(str(m["name"]), str(m["label"]), "min" if m["direction"] == "min" else "max")
+                Metric(
+                    _text(m["name"]), _text(m["label"]), "min" if m["direction"] == "min" else "max"
+                )
                 for m in declared["metrics"]
             )
-            name, primary = str(declared["name"]), str(declared["primary"])
-            reported = tuple(map(str, declared["reported"]))
+            name = _text(declared["name"])
             return cls(
-                name=name, metrics=metrics, primary=primary, reported=reported,
-                columns=_nothing, read=lambda *_: _unknown(name),
-            )  # fmt: skip
+                name=name,
+                metrics=metrics,
+                primary=_text(declared["primary"]),
+                reported=tuple(map(_text, declared["reported"])),
+                columns=_nothing,
+                read=lambda *_: _unknown(name),
+            )
         except (ConfigError, KeyError, TypeError) as error:
             raise DataError(f"model.report does not describe a task: {error}.") from error
 
@@ -224,3 +229,8 @@ def _unknown(name: str) -> Scored:
         f"its predictions are those of the task {name!r}, which is not known here: import the "
         "package that has it before."
     )
+
+
+def _text(value: object) -> str:
+    """As it is printed: a file may hold what a terminal would obey."""
+    return "".join(sign for sign in str(value) if sign.isprintable())
