@@ -33,9 +33,10 @@ from torch import Tensor, nn
 from ttl_lightning.interpret.commands.transfer import compare
 from ttl_lightning.interpret.commands.transfer import row as of_unit
 from ttl_lightning.models.backbones.base import Backbone
-from ttl_lightning.models.probes import pooled_features, probe_units
+from ttl_lightning.models.probes import pooled_features
 from ttl_lightning.runs.open import OpenRun, open_run
 from ttl_lightning.search import Predicted
+from ttl_lightning.tasks.probes import probe_units
 
 METRIC = "val/auprc"
 SHORT = 2

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from ttl_lightning.metrics.paired import Scored, compare
+from ttl_lightning.metrics.paired import METRICS, Scored, compare
 
 Floats = npt.NDArray[np.float64]
 
@@ -124,7 +124,7 @@ def measure(setting: Setting, difference: float, studies: int, seed: int = 0) ->
             before["auprc"].append(bootstrap(rng, scores, positive) < 0.05)
         sides = [tables(side, positive) for side in scores]
         for metric in now:
-            found = compare(metric, *sides)
+            found = compare(METRICS[metric], *sides)
             assert found.p_value is not None
             now[metric].append(found.p_value < 0.05)
             held[metric].append(found.interval[0] <= difference <= found.interval[1])

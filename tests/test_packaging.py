@@ -100,7 +100,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_holds_configs_types_mark_and_every_module(wheel: Path) -> None:
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "ttl_lightning").rglob("*.py")}
     configs = {f"ttl_lightning/conf/{name}" for name in _config_files(ROOT / "conf")}
-    wanted = modules | configs | {"ttl_lightning/conf/__init__.py", "ttl_lightning/py.typed"}
+    templates = (ROOT / "ttl_lightning" / "report" / "templates").iterdir()
+    beside = {path.relative_to(ROOT).as_posix() for path in templates}
+    wanted = modules | configs | beside
+    wanted |= {"ttl_lightning/conf/__init__.py", "ttl_lightning/py.typed"}
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert wanted - names == set()

@@ -20,7 +20,7 @@ from tests.data.make_volumes import write_nifti, write_series
 from ttl_lightning.config import compose as config
 from ttl_lightning.data.phantoms.volumes import draw_volume
 from ttl_lightning.errors import ConfigError
-from ttl_lightning.metrics.predictions import PROBABILITY
+from ttl_lightning.metrics.class_predictions import PROBABILITY
 from ttl_lightning.records.stem import stem_note
 from ttl_lightning.runs.build import assemble
 from ttl_lightning.runs.record import described

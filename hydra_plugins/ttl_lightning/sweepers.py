@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,11 +111,11 @@ class _SearchSweeper(_SessionSweeper):
     """Chooses each strategy's cutoff on the validation split; see `ttl_lightning.search`.
 
     Args:
-        metric: what is maximised, the mean over the seeds given.
+        metric: what is looked for, the mean over the seeds given; None: what the task chooses by.
         params: as in `GridSweeper`.
     """
 
-    def __init__(self, metric: str = "val/auprc", params: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, metric: str | None = None, params: Mapping[str, Any] | None = None) -> None:
         super().__init__(params)
         self._metric = metric
 
@@ -149,7 +150,7 @@ class HierarchicalSweeper(_SearchSweeper):
     def __init__(
         self,
         radius: Any = None,  # noqa: ANN401 - checked where it is used
-        metric: str = "val/auprc",
+        metric: str | None = None,
         params: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(metric, params)
@@ -176,7 +177,7 @@ class IncrementalSweeper(_SearchSweeper):
         self,
         target: float | None = None,
         patience: int = 2,
-        metric: str = "val/auprc",
+        metric: str | None = None,
         params: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(metric, params)
@@ -189,6 +190,7 @@ class IncrementalSweeper(_SearchSweeper):
             ConfigError: if the strategy has no frozen units to free.
         """
         from ttl_lightning.errors import ConfigError
+        from ttl_lightning.jobs.rounds import Criterion
         from ttl_lightning.search import Incremental
 
         if not group.strategy.keeps_rest:
@@ -196,7 +198,9 @@ class IncrementalSweeper(_SearchSweeper):
                 "hydra/sweeper=incremental frees one unit more each time, and "
                 f"strategy={group.strategy.name} freezes none: give strategy=lwft."
             )
-        return Incremental(self._target, self._patience)
+        wanted = Incremental(self._target, self._patience)
+        criterion = Criterion.of(group, self._metric)
+        return replace(wanted, target=criterion.outcome(wanted.target).score)
 
 
 class HalvingSweeper(_SearchSweeper):
@@ -215,7 +219,7 @@ class HalvingSweeper(_SearchSweeper):
         eta: int = 4,
         min_epochs: int = 1,
         radius: Any = None,  # noqa: ANN401 - checked where it is used
-        metric: str = "val/auprc",
+        metric: str | None = None,
         params: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(metric, params)
@@ -243,7 +247,7 @@ class DetectSweeper(_SessionSweeper):
         self,
         threshold: float = 0.5,
         split: str = "val",
-        metric: str = "val/auprc",
+        metric: str | None = None,
         params: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(params)
@@ -270,7 +274,7 @@ class PredictSweeper(_SessionSweeper):
         keep: float = 0.5,
         eta: int = 4,
         min_epochs: int = 1,
-        metric: str = "val/auprc",
+        metric: str | None = None,
         params: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(params)
@@ -294,7 +298,8 @@ class CompareSweeper(_SessionSweeper):
     Args:
         budget: trainings that each strategy may take to choose.
         rates: learning rates to try, as multiples of the protocol's own.
-        metric: what is maximised, of the first seed; the choice is trained with all.
+        metric: what is looked for, of the first seed; None: what the task chooses by. The choice
+            is trained with all.
         params: as in `GridSweeper`.
     """
 
@@ -302,7 +307,7 @@ class CompareSweeper(_SessionSweeper):
         self,
         budget: int = 9,
         rates: Sequence[float] = (0.3, 1.0, 3.0),
-        metric: str = "val/auprc",
+        metric: str | None = None,
         params: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(params)

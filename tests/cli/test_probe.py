@@ -14,7 +14,7 @@ from ttl_lightning.cli.main import main
 from ttl_lightning.config import compose as config
 from ttl_lightning.interpret.pretrained import probe
 from ttl_lightning.models.backbones.factory import create_backbone
-from ttl_lightning.models.probes import PENALTIES
+from ttl_lightning.tasks.probes import PENALTIES
 
 SIZES = {"train": 60, "val": 40, "test": 20}
 

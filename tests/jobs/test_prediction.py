@@ -8,7 +8,7 @@ import pytest
 from ttl_lightning.errors import DataError
 from ttl_lightning.jobs import prediction
 from ttl_lightning.jobs.prediction import predicted, scores
-from ttl_lightning.models.probes import Linear, ProbeResult
+from ttl_lightning.tasks.probes import Linear, ProbeResult
 
 NONE = Linear(np.zeros((1, 1)), np.zeros(1))
 

@@ -26,7 +26,7 @@ def sides(*methods, positive, prefix=""):
 @pytest.mark.parametrize("ties", [False, True])
 def test_one_training_a_side_is_delongs_interval_and_no_p(ties) -> None:
     positive, ours, theirs = draw(np.random.default_rng(0), ties=ties)
-    found = compare("auroc", *sides(ours, theirs, positive=positive))
+    found = compare(METRICS["auroc"], *sides(ours, theirs, positive=positive))
     (our10, our01), (their10, their01) = (components(t[0], positive) for t in (ours, theirs))
     s10, s01 = np.cov([our10, their10]), np.cov([our01, their01])
     covariance, sign = s10 / len(our10) + s01 / len(our01), np.array([1, -1])
@@ -41,7 +41,7 @@ def test_one_training_a_side_is_delongs_interval_and_no_p(ties) -> None:
 def test_the_difference_is_that_of_the_means_over_all_seeds_of_each_side(metric) -> None:
     rng = np.random.default_rng(1)
     positive, ours, theirs = draw(rng, seeds=4)
-    found = compare(metric, *sides(ours[:2], theirs, positive=positive))
+    found = compare(METRICS[metric], *sides(ours[:2], theirs, positive=positive))
     score = {"auroc": sk.roc_auc_score, "auprc": sk.average_precision_score}[metric]
     means = [np.mean([score(positive, row) for row in t]) for t in (ours[:2], theirs)]
     assert found.difference == pytest.approx(means[0] - means[1], abs=1e-12)
@@ -67,7 +67,7 @@ def test_variances_are_those_of_obuchowski_and_rockette() -> None:
     same[:3, :3] = same[3:, 3:] = ~np.eye(3, dtype=bool)
     other[:3, 3:] = True
     shared = 2 * covariance[same].mean() - 2 * covariance[other].mean()
-    found = compare("auroc", *sides(ours, theirs, positive=positive))
+    found = compare(METRICS["auroc"], *sides(ours, theirs, positive=positive))
     assert found.by_images == pytest.approx(shared, abs=1e-12)
     inside = [
         c.diagonal().mean() - c[~np.eye(3, dtype=bool)].mean()
@@ -95,7 +95,7 @@ def test_test_images_that_change_with_the_seed_are_compared_within_it() -> None:
         ours[seed], theirs[seed] = (scored(t, positive, f"{seed}/") for t in (a, b))
         differences.append(sk.roc_auc_score(positive, a) - sk.roc_auc_score(positive, b))
     theirs[9] = theirs[0]
-    found = compare("auroc", ours, theirs)
+    found = compare(METRICS["auroc"], ours, theirs)
     assert found.difference == pytest.approx(np.mean(differences), abs=1e-12)
     assert (found.seeds, found.images, found.freedom) == ((4, 4), 166, pytest.approx(3))
     assert found.by_images == pytest.approx(0, abs=1e-12)  # no image of two seeds
@@ -108,7 +108,7 @@ def test_names_that_mean_other_images_in_other_seeds_are_other_images() -> None:
     for seed in range(2):
         positive, (a,), (b,) = draw(rng)
         ours[seed], theirs[seed] = scored(a, positive), scored(b, positive)
-    assert compare("auprc", ours, theirs).images == 120
+    assert compare(METRICS["auprc"], ours, theirs).images == 120
 
 
 def test_images_of_some_seeds_count_once() -> None:
@@ -119,7 +119,7 @@ def test_images_of_some_seeds_count_once() -> None:
         {s: scored(t[s][rows], positive[rows], rows.start) for s, rows in enumerate(pick)}
         for t in (ours, theirs)
     ]
-    assert compare("auroc", *tables).images == 80
+    assert compare(METRICS["auroc"], *tables).images == 80
 
 
 def test_the_order_of_rows_does_not_matter() -> None:
@@ -128,8 +128,8 @@ def test_the_order_of_rows_does_not_matter() -> None:
     order = np.random.default_rng(0).permutation(60)
     table = other[1]
     shuffled = Scored(tuple(table.ids[i] for i in order), table.scores[order], table.targets[order])
-    for metric in METRICS:
-        assert compare(metric, mine, {0: other[0], 1: shuffled}) == compare(metric, mine, other)
+    for kernel in METRICS.values():
+        assert compare(kernel, mine, {0: other[0], 1: shuffled}) == compare(kernel, mine, other)
 
 
 def test_equal_predictions_do_not_differ() -> None:
@@ -137,7 +137,7 @@ def test_equal_predictions_do_not_differ() -> None:
     (table,) = sides(ours[:1], positive=positive)
     same = dict.fromkeys((0, 1), table[0])
     for metric in METRICS:
-        found = compare(metric, same, same)
+        found = compare(METRICS[metric], same, same)
         assert (found.difference, found.interval, found.p_value) == (0, (0, 0), 1)
 
 
@@ -153,7 +153,7 @@ def test_classes_are_averaged_without_those_absent_and_labels_unknown() -> None:
     for metric, score in (("auroc", sk.roc_auc_score), ("auprc", sk.average_precision_score)):
         means = [np.mean([[score(positive[a:], row[a:]) for a in (0, 20)] for row in t])
                  for t in (ours, theirs)]  # fmt: skip
-        found = compare(metric, *tables)
+        found = compare(METRICS[metric], *tables)
         assert found.difference == pytest.approx(means[0] - means[1], abs=1e-12)
 
 
@@ -164,8 +164,8 @@ def test_two_classes_are_the_binary_test() -> None:
         {s: scored(np.stack([-r, r], 1), both) for s, r in enumerate(t)} for t in (ours, theirs)
     ]
     found, binary = (
-        compare("auroc", *tables),
-        compare("auroc", *sides(ours, theirs, positive=positive)),
+        compare(METRICS["auroc"], *tables),
+        compare(METRICS["auroc"], *sides(ours, theirs, positive=positive)),
     )
     assert found.interval == pytest.approx(binary.interval, abs=1e-12)
 
@@ -188,14 +188,14 @@ GOOD, FLAT = [6, 5, 4, 3, 2, 1], [1] * 6
 )
 def test_what_cannot_be_compared_is_named(ours, theirs, reason) -> None:
     with pytest.raises(DataError, match=reason):
-        compare("auroc", ours, theirs)
+        compare(METRICS["auroc"], ours, theirs)
 
 
 def test_an_image_listed_twice_is_named() -> None:
     table = scored(GOOD, TRUTH)
     twice = Scored(("0",) * 6, table.scores, table.targets)
     with pytest.raises(DataError, match="seed 3, an image is listed twice"):
-        compare("auprc", {3: twice}, {3: twice})
+        compare(METRICS["auprc"], {3: twice}, {3: twice})
 
 
 def study(rng, deviation, *, n=200, seeds=3):
@@ -214,7 +214,7 @@ def test_equal_methods_are_told_apart_in_one_study_of_twenty_at_most(metric, dev
     rng, found = np.random.default_rng(13), []
     for _ in range(600):
         positive, scores = study(rng, deviation)
-        found.append(compare(metric, *sides(*scores, positive=positive)))
+        found.append(compare(METRICS[metric], *sides(*scores, positive=positive)))
     assert np.mean([one.p_value < 0.05 for one in found]) < 0.06
     if deviation:
         alone = [abs(o.difference) > 1.96 * math.sqrt(o.by_images) for o in found]

@@ -2,33 +2,39 @@ import numpy as np
 import pytest
 
 from ttl_lightning.errors import DataError
-from ttl_lightning.metrics.predictions import read_test
-from ttl_lightning.runs.outputs import predictions_csv
-from ttl_lightning.tasks.gather import Predictions
+from ttl_lightning.metrics.class_predictions import Predictions, class_columns, scored_classes
+from ttl_lightning.metrics.predictions import as_csv, read_test
 
 
 def written(folder, probabilities, labels, names, ids=("a,b.png", "c.png")):
     table = Predictions(np.arange(len(ids)), np.array(probabilities), np.array(labels))
     other = Predictions(np.array([0]), np.array(probabilities)[:1], np.array(labels)[:1])
-    text = predictions_csv({"val": other, "test": table}, {"val": ["v"], "test": ids}, names)
-    (folder / "predictions.csv").write_text(text)
+    splits = {
+        "val": {"id": ["v"], **class_columns(other, names)},
+        "test": {"id": ids, **class_columns(table, names)},
+    }
+    (folder / "predictions.csv").write_text(as_csv(splits))
+
+
+def read(folder, task=None):
+    return scored_classes(read_test(folder), task)
 
 
 def test_a_binary_run_is_its_second_class(tmp_path) -> None:
     written(tmp_path, [[0.25, 0.75], [0.9, 0.1]], [1, 0], ("well", "sick"))
-    found = read_test(tmp_path, "binary")
+    found = read(tmp_path, "binary")
     assert found.ids == ("a,b.png", "c.png")
     np.testing.assert_array_equal(found.scores, [[0.75], [0.1]])
     np.testing.assert_array_equal(found.targets, [[1], [0]])
-    assert read_test(tmp_path).scores.shape == (2, 1)
-    assert read_test(tmp_path, "multiclass").scores.shape == (2, 2)
+    assert read(tmp_path).scores.shape == (2, 1)
+    assert read(tmp_path, "multiclass").scores.shape == (2, 2)
 
 
 def test_classes_and_labels_keep_their_columns(tmp_path) -> None:
     written(tmp_path, [[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]], [2, 0], ("x", "y", "z"))
-    np.testing.assert_array_equal(read_test(tmp_path).targets, [[0, 0, 1], [1, 0, 0]])
+    np.testing.assert_array_equal(read(tmp_path).targets, [[0, 0, 1], [1, 0, 0]])
     written(tmp_path, [[0.2, 0.9], [0.1, 0.4]], [[0.0, np.nan], [1.0, 0.0]], ("x", "y"))
-    found = read_test(tmp_path, "multilabel")
+    found = read(tmp_path, "multilabel")
     np.testing.assert_array_equal(found.targets, [[0, np.nan], [1, 0]])
     np.testing.assert_array_equal(found.scores, [[0.2, 0.9], [0.1, 0.4]])
 
@@ -54,12 +60,12 @@ HEAD = "id,split,label,probability/a,probability/b\n"
 def test_a_broken_table_is_one_line(tmp_path, text, reason) -> None:
     (tmp_path / "predictions.csv").write_text(text)
     with pytest.raises(DataError, match=reason):
-        read_test(tmp_path)
+        read(tmp_path)
 
 
 def test_a_missing_or_binary_file_is_one_line(tmp_path) -> None:
     with pytest.raises(DataError, match=r"predictions\.csv cannot be read: No such file"):
-        read_test(tmp_path)
+        read(tmp_path)
     (tmp_path / "predictions.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="cannot be read"):
-        read_test(tmp_path)
+        read(tmp_path)

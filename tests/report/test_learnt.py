@@ -3,42 +3,11 @@ import pytest
 
 from tests.report.scored_cases import scored
 from ttl_lightning.errors import DataError
-from ttl_lightning.report.learnt import (
-    Learnt,
-    at_chance,
-    fault,
-    one_class_alone,
-    read_history,
-    still_rising,
-)
+from ttl_lightning.report.learnt import Learnt, fault, read_history, still_rising
+from ttl_lightning.tasks.classification_report import CLASSIFICATION
 
 HALF = np.arange(100) % 2
 RISING = [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.96]
-
-
-def test_chance_is_told_from_a_little_skill() -> None:
-    noise = np.random.default_rng(0).random(100)
-    assert at_chance(scored(noise, HALF))
-    assert at_chance(scored(-HALF, HALF))  # worse than chance
-    assert not at_chance(scored(noise + HALF, HALF))
-    assert not at_chance(scored(noise, np.zeros(100)))  # nothing can be computed
-
-
-def test_one_class_alone_is_named_unless_the_other_is_rare() -> None:
-    low = 0.4 * np.random.default_rng(0).random(100)
-    assert one_class_alone(scored(low, HALF))
-    assert one_class_alone(scored(1 - low, HALF))
-    assert not one_class_alone(scored(low, np.arange(100) < 15))
-    assert not one_class_alone(scored(low + 0.6 * (np.arange(100) == 3), HALF))
-
-
-def test_one_class_of_several() -> None:
-    rng = np.random.default_rng(1)
-    targets, scores = np.eye(3)[rng.integers(0, 3, 60)], rng.random((60, 3))
-    assert not one_class_alone(scored(scores, targets), "multiclass")
-    scores[:, 1] += 1
-    assert one_class_alone(scored(scores, targets), "multiclass")
-    assert not one_class_alone(scored(scores, targets), "multilabel")
 
 
 @pytest.mark.parametrize(
@@ -54,16 +23,16 @@ def test_one_class_of_several() -> None:
     ],
 )
 def test_still_rising_is_a_gain_at_the_very_end(history, rising) -> None:
-    assert still_rising(history) == rising
+    assert still_rising(history, CLASSIFICATION) == rising
 
 
 def test_all_faults_of_a_training_are_said() -> None:
     flat = scored(np.full(100, 0.4), HALF)
-    assert fault(flat, RISING) == (
+    assert fault(flat, RISING, CLASSIFICATION, {}) == (
         "predicts one class alone and its test AUROC is not above chance and was still improving "
         "at its last epoch"
     )
-    assert fault(None, []) == ""
+    assert fault(None, [], CLASSIFICATION, {}) == ""
 
 
 def test_half_of_the_seeds_fail_a_method() -> None:
@@ -76,12 +45,12 @@ def test_half_of_the_seeds_fail_a_method() -> None:
 
 
 def test_the_history_is_read_where_there_is_one(tmp_path) -> None:
-    assert read_history(tmp_path) == []
+    assert read_history(tmp_path, "val/auprc") == []
     path = tmp_path / "metrics.csv"
     path.write_text("epoch,val/auprc,val/loss\n0,0.5,1\n1,,1\n2,nan,1\n3,0.75,1\n")
-    assert read_history(tmp_path) == [0.5, 0.75]
+    assert read_history(tmp_path, "val/auprc") == [0.5, 0.75]
     path.write_text("epoch,val/loss\n0,0.5\n")
-    assert read_history(tmp_path) == []
+    assert read_history(tmp_path, "val/auprc") == []
     path.write_text("epoch,val/auprc\n0,high\n")
     with pytest.raises(DataError, match=r"metrics\.csv cannot be read: could not convert"):
-        read_history(tmp_path)
+        read_history(tmp_path, "val/auprc")

@@ -8,6 +8,7 @@ from ttl_lightning.report.choice import Choice
 from ttl_lightning.report.methods import group
 from ttl_lightning.report.rows import Row
 from ttl_lightning.report.tables import Cell, Table, full_table, latex, main_table
+from ttl_lightning.tasks.classification_report import CLASSIFICATION
 
 ODD = "a_b & 5% <script>|"
 
@@ -26,7 +27,7 @@ def rows(run):
 
 
 def test_the_table_has_each_strategy_its_costs_and_its_difference(rows) -> None:
-    table = main_table(rows)
+    table = main_table(rows, CLASSIFICATION)
     texts = [[cell.whole for cell in row] for row in table.rows]
     assert texts == [
         ["full finetuning", "–", "2", "0.800 ± 0.000", "0.800 ± 0.000", "9.00 k", "90.0 k", "90 %",
@@ -42,7 +43,7 @@ def test_the_table_has_each_strategy_its_costs_and_its_difference(rows) -> None:
 
 def test_without_full_finetuning_there_are_no_columns_for_differences(rows) -> None:
     ttl = rows[1]
-    table = main_table([Row(ttl.choice, None, {}, (), "")])
+    table = main_table([Row(ttl.choice, None, {}, (), "")], CLASSIFICATION)
     assert len(table.columns) == len(table.rows[0]) == 8
 
 
@@ -50,7 +51,7 @@ def test_unknown_costs_are_dashes_and_never_the_best(run) -> None:
     empty, other = run(cutoff="a", test=None), run("tf", "a", params=5000)
     empty.result.complexity = {}
     methods = group([empty, other])[0].methods
-    table = main_table([Row(Choice(m, ""), None, {}, (), "") for m in methods])
+    table = main_table([Row(Choice(m, ""), None, {}, (), "") for m in methods], CLASSIFICATION)
     by_name = {row[0].text: row[3:] for row in table.rows}
     assert {(cell.text, cell.bold) for cell in by_name["TTL (truncated)"]} == {("–", False)}
     assert all(cell.bold for cell in by_name["TransFusion"])
@@ -62,7 +63,7 @@ def test_latencies_that_noise_may_have_made_different_are_all_bold(run) -> None:
 
     def bold():
         methods = group(runs)[0].methods
-        table = main_table([Row(Choice(m, ""), None, {}, (), "") for m in methods])
+        table = main_table([Row(Choice(m, ""), None, {}, (), "") for m in methods], CLASSIFICATION)
         assert table.columns[7] == "CPU latency (of the whole)"
         return {row[0].text: row[7].text for row in table.rows if row[7].bold}
 

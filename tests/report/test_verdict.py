@@ -1,7 +1,10 @@
 import pytest
 
 from ttl_lightning.metrics.comparison import Comparison
-from ttl_lightning.report.verdict import MARGIN, verdict
+from ttl_lightning.report.verdict import verdict
+from ttl_lightning.tasks.classification_report import CLASSIFICATION, MARGIN
+
+AUROC = CLASSIFICATION.metric("auroc")
 
 
 def having(low, high, freedom=4.0) -> Comparison:
@@ -22,12 +25,12 @@ def having(low, high, freedom=4.0) -> Comparison:
     ],
 )
 def test_words_follow_the_interval(low, high, word) -> None:
-    assert verdict(having(low, high)) == word
+    assert verdict(having(low, high), AUROC) == word
 
 
 def test_one_training_has_no_word() -> None:
-    assert verdict(having(0.3, 0.4, freedom=None)) is None
+    assert verdict(having(0.3, 0.4, freedom=None), AUROC) is None
 
 
 def test_no_difference_at_all_is_no_worse() -> None:
-    assert verdict(having(0.0, 0.0)) == "no worse"
+    assert verdict(having(0.0, 0.0), AUROC) == "no worse"

@@ -4,9 +4,14 @@ import io
 import numpy as np
 from rich.console import Console
 
+from ttl_lightning.metrics.class_predictions import Predictions
 from ttl_lightning.records.schema import RunResult
 from ttl_lightning.runs.outputs import predictions_csv, show
-from ttl_lightning.tasks.gather import Predictions
+from ttl_lightning.tasks.classification_report import CLASSIFICATION
+
+
+def written(tables, ids, names) -> str:
+    return predictions_csv(CLASSIFICATION, tables, ids, {"class_names": names})
 
 
 def test_predictions_are_named_and_labelled() -> None:
@@ -17,7 +22,7 @@ def test_predictions_are_named_and_labelled() -> None:
         "test": Predictions(np.array([0]), np.array([[0.5, 0.5]]), np.array([1])),
     }
     ids = {"val": ["a,b.png", "c.png"], "test": ["d.png"]}
-    rows = list(csv.DictReader(io.StringIO(predictions_csv(tables, ids, ("well", "sick")))))
+    rows = list(csv.DictReader(io.StringIO(written(tables, ids, ["well", "sick"]))))
     assert [(r["id"], r["split"], r["label"]) for r in rows] == [
         ("a,b.png", "val", "sick"), ("c.png", "val", "well"), ("d.png", "test", "sick"),
     ]  # fmt: skip
@@ -26,9 +31,7 @@ def test_predictions_are_named_and_labelled() -> None:
 
 def test_several_labels_have_a_column_each() -> None:
     table = Predictions(np.array([0]), np.array([[0.2, 0.9]]), np.array([[0.0, np.nan]]))
-    (row,) = csv.DictReader(
-        io.StringIO(predictions_csv({"test": table}, {"test": ["x"]}, ("a", "b")))
-    )
+    (row,) = csv.DictReader(io.StringIO(written({"test": table}, {"test": ["x"]}, ["a", "b"])))
     assert (row["label/a"], row["label/b"], row["probability/b"]) == ("0", "nan", "0.9")
 
 

@@ -20,7 +20,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
 from ttl_lightning.errors import ConfigError, DataError, NonFiniteLossError, UnknownNameError
-from ttl_lightning.tasks import classification
+from ttl_lightning.tasks import base
 from ttl_lightning.tasks.classification import ClassificationTask
 from ttl_lightning.tasks.schedules import cosine_with_warmup
 
@@ -235,7 +235,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_optimizer_steps() -> None:
 def test_an_accelerator_is_asked_rarely_but_before_validation(
     monkeypatch: pytest.MonkeyPatch, batches: int, seen_at: int
 ) -> None:
-    monkeypatch.setattr(classification, "LOOK_EVERY", {})
+    monkeypatch.setattr(base, "LOOK_EVERY", {})
     rows = samples(batches)
     rows[2]["image"] = torch.full((1, 2, 2), torch.inf)
     module = create()

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn import metrics as sk
 
+from ttl_lightning.metrics.class_predictions import Predictions
 from ttl_lightning.tasks.curves import (
     pr_figure,
     pr_points,
@@ -15,7 +16,6 @@ from ttl_lightning.tasks.curves import (
     roc_points,
     training_curves,
 )
-from ttl_lightning.tasks.gather import Predictions
 
 MANY = tuple(f"finding {index}" for index in range(9))
 
@@ -124,7 +124,7 @@ def test_training_curves_join_the_rows_of_an_epoch(tmp_path: Path) -> None:
         {"epoch": "0", "val/loss": "", "val/auroc": "", "train/loss": "0.7", "lr-Adam": 0.1},
         {"epoch": "1", "val/loss": 0.5, "val/auroc": 0.9, "train/loss": None, "lr-Adam": 0.05},
     ]
-    figure = training_curves(history, best_epoch=1)
+    figure = training_curves(history, ("auroc",), best_epoch=1)
     assert [axes.get_ylabel() for axes in figure.axes] == [
         "loss",
         "validation metric",
@@ -137,6 +137,6 @@ def test_training_curves_join_the_rows_of_an_epoch(tmp_path: Path) -> None:
 
 
 def test_training_curves_of_nothing(tmp_path: Path) -> None:
-    figure = training_curves([])
+    figure = training_curves([], ("auroc",))
     assert figure.texts[0].get_text() == "nothing was logged"
     saved(figure, tmp_path)

@@ -23,35 +23,35 @@ distributed.init_process_group(
 )
 table = np.load(f"{folder}/table.npz")
 mine = {"even": [[0, 2, 4, 6, 8, 10], [1, 3, 5, 7, 9, 0]], "empty": [[*range(11)], []]}[sizes][rank]
-ids, probabilities, labels = gather(
-    np.array(mine, dtype=np.int64), table["probabilities"][mine], table["labels"][mine]
-)
-np.savez(f"{folder}/{rank}.npz", ids=ids, probabilities=probabilities, labels=labels)
+rows = {"id": np.array(mine, dtype=np.int64)}
+if mine:  # a process without samples does not know what is kept of them
+    rows |= {"probabilities": table["probabilities"][mine], "labels": table["labels"][mine]}
+np.savez(f"{folder}/{rank}.npz", **gather(rows))
 distributed.destroy_process_group()
 """
 
 
 def test_merge_keeps_the_first_row_of_an_id_and_sorts() -> None:
-    first = (np.array([4, 1]), np.array([[0.4], [0.1]]), np.array([1, 0]))
-    second = (np.array([1, 0]), np.array([[9.0], [0.0]]), np.array([9, 2]))
-    ids, probabilities, labels = merge([first, second])
-    np.testing.assert_array_equal(ids, [0, 1, 4])
-    np.testing.assert_array_equal(probabilities, [[0.0], [0.1], [0.4]])
-    np.testing.assert_array_equal(labels, [2, 0, 1])
+    first = {"id": np.array([4, 1]), "p": np.array([[0.4], [0.1]]), "label": np.array([1, 0])}
+    second = {"id": np.array([1, 0]), "p": np.array([[9.0], [0.0]]), "label": np.array([9, 2])}
+    merged = merge([first, second])
+    np.testing.assert_array_equal(merged["id"], [0, 1, 4])
+    np.testing.assert_array_equal(merged["p"], [[0.0], [0.1], [0.4]])
+    np.testing.assert_array_equal(merged["label"], [2, 0, 1])
 
 
 def test_merge_passes_over_parts_without_rows() -> None:
-    empty = (np.zeros(0, dtype=np.int64), np.zeros((0, 0)))
-    ids, values = merge([empty, (np.array([3]), np.array([[1.0, 2.0]]))])
-    np.testing.assert_array_equal(ids, [3])
-    np.testing.assert_array_equal(values, [[1.0, 2.0]])
-    assert [len(column) for column in merge([empty, empty])] == [0, 0]
+    empty = {"id": np.zeros(0, dtype=np.int64)}
+    merged = merge([empty, {"id": np.array([3]), "p": np.array([[1.0, 2.0]])}])
+    np.testing.assert_array_equal(merged["id"], [3])
+    np.testing.assert_array_equal(merged["p"], [[1.0, 2.0]])
+    assert [len(column) for column in merge([empty, empty]).values()] == [0]
 
 
 def test_one_process_gathers_itself() -> None:
-    ids, values = gather(np.array([2, 0, 2]), np.array([0.2, 0.0, 9.0]))
-    np.testing.assert_array_equal(ids, [0, 2])
-    np.testing.assert_array_equal(values, [0.0, 0.2])
+    merged = gather({"id": np.array([2, 0, 2]), "p": np.array([0.2, 0.0, 9.0])})
+    np.testing.assert_array_equal(merged["id"], [0, 2])
+    np.testing.assert_array_equal(merged["p"], [0.0, 0.2])
 
 
 @pytest.mark.slow
@@ -69,6 +69,6 @@ def test_two_processes_score_as_one(tmp_path: Path, sizes: str) -> None:
     whole = score(probabilities, labels, "binary", ("no", "yes")).values
     for rank in (0, 1):
         table = np.load(tmp_path / f"{rank}.npz")
-        np.testing.assert_array_equal(table["ids"], np.arange(11))
+        np.testing.assert_array_equal(table["id"], np.arange(11))
         values = score(table["probabilities"], table["labels"], "binary", ("no", "yes")).values
         assert values == pytest.approx(whole, abs=1e-12)

@@ -36,14 +36,15 @@ def run(overrides: Sequence[str]) -> None:
     from rich.table import Table
 
     from ttl_lightning.interpret.pretrained import probe
+    from ttl_lightning.tasks.probes import LABELS
 
     found = probe(config.read(overrides)[0])
-    best = max(found, key=lambda unit: found[unit].metrics["val/auprc"] or 0.0)
+    best = max(found, key=lambda unit: found[unit].score or 0.0)
     table = Table()
-    for column in ("cutoff", "number", "validation AUROC", "validation AUPRC", "penalty"):
+    for column in ("cutoff", "number", *(f"validation {m}" for m in LABELS.values()), "penalty"):
         table.add_column(column, justify="left" if column == "cutoff" else "right")
     for number, (unit, result) in enumerate(found.items(), start=1):
-        scores = (_shown(result.metrics[f"val/{name}"]) for name in ("auroc", "auprc"))
+        scores = (_shown(result.metrics[f"val/{name}"]) for name in LABELS)
         style = "bold" if unit == best else None
         table.add_row(unit, str(number), *scores, f"{result.penalty:g}", style=style)
     Console(width=max(80, Console().width)).print(table)

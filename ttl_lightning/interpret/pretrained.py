@@ -11,9 +11,9 @@ from omegaconf import DictConfig
 
 from ttl_lightning.config import compose as config
 from ttl_lightning.models.backbones.factory import create_backbone
-from ttl_lightning.models.probes import ProbeResult, probe_units
 from ttl_lightning.runs.build import create_data, device
 from ttl_lightning.runs.callbacks.progress import quiet
+from ttl_lightning.tasks.probes import ProbeResult, probe_units
 
 SPLITS = ("train", "val")
 

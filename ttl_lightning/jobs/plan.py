@@ -22,8 +22,7 @@ from ttl_lightning.jobs.job import Job, without_hydra
 from ttl_lightning.jobs.precision import Settled
 from ttl_lightning.models.backbones.factory import create_backbone
 from ttl_lightning.models.create import create_model
-from ttl_lightning.models.strategies import STRATEGIES
-from ttl_lightning.models.strategies.base import Strategy
+from ttl_lightning.models.strategies import STRATEGIES, Strategy
 from ttl_lightning.records.schema import FILE_NAME, RunResult
 from ttl_lightning.runs.build import check
 from ttl_lightning.runs.fingerprint import Known, left_in, resolved_unit

@@ -14,12 +14,10 @@ from ttl_lightning.interpret.pretrained import probe
 from ttl_lightning.jobs.reuse import mean
 
 Scores = dict[str, float | None]
-# the metric that everything else chooses by, too
-METRIC = "val/auprc"
 
 
 def predicted(configs: Sequence[DictConfig]) -> Scores:
-    """The mean over seeds of the probes' validation AUPRC, by unit; None where one is undefined.
+    """The mean over seeds of the probes' validation score, by unit; None where one is undefined.
 
     Args:
         configs: a job's of each seed, whatever its cutoff.
@@ -39,5 +37,5 @@ def predicted(configs: Sequence[DictConfig]) -> Scores:
 
 
 def scores(cfg: DictConfig) -> Scores:
-    """The probes' validation AUPRC of one configuration, by unit."""
-    return {unit: result.metrics[METRIC] for unit, result in probe(cfg).items()}
+    """The probes' validation score of one configuration, by unit."""
+    return {unit: result.score for unit, result in probe(cfg).items()}

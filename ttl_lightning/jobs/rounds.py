@@ -13,26 +13,51 @@ from statistics import fmean
 from typing import Any, cast
 
 from ttl_lightning.config.identity import bears
-from ttl_lightning.errors import check_choice
 from ttl_lightning.jobs.plan import Group, Overrides
-from ttl_lightning.metrics.classification import METRICS
 from ttl_lightning.records.schema import RunResult, write_atomically
 from ttl_lightning.report.collect import SEARCH_FILE, SEARCH_SCHEMA
+from ttl_lightning.report.text import number
 from ttl_lightning.runs.callbacks import history
+from ttl_lightning.runs.parts import task_class
 from ttl_lightning.search import Choice, Method, Outcome, Trial, advance
 
 log = logging.getLogger(__name__)
 
-SCORES = tuple(f"val/{name}" for name in METRICS if name != "ece")
 
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """What a search looks for the best of.
 
-def check_metric(metric: str) -> None:
-    """Demand a validation metric that is better when higher.
-
-    Raises:
-        UnknownNameError: for any other; nothing ever selects on test.
+    Attributes:
+        key: of a validation metric.
+        sign: 1, or -1 where less is better: methods maximise their product.
     """
-    check_choice("hydra.sweeper.metric", metric, SCORES)
+
+    key: str
+    sign: float
+
+    @classmethod
+    def of(cls, group: Group, metric: str | None) -> Criterion:
+        """The metric given, or the task's own.
+
+        Raises:
+            UnknownNameError: if the task does not choose by it; nothing ever selects on test.
+        """
+        key, found = task_class(group.cfg).report.choosing(metric)
+        return cls(key, found.sign)
+
+    @property
+    def name(self) -> str:
+        """For people, as reasons show its values."""
+        return self.key if self.sign > 0 else f"-{self.key}"
+
+    def of_run(self, run: RunResult) -> float | None:
+        """A run's value; None where it has none."""
+        return number(run.metrics.get(self.key)) if run.succeeded else None
+
+    def outcome(self, value: float | None, size: float | None = None) -> Outcome:
+        """What a method is told of it."""
+        return Outcome(None if value is None else self.sign * value, size)
 
 
 @dataclass(slots=True, eq=False)
@@ -42,14 +67,14 @@ class Search:
     Args:
         group: the jobs, without their cutoffs.
         method: how to search.
-        metric: what is maximised, the mean over the seeds.
+        criterion: what is looked for, the mean over the seeds.
         sizes: every candidate in network order, and its number of parameters.
         root: the sweep's folder.
     """
 
     group: Group
     method: Method
-    metric: str
+    criterion: Criterion
     sizes: Mapping[str, float]
     root: Path
     choice: Choice | None = None
@@ -85,7 +110,7 @@ class Search:
             }
             known = [score for score in scores.values() if score is not None]
             mean = fmean(known) if known else None
-            outcomes[trial] = Outcome(mean, self.sizes[trial.candidate])
+            outcomes[trial] = self.criterion.outcome(mean, self.sizes[trial.candidate])
             self.trials.append(
                 {
                     "cutoff": trial.candidate,
@@ -100,16 +125,15 @@ class Search:
         return self._step(outcomes)
 
     def _score(self, folder: str, run: RunResult, epochs: int | None) -> float | None:
-        if not run.succeeded:
-            return None
-        value = run.metrics.get(self.metric)
-        if epochs is not None and run.train["epochs"] > epochs:  # a search that is taken up again
+        value = self.criterion.of_run(run)
+        longer = run.succeeded and epochs is not None and run.train["epochs"] > epochs
+        if longer:  # a search that is taken up again
             protocol = self.group.cfg.protocol
             sign = 1 if protocol.monitor_mode == "max" else -1
             rows = history.read(self.root / folder / history.FILE_NAME)[:epochs]
             best = max(rows, key=lambda row: sign * row.get(protocol.monitor, -sign * math.inf))
-            value = best.get(self.metric)
-        return value if value is not None and math.isfinite(value) else None
+            value = number(best.get(self.criterion.key))
+        return value
 
     def _step(self, outcomes: Mapping[Trial, Outcome] | None) -> list[Trial]:
         step = advance(self._plan, outcomes)
@@ -128,12 +152,18 @@ class Search:
             "overrides": list(self.group.overrides),
             "method": self.method.name,
             "options": asdict(cast(Any, self.method)),
-            "metric": self.metric,
+            "metric": self.criterion.key,
             "seeds": list(dict.fromkeys(int(k) for trial in self.trials for k in trial["scores"])),
             "trials": self.trials,
             "choice": self.choice.candidate if self.choice else None,
-            "reason": self.choice.reason if self.choice else "not ended yet",
+            "reason": self._reason(),
         }
+
+    def _reason(self) -> str:
+        if self.choice is None:
+            return "not ended yet"
+        shown = "" if self.criterion.sign > 0 else f" Scores are {self.criterion.name}."
+        return self.choice.reason + shown
 
 
 def write(folder: Path, searches: Sequence[dict[str, Any]]) -> None:

@@ -29,7 +29,7 @@ from ttl_lightning.jobs.plan import Group, Overrides, Plan, cutoffs_of, without
 from ttl_lightning.jobs.precision import Settled, settled
 from ttl_lightning.jobs.prediction import Scores, predicted
 from ttl_lightning.jobs.reuse import Measured, combined, measured, pointed_at
-from ttl_lightning.jobs.rounds import Search
+from ttl_lightning.jobs.rounds import Criterion, Search
 from ttl_lightning.jobs.tuning import Tuning, tuned
 from ttl_lightning.records.schema import RunResult
 from ttl_lightning.report import sweep as report
@@ -94,22 +94,22 @@ class Session:
         groups = self._groups(arguments)
         self._run(self._plan.jobs(job for group in groups for job in group.jobs()))
 
-    def search(self, arguments: Sequence[str], method: MethodOf, metric: str) -> None:
+    def search(self, arguments: Sequence[str], method: MethodOf, metric: str | None) -> None:
         """Search the cutoff of each strategy; those that take none run once a seed beside it.
 
         Args:
             arguments: the command line's overrides; cutoffs among them restrict the candidates.
             method: how to search, for the jobs of a group and the cutoffs among which to search.
-            metric: what is maximised on the validation split.
+            metric: what is looked for on the validation split; None: what the task chooses by.
 
         Raises:
             ConfigError: if a job could not begin; then none has begun.
         """
-        rounds.check_metric(metric)
         groups = self._groups(arguments)
+        criteria = [Criterion.of(group, metric) for group in groups]
         searches = [
-            Search(group, method(group, list(sizes)), metric, sizes, self._folder)
-            for group in groups
+            Search(group, method(group, list(sizes)), criterion, sizes, self._folder)
+            for group, criterion in zip(groups, criteria, strict=True)
             if group.strategy.needs_cutoff and (sizes := cutoffs_of(group))
         ]
         if not searches:
@@ -123,7 +123,7 @@ class Session:
         arguments: Sequence[str],
         method: Compare,
         factors: Sequence[float],
-        metric: str,
+        metric: str | None,
     ) -> None:
         """Choose each strategy's cutoff and what else is swept, and train it with all seeds.
 
@@ -131,15 +131,19 @@ class Session:
             arguments: the command line's overrides; cutoffs among them restrict the candidates.
             method: how to choose, in so many trainings.
             factors: rates to try, as multiples of the protocol's, where the command line has none.
-            metric: what is maximised on the validation split, with the first seed.
+            metric: what is looked for on the validation split, with the first seed; None: what the
+                task chooses by.
 
         Raises:
             ConfigError: if a job could not begin; then none of its round has begun.
         """
-        rounds.check_metric(metric)
         swept, others = tuned(arguments)
         groups = self._groups(others)
-        tunings = [Tuning.of(group, method, swept, factors, metric) for group in groups]
+        criteria = [Criterion.of(group, metric) for group in groups]
+        tunings = [
+            Tuning.of(group, method, swept, factors, criterion)
+            for group, criterion in zip(groups, criteria, strict=True)
+        ]
         for tuning in tunings:
             log.info(tuning.announced())
         self._drive(tunings, [])
@@ -163,14 +167,16 @@ class Session:
             ]
             rounds.write(self._folder, [search.described() for search in searches])
 
-    def detect(self, arguments: Sequence[str], threshold: float, split: str, metric: str) -> None:
+    def detect(
+        self, arguments: Sequence[str], threshold: float, split: str, metric: str | None
+    ) -> None:
         """Train each strategy at the cutoff that full finetunings of the same seeds point at.
 
         Args:
             arguments: the command line's overrides; cutoffs among them restrict the candidates.
             threshold: what the excess over chance must be above; see `analysis.detection`.
             split: whose images the finetunings are judged by.
-            metric: of the validation split, recorded for the cut.
+            metric: of the validation split, recorded for the cut; None as of `search`.
 
         Raises:
             ConfigError: if an option is out of range, or a job could not begin.
@@ -191,7 +197,7 @@ class Session:
         self.search(arguments, method, metric)
 
     def predict(
-        self, arguments: Sequence[str], race: Callable[[Group, Scores], Method], metric: str
+        self, arguments: Sequence[str], race: Callable[[Group, Scores], Method], metric: str | None
     ) -> None:
         """Search among the cutoffs whose pretrained features linear probes read best.
 

@@ -11,9 +11,10 @@ from typing import Any, cast
 
 from ttl_lightning.errors import ConfigError
 from ttl_lightning.jobs.plan import Group, Overrides, combinations, cutoffs_of
+from ttl_lightning.jobs.rounds import Criterion
 from ttl_lightning.records.schema import RunResult
 from ttl_lightning.report.methods import is_tuned, key_of
-from ttl_lightning.search import Axis, Best, Compare, Listed, Outcome, Rates, Setting
+from ttl_lightning.search import Axis, Best, Compare, Listed, Rates, Setting
 from ttl_lightning.search.axes import written
 from ttl_lightning.search.compare import SettingPlan
 from ttl_lightning.search.neighbourhood import block_ends
@@ -96,14 +97,14 @@ class Tuning:
         group: the jobs, without what is swept.
         method: how to choose.
         axes: what settings differ in.
-        metric: what is maximised, of the first seed.
+        criterion: what is looked for, of the first seed.
         sizes: parameters of each cutoff's model.
     """
 
     group: Group
     method: Compare
     axes: tuple[Axis, ...]
-    metric: str
+    criterion: Criterion
     sizes: Mapping[str, float]
     chosen: Best | None = None
     trials: list[dict[str, Any]] = field(default_factory=list)
@@ -116,14 +117,14 @@ class Tuning:
         method: Compare,
         swept: Mapping[str, tuple[str, ...]],
         factors: Sequence[float],
-        metric: str,
+        criterion: Criterion,
     ) -> Tuning:
         """Make the tuning of a group of jobs; see `axes_of`."""
         sizes = cutoffs_of(group) if group.strategy.needs_cutoff else {}
         # a cutoff given in vain is left for the check of the first job to refuse
         given = [override.partition("=")[2] for cutoff in group.cutoffs for override in cutoff]
         axes = axes_of(group, swept, factors, list(sizes) or given)
-        return cls(group, method, axes, metric, sizes)
+        return cls(group, method, axes, criterion, sizes)
 
     def announced(self) -> str:
         """What it is about to do, in one line."""
@@ -162,7 +163,7 @@ class Tuning:
         for (setting, stage), runs in results.items():
             trial = self._tried(setting, stage, runs)
             self.trials.append(trial)
-            outcomes[setting] = Outcome(trial["score"])
+            outcomes[setting] = self.criterion.outcome(trial["score"])
         if self.chosen:  # that was its other seeds
             return []
         try:
@@ -176,7 +177,7 @@ class Tuning:
     def _tried(
         self, setting: Setting, stage: str, runs: Sequence[tuple[str, RunResult]]
     ) -> dict[str, Any]:
-        scores = {str(run.seed): _score(run, self.metric) for _, run in runs}
+        scores = {str(run.seed): self.criterion.of_run(run) for _, run in runs}
         known = [score for score in scores.values() if score is not None]
         cutoff, overrides = self._parts(setting)
         return {
@@ -201,7 +202,7 @@ class Tuning:
             "overrides": list(self.group.overrides),
             "method": self.method.name,
             "options": asdict(self.method),
-            "metric": self.metric,
+            "metric": self.criterion.key,
             "seeds": list(dict.fromkeys(int(k) for trial in self.trials for k in trial["scores"])),
             "trials": self.trials,
             "choice": tried[0]["cutoff"] if tried else None,
@@ -229,12 +230,7 @@ class Tuning:
             return "not ended yet"
         seeds = [override for seed in self.group.seeds[:1] for override in seed]
         of = f" of {', '.join(seeds)}" if seeds else ""
-        return f"{self.chosen.reason} Scores are {self.metric}{of}, one training a setting."
-
-
-def _score(run: RunResult, metric: str) -> float | None:
-    value = run.metrics.get(metric) if run.succeeded else None
-    return value if value is not None and math.isfinite(value) else None
+        return f"{self.chosen.reason} Scores are {self.criterion.name}{of}, one training a setting."
 
 
 def _positive(number: object) -> bool:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ttl_lightning.errors import ConfigError, DataError, check_choice
+from ttl_lightning.errors import DataError, check_choice
 from ttl_lightning.metrics.kernel import Bools, Floats, calibration_error, decisions, ranking, ratio
 
 TASKS = ("binary", "multiclass", "multilabel")
@@ -32,7 +32,6 @@ METRICS = (
     "specificity",
     "ece",
 )
-LOWER_IS_BETTER = ("loss", "ece")
 CLASSES_SCORED = "n_classes_scored"
 # Against the rest these two would look better the more classes there are.
 NOT_PER_CLASS = {"binary": METRICS, "multiclass": ("accuracy", "ece"), "multilabel": ()}
@@ -46,25 +45,6 @@ class Scores:
 
     values: dict[str, float | None]
     notes: dict[str, str]
-
-
-def check_monitor(monitor: str, mode: str) -> None:
-    """Demand a metric of the validation split, and the direction in which it gets better.
-
-    A metric of one class, `val/auroc/edema`, is one too; which classes there are, the data say.
-
-    Raises:
-        ConfigError: naming the key.
-    """
-    split, _, metric = monitor.partition("/")
-    base = metric.partition("/")[0]
-    known = ("loss", *METRICS)
-    check_choice("protocol.monitor", f"{split}/{base}", [f"val/{name}" for name in known])
-    better = "min" if base in LOWER_IS_BETTER else "max"
-    if mode != better:
-        raise ConfigError(
-            f"protocol.monitor_mode={mode} chooses the worst epoch by {monitor}: give {better}."
-        )
 
 
 def metric_keys(task: str, class_names: Sequence[str]) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ class Comparison:
         paired: whether seeds were compared one by one, as the test images change with the seed.
         rows: of how many comparisons this counts as the most telling one (see `holm`).
         least_p: a p-value not to go below, which comparisons that tell more have already.
+        widest: what no difference is beyond; 1 for metrics that lie in [0, 1].
     """
 
     difference: float
@@ -39,6 +40,7 @@ class Comparison:
     paired: bool = False
     rows: int = 1
     least_p: float = 0.0
+    widest: float = 1.0
 
     @property
     def p_value(self) -> float | None:
@@ -59,12 +61,10 @@ class Comparison:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """It excludes zero where p is below 0.05; of one training, 95 % by the images alone.
-
-        Metrics lie in [0, 1], so no difference is beyond 1.
-        """
+        """It excludes zero where p is below 0.05; of one training, 95 % by the images alone."""
         margin = self._margin(ALPHA / self.rows)
-        return max(self.difference - margin, -1.0), min(self.difference + margin, 1.0)
+        low, high = self.difference - margin, self.difference + margin
+        return max(low, -self.widest), min(high, self.widest)
 
     def _margin(self, alpha: float) -> float:
         """Half the interval of level 1 − alpha: each source of chance with its own quantile.

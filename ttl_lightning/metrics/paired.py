@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -19,8 +20,7 @@ from ttl_lightning.metrics.kernel import Bools, Floats
 from ttl_lightning.metrics.parts import auprc_parts, auroc_parts
 
 # A class's scores, and which samples are of it -> the metric, and each image's part in its error.
-Metric = Callable[[Floats, Bools], tuple[float, Floats]]
-METRICS: dict[str, Metric] = {"auroc": auroc_parts, "auprc": auprc_parts}
+OfClass = Callable[[Floats, Bools], tuple[float, Floats]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,11 +31,16 @@ class Scored:
         ids: one name an image, (n,).
         scores: (n, classes); of binary tasks class 1 alone, (n, 1).
         targets: 1 for the class, 0 for the others, NaN where not labelled; shaped as the scores.
+            Of other tasks whatever the scores are judged by.
     """
 
     ids: tuple[str, ...]
     scores: Floats
     targets: Floats
+
+
+# A model's scores -> the metric, and each image's part in its error.
+Kernel = Callable[[Scored], tuple[float, Floats]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +57,12 @@ class Arm:
     parts: Floats
 
 
-def compare(metric: str, ours: Mapping[int, Scored], theirs: Mapping[int, Scored]) -> Comparison:
+def compare(
+    kernel: Kernel,
+    ours: Mapping[int, Scored],
+    theirs: Mapping[int, Scored],
+    widest: float = math.inf,
+) -> Comparison:
     """Test the difference of two means over trainings.
 
     Where all trainings are tested on the same images, trainings are taken to be nested in their
@@ -63,14 +73,14 @@ def compare(metric: str, ours: Mapping[int, Scored], theirs: Mapping[int, Scored
     the same ones within a seed only, so differences by seed are compared, of the seeds in both.
 
     Args:
-        metric: one of `METRICS`; the mean over the classes present.
+        kernel: of the metric, such as one of `METRICS`.
         ours: by seed.
         theirs: by seed.
+        widest: what no difference of the metric is beyond.
 
     Raises:
         DataError: if nothing can be compared, or the variance is not defined.
     """
-    kernel = METRICS[metric]
     if not ours or not theirs:
         raise DataError("one side has no predictions.")
     for seed, table in (*ours.items(), *theirs.items()):
@@ -88,7 +98,9 @@ def compare(metric: str, ours: Mapping[int, Scored], theirs: Mapping[int, Scored
     if not by_images + by_training and difference:
         raise DataError("no test sample's scores vary, so the difference has no spread.")
     images = arms[0].parts.shape[1]
-    return Comparison(difference, by_images, by_training, freedom, seeds, images, not tables)
+    return Comparison(
+        difference, by_images, by_training, freedom, seeds, images, not tables, widest=widest
+    )
 
 
 def contrast(arms: Sequence[Arm]) -> tuple[float, float, float, float | None]:
@@ -155,13 +167,13 @@ def _one_meaning(tables: Sequence[Scored]) -> bool:
     return True
 
 
-def _arm(kernel: Metric, tables: Sequence[Scored]) -> Arm:
+def _arm(kernel: Kernel, tables: Sequence[Scored]) -> Arm:
     """Trainings that were tested on the same images, in the same order."""
-    values, parts = zip(*(mean_over_classes(kernel, table) for table in tables), strict=True)
+    values, parts = zip(*map(kernel, tables), strict=True)
     return Arm(np.array(values), np.array(parts))
 
 
-def _paired(kernel: Metric, ours: Mapping[int, Scored], theirs: Mapping[int, Scored]) -> Arm:
+def _paired(kernel: Kernel, ours: Mapping[int, Scored], theirs: Mapping[int, Scored]) -> Arm:
     """The differences of each seed that both have; an image that seeds share has one number."""
     seeds = sorted(ours.keys() & theirs.keys())
     if not seeds:
@@ -177,10 +189,7 @@ def _paired(kernel: Metric, ours: Mapping[int, Scored], theirs: Mapping[int, Sco
         order = [places[name] for name in mine.ids]
         if not np.array_equal(mine.targets, other.targets[order], equal_nan=True):
             raise DataError(f"of seed {seed}, the labels are not the same.")
-        (our_value, our_parts), (value, parts) = (
-            mean_over_classes(kernel, mine),
-            mean_over_classes(kernel, other),
-        )
+        (our_value, our_parts), (value, parts) = kernel(mine), kernel(other)
         keys = [(None if shared else seed, name) for name in mine.ids]
         where = [numbers.setdefault(key, len(numbers)) for key in keys]
         rows.append((where, our_parts - parts[order]))
@@ -191,7 +200,7 @@ def _paired(kernel: Metric, ours: Mapping[int, Scored], theirs: Mapping[int, Sco
     return Arm(np.array(values), table)
 
 
-def mean_over_classes(kernel: Metric, table: Scored) -> tuple[float, Floats]:
+def mean_over_classes(of_class: OfClass, table: Scored) -> tuple[float, Floats]:
     """The metric's mean over the classes present, and its parts."""
     values, total = [], np.zeros(len(table.ids))
     for scores, targets in zip(table.scores.T, table.targets.T, strict=True):
@@ -199,9 +208,15 @@ def mean_over_classes(kernel: Metric, table: Scored) -> tuple[float, Floats]:
         positive = targets[known] == 1
         if positive.all() or not positive.any():
             continue
-        value, parts = kernel(scores[known], positive)
+        value, parts = of_class(scores[known], positive)
         values.append(value)
         total[known] += parts
     if not values:
         raise DataError("the test samples have no positives, or no negatives.")
     return float(np.mean(values)), total / len(values)
+
+
+METRICS: dict[str, Kernel] = {
+    "auroc": partial(mean_over_classes, auroc_parts),
+    "auprc": partial(mean_over_classes, auprc_parts),
+}

@@ -14,6 +14,19 @@ from ttl_lightning.errors import DataError
 from ttl_lightning.metrics.kernel import Bools, Floats, cumulative_counts, ratio
 
 
+def mean_parts(values: Floats) -> tuple[float, Floats]:
+    """A mean over images and its parts, of metrics that are one: (n,) to (n,).
+
+    Raises:
+        DataError: with fewer than two images.
+    """
+    n = len(values)
+    if n < 2:
+        raise DataError("there is one test sample only, which has no spread.")
+    mean = float(values.mean())
+    return mean, (values - mean) / math.sqrt(n * (n - 1))
+
+
 def auroc_parts(scores: Floats, positive: Bools) -> tuple[float, Floats]:
     """AUROC and its parts.
 

@@ -1,30 +1,44 @@
-"""A run's test predictions, read back from its `predictions.csv`."""
+"""`predictions.csv`: a row a sample, to and from named columns, whatever the task."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ttl_lightning.errors import DataError
 from ttl_lightning.metrics.kernel import Floats
-from ttl_lightning.metrics.paired import Scored
 
 FILE_NAME = "predictions.csv"
-LABEL, LABELS, PROBABILITY = "label", "label/", "probability/"
+FIRST = ["id", "split"]
 
-Columns = Mapping[str, tuple[str, ...]]
+Columns = Mapping[str, Sequence[str]]
 
 
-def read_test(folder: Path, task: object = None) -> Scored:
-    """Read the test split's rows.
+def as_csv(splits: Mapping[str, Columns]) -> str:
+    """The file's text: id, split, and what else there is of each sample.
+
+    Args:
+        splits: by name the same columns, `id` among them, as text.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    names = [name for name in next(iter(splits.values()), {}) if name not in FIRST]
+    writer.writerow([*FIRST, *names])
+    for split, columns in splits.items():
+        cells = zip(columns["id"], *(columns[name] for name in names), strict=True)
+        writer.writerows([number, split, *others] for number, *others in cells)
+    return text.getvalue()
+
+
+def read_test(folder: Path) -> dict[str, tuple[str, ...]]:
+    """The columns of the test split's rows.
 
     Args:
         folder: the run's.
-        task: "binary", "multiclass" or "multilabel", as its result says; where it says nothing,
-            two classes of which an image has one are a binary task.
 
     Raises:
         DataError: if the file is missing or is not such a table.
@@ -34,7 +48,7 @@ def read_test(folder: Path, task: object = None) -> Scored:
         with path.open(newline="", encoding="utf-8") as stream:
             rows = csv.reader(stream)
             header = next(rows, [])
-            if header[:2] != ["id", "split"]:
+            if header[:2] != FIRST:
                 raise DataError(f"{FILE_NAME} must begin with the columns id and split.")
             table = [row for row in rows if len(row) > 1 and row[1] == "test"]
     except OSError as error:
@@ -45,34 +59,23 @@ def read_test(folder: Path, task: object = None) -> Scored:
         raise DataError(f"{FILE_NAME} has no rows of the test split.")
     if any(len(row) != len(header) for row in table):
         raise DataError(f"{FILE_NAME} has rows that are cut off.")
-    columns = dict(zip(header, zip(*table, strict=True), strict=True))
-    names = [name.removeprefix(PROBABILITY) for name in header if name.startswith(PROBABILITY)]
-    scores = _numbers(columns, [PROBABILITY + name for name in names])
-    if not np.isfinite(scores).all():
-        raise DataError(f"{FILE_NAME} has probabilities that are not finite.")
-    targets = _targets(columns, names)
-    if len(names) == 2 and LABEL in columns and task != "multiclass":
-        scores, targets = scores[:, 1:], targets[:, 1:]
-    return Scored(columns["id"], scores, targets)
+    return dict(zip(header, zip(*table, strict=True), strict=True))
 
 
-def _targets(columns: Columns, names: list[str]) -> Floats:
-    if LABEL not in columns:
-        targets = _numbers(columns, [LABELS + name for name in names])
-        if not np.isin(targets[~np.isnan(targets)], (0, 1)).all():
-            raise DataError(f"{FILE_NAME} has labels other than 0, 1 and nan.")
-        return targets
-    number = {name: index for index, name in enumerate(names)}
-    unknown = sorted(set(columns[LABEL]) - number.keys())
-    if unknown:
-        raise DataError(f"{FILE_NAME} has the label {unknown[0]!r}, which is no class.")
-    return np.eye(len(names))[[number[name] for name in columns[LABEL]]]
+def numbers(columns: Columns, names: Sequence[str], wanted: str = "") -> Floats:
+    """Columns of numbers, (n, names).
 
+    Args:
+        columns: as `read_test` gives them.
+        names: of the columns.
+        wanted: what is said to be missing where there are no names.
 
-def _numbers(columns: Columns, names: list[str]) -> Floats:
+    Raises:
+        DataError: if one is missing, or holds what is no number.
+    """
     missing = [name for name in names if name not in columns]
     if missing or not names:
-        raise DataError(f"{FILE_NAME} has no column {(missing or [PROBABILITY + '…'])[0]}.")
+        raise DataError(f"{FILE_NAME} has no column {(missing or [wanted])[0]}.")
     try:
         return np.array([columns[name] for name in names], np.float64).T
     except ValueError as error:

@@ -10,8 +10,6 @@ from ttl_lightning.report.collect import Search
 from ttl_lightning.report.methods import Group, Method
 from ttl_lightning.report.text import count
 
-CRITERION = "val/auprc"
-
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -25,7 +23,7 @@ def choose(group: Group, searches: Sequence[Search]) -> list[Choice]:
     """One choice for each strategy and variant, in the group's order.
 
     A search's own choice stands where it is completed; otherwise the cutoff and what else is tuned
-    are those of the best mean validation AUPRC; see `best`.
+    are those of the best mean of the task's criterion; see `best`.
 
     Args:
         group: completed runs.
@@ -39,26 +37,26 @@ def choose(group: Group, searches: Sequence[Search]) -> list[Choice]:
 
 
 def best(methods: Iterable[Method]) -> Method | None:
-    """The method of the best mean validation AUPRC over the seeds that all scored ones have.
+    """The method of the best mean criterion over the seeds that all scored ones have.
 
     Of equals the smaller one is taken. Where no seed is shared, each is judged by its own; None if
     there is no score.
     """
-    scored = [method for method in methods if method.by_seed(CRITERION)]
+    scored = [method for method in methods if _scores(method)]
     seeds = shared_seeds(scored)
     return max(scored, key=lambda method: _score(method, seeds), default=None)
 
 
 def shared_seeds(methods: Iterable[Method]) -> frozenset[int]:
-    """The seeds at which all methods that have a validation AUPRC have one."""
-    found = [frozenset(seeds) for m in methods if (seeds := m.by_seed(CRITERION))]
+    """The seeds at which all methods that have their task's criterion have it."""
+    found = [frozenset(seeds) for m in methods if (seeds := _scores(m))]
     return frozenset.intersection(*found) if found else frozenset()
 
 
 def best_at_cutoffs(methods: Sequence[Method], chosen: Collection[Method]) -> list[Method]:
     """One method a cutoff of each strategy and variant: the chosen one, or the best of validation.
 
-    Where none of several has a validation AUPRC, all of them stay.
+    Where none of several has the task's criterion, all of them stay.
     """
     places: dict[tuple[str, tuple[str, ...], str | None], list[Method]] = defaultdict(list)
     for method in methods:
@@ -70,10 +68,15 @@ def best_at_cutoffs(methods: Sequence[Method], chosen: Collection[Method]) -> li
     return kept
 
 
+def _scores(method: Method) -> dict[int, float]:
+    return method.by_seed(method.report.criterion)
+
+
 def _score(method: Method, seeds: Collection[int]) -> tuple[float, float]:
-    mean, params = method.mean(CRITERION, seeds), method.cost("params")
+    report = method.report
+    mean, params = method.mean(report.criterion, seeds), method.cost("params")
     assert mean is not None  # the callers' methods are scored
-    return mean, float("-inf") if params is None else -params
+    return report.first.sign * mean, float("-inf") if params is None else -params
 
 
 def _choose(methods: list[Method], searches: Sequence[Search]) -> Choice | None:
@@ -108,15 +111,16 @@ def _took(search: Search, method: Method) -> bool:
 def _reason(winner: Method, methods: Sequence[Method]) -> str:
     seeds = shared_seeds(methods)
     kind = "settings" if len({method.tuned for method in methods}) > 1 else "cutoffs"
-    over = count(len(seeds or winner.by_seed(CRITERION)), "seed")
-    mean = winner.mean(CRITERION, seeds)
+    over = count(len(seeds or _scores(winner)), "seed")
+    report = winner.report
+    mean = winner.mean(report.criterion, seeds)
     reason = (
-        f"{winner.setting} has the best mean validation AUPRC ({mean:.4f} over {over}) of "
-        f"{len(methods)} {kind}."
+        f"{winner.setting} has the best mean {report.label(report.criterion)} ({mean:.4f} over "
+        f"{over}) of {len(methods)} {kind}."
     )
     if not seeds:
         return f"{reason} They have no seed in common: each is judged by its own."
-    if any(method.by_seed(CRITERION).keys() - seeds for method in methods):
+    if any(_scores(method).keys() - seeds for method in methods):
         reason += " Not all have the same seeds: they are compared over those that all have."
     return reason
 

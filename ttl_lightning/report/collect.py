@@ -10,6 +10,7 @@ from typing import Any
 from ttl_lightning.errors import DataError
 from ttl_lightning.records.schema import FILE_NAME, RunResult
 from ttl_lightning.report.text import one_line
+from ttl_lightning.tasks.registry import report_of
 
 SEARCH_FILE, SEARCH_SCHEMA = "search.json", 1
 STATUSES = ("completed", "failed", "interrupted", "running", "paused")
@@ -97,6 +98,7 @@ def _load(folder: Path) -> RunResult:
     result = RunResult.load(folder)
     if result.status not in STATUSES:
         raise DataError(f"status must be one of {', '.join(STATUSES)}; got {_short(result.status)}")
+    report_of(result)
     return result
 
 

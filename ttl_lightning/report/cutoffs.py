@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ttl_lightning.models.strategies import STRATEGIES
 from ttl_lightning.records.schema import RunResult
 from ttl_lightning.report.choice import best_at_cutoffs
 from ttl_lightning.report.collect import Run
 from ttl_lightning.report.methods import Method, Span, cheaper, group
 from ttl_lightning.report.text import one_line
+from ttl_lightning.tasks.curves import tidy
+from ttl_lightning.tasks.registry import report_of
 
-COLORS = {"ttl": "#0072b2", "tf": "#009e73", "lwft": "#cc79a7", "ftl": "#d55e00", "ffe": "#666666"}
 OTHER_COLORS = ("#e69f00", "#56b4e9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 COST_NAMES = {"params": "parameters", "latency_ratio": "CPU latency (of the whole network's)"}
@@ -36,15 +38,17 @@ class Series:
     methods: tuple[Method, ...]
 
 
-def cutoff_figure(results: Iterable[RunResult], metric: str = "test/auroc") -> Figure:
+def cutoff_figure(results: Sequence[RunResult], metric: str | None = None) -> Figure:
     """Draw a metric against the cutoff, and against the number of parameters.
 
     Args:
         results: of one data set and one backbone; several seeds of a setting are averaged, with
             their range. Of several settings at a cutoff, such as learning rates, the best of
             validation is drawn.
-        metric: a key of `RunResult.metrics`; runs where it is undefined are left out.
+        metric: a key of `RunResult.metrics`, by default the first that the task reports; runs where
+            it is undefined are left out.
     """
+    metric = metric or next((f"test/{report_of(run).reported[0]}" for run in results), "")
     kept = [Run("", run) for run in results if run.metrics.get(metric) is not None]
     groups = [found.methods for found in group(kept)]
     methods = [method for found in groups for method in best_at_cutoffs(found, ())]
@@ -55,13 +59,13 @@ def cutoff_figure(results: Iterable[RunResult], metric: str = "test/auroc") -> F
         _against_cost(right, series, "params", metric)
     _finish_cutoffs(left, methods, metric)
     right.set(xlabel=COST_NAMES["params"], xscale="log")
-    _tidy(right)
+    tidy(right)
     _legend(figure, left)
     return figure
 
 
 def choice_figure(methods: Sequence[Method], chosen: Sequence[Method]) -> Figure:
-    """Draw AUPRC against the cutoff: validation, where cutoffs are chosen, beside test.
+    """Draw the primary metric against the cutoff: validation, where they are chosen, beside test.
 
     Args:
         methods: of one data set and one backbone; bands span the seeds, from lowest to highest.
@@ -69,7 +73,8 @@ def choice_figure(methods: Sequence[Method], chosen: Sequence[Method]) -> Figure
     """
     figure = Figure(figsize=SIZE, layout="constrained")
     panels = figure.subplots(1, 2)
-    for axes, metric in zip(panels, ("val/auprc", "test/auprc"), strict=True):
+    primary = methods[0].report.primary
+    for axes, metric in zip(panels, (f"val/{primary}", f"test/{primary}"), strict=True):
         for series in _series(methods):
             _against_cutoff(axes, series, metric)
         cut = [method for method in chosen if method.cutoff]
@@ -80,14 +85,16 @@ def choice_figure(methods: Sequence[Method], chosen: Sequence[Method]) -> Figure
 
 
 def tradeoff_figure(methods: Sequence[Method], chosen: Sequence[Method]) -> Figure:
-    """Draw test AUPRC against parameters and latency, with the Pareto front of the means.
+    """Draw the primary metric against parameters and latency, with the Pareto front of the means.
+
+    It is that of the test split.
 
     Args:
         methods: of one data set and one backbone; bars span the seeds, from lowest to highest, and
             the noise of latencies.
         chosen: those of them to be ringed.
     """
-    metric = "test/auprc"
+    metric = f"test/{methods[0].report.primary}"
     figure = Figure(figsize=SIZE, layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, cost in zip(panels, COST_NAMES, strict=True):
@@ -96,8 +103,8 @@ def tradeoff_figure(methods: Sequence[Method], chosen: Sequence[Method]) -> Figu
         _front(axes, methods, cost, metric)
         _ring(axes, [point for point, method in _points(chosen, cost, metric) if method.cutoff])
         axes.margins(x=0.1)
-        axes.set(xlabel=COST_NAMES[cost], ylabel=_axis_name(metric))
-        _tidy(axes)
+        axes.set(xlabel=COST_NAMES[cost], ylabel=_plain(methods[0].report.label(metric)))
+        tidy(axes)
         axes.yaxis.set_tick_params(labelleft=True)
     panels[0].set_xscale("log")
     panels[1].set_xlim(left=0)
@@ -129,7 +136,9 @@ def _points(
 def _front(axes: Axes, methods: Sequence[Method], cost: str, metric: str) -> None:
     """Draw the front, with the cutoff's name at each of its points."""
     points = _points(methods, cost, metric)
-    spans = [(span, y) for (_, y), m in points if (span := m.span(cost))]
+    spans = [
+        (span, m.report.metric(metric).sign * y) for (_, y), m in points if (span := m.span(cost))
+    ]
     front = [points[index] for index in pareto(spans)]
     if front:
         axes.step(*zip(*(point for point, _ in front), strict=True), where="post", color="0.35",
@@ -143,13 +152,16 @@ def _series(methods: Iterable[Method]) -> list[Series]:
     members: dict[tuple[str, tuple[str, ...]], list[Method]] = defaultdict(list)
     for method in methods:
         members[method.strategy, method.variant].append(method)
-    others = [name for name in dict.fromkeys(name for name, _ in members) if name not in COLORS]
+    others = [name for name in dict.fromkeys(name for name, _ in members) if name not in STRATEGIES]
     variants: dict[str, int] = defaultdict(int)
     drawn = []
     for (strategy, _), found in members.items():
         marker = MARKERS[variants[strategy] % len(MARKERS)]
         variants[strategy] += 1
-        color = COLORS.get(strategy) or OTHER_COLORS[others.index(strategy) % len(OTHER_COLORS)]
+        if strategy in STRATEGIES:
+            color = STRATEGIES[strategy].color
+        else:
+            color = OTHER_COLORS[others.index(strategy) % len(OTHER_COLORS)]
         drawn.append(Series(_plain(found[0].label), color, marker, tuple(found)))
     return drawn
 
@@ -208,14 +220,9 @@ def _finish_cutoffs(axes: Axes, methods: Sequence[Method], metric: str) -> None:
     axes.set_xticks([*names], [*names.values()], rotation=45, ha="right")
     if len(names) > 20:
         axes.tick_params(axis="x", labelsize=7)
-    axes.set(xlabel="cutoff", ylabel=_axis_name(metric))
-    _tidy(axes)
-
-
-def _tidy(axes: Axes) -> None:
-    axes.grid(visible=True, color="0.92", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    name = next((method.report.label(metric) for method in methods), metric)
+    axes.set(xlabel="cutoff", ylabel=_plain(name))
+    tidy(axes)
 
 
 def _legend(figure: Figure, axes: Axes) -> None:
@@ -240,11 +247,6 @@ def _tick_names(methods: Iterable[Method]) -> dict[int, str]:
         place: _plain(block if blocks.count(block := name.partition(".")[0]) == 1 else name)
         for place, name in sorted(names.items())
     }
-
-
-def _axis_name(metric: str) -> str:
-    words = {"val": "validation", "auroc": "AUROC", "auprc": "AUPRC"}
-    return " ".join(words.get(part, part) for part in metric.split("/"))
 
 
 def _plain(text: str) -> str:

@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ttl_lightning.metrics.comparison import Comparison
-from ttl_lightning.report.choice import CRITERION, best
+from ttl_lightning.report.choice import best
 from ttl_lightning.report.methods import BASELINE, Method
-from ttl_lightning.report.rows import METRICS, Row
+from ttl_lightning.report.rows import Row
 from ttl_lightning.report.text import NONE, amount, count, one_line, p_value, share, signed
-from ttl_lightning.report.verdict import MARGIN, Verdict, verdict
+from ttl_lightning.report.verdict import verdict
+
+# In the order in which they are said.
+WORDS = {
+    "worse": "worse than full finetuning in {}",
+    "better": "better than full finetuning in {}",
+    "no worse": "no worse than full finetuning, by a margin of {margin}, in {}",
+    "not decided": "not decided against full finetuning in {}",
+}
 
 
 def recommended(rows: Sequence[Row]) -> Row | None:
-    """The row of the best mean validation AUPRC, the smaller model of equals."""
+    """The row of the best mean criterion, the smaller model of equals."""
     winner = best(row.method for row in rows)
     return next((row for row in rows if row.method is winner), None)
 
@@ -22,7 +30,9 @@ def headline(rows: Sequence[Row]) -> str:
     """Which model to take, and how it stands against full finetuning on the test samples."""
     row = recommended(rows)
     if row is None:
-        missing = "no run is completed" if not rows else f"no completed run has {CRITERION}"
+        missing = "no run is completed"
+        if rows:
+            missing = f"no completed run has {rows[0].method.report.criterion}"
         return f"There is no model to take: {missing}."
     name = title(row.method)
     if faults := _faults(row):
@@ -73,23 +83,22 @@ def _untested(row: Row) -> str:
 
 
 def _verdict(row: Row, name: str) -> str:
-    tested = {metric: row.comparisons[metric] for metric in METRICS if metric in row.comparisons}
-    found: dict[Verdict | None, list[str]] = {}
-    for metric, comparison in tested.items():
-        text = f"test {metric.upper()} {_evidence(comparison)}"
-        found.setdefault(verdict(comparison), []).append(text)
-    words: dict[Verdict, str] = {
-        "worse": "worse than full finetuning in {}",
-        "better": "better than full finetuning in {}",
-        "no worse": f"no worse than full finetuning, by a margin of {MARGIN}, in {{}}",
-        "not decided": "not decided against full finetuning in {}",
-    }
+    reported = row.method.report.table
+    tested = [metric for metric in reported if metric.name in row.comparisons]
+    found: dict[tuple[str, float], list[str]] = {}
+    for metric in tested:
+        comparison = row.comparisons[metric.name]
+        word = str(verdict(comparison, metric))
+        margin = metric.paired.margin if metric.paired and word == "no worse" else 0.0
+        text = f"test {metric.label} {_evidence(comparison)}"
+        found.setdefault((word, margin), []).append(text)
     findings = "; ".join(
-        text.format(" and ".join(found[word])) for word, text in words.items() if word in found
+        WORDS[word].format(" and ".join(found[word, margin]), margin=margin)
+        for word, margin in sorted(found, key=lambda key: [*WORDS].index(key[0]))
     )
-    untested = [metric.upper() for metric in METRICS if metric not in tested]
+    untested = [metric.label for metric in reported if metric.paired and metric not in tested]
     tail = f" Its {' and '.join(untested)} could not be tested." if untested else ""
-    if "worse" in found:
+    if any(word == "worse" for word, _ in found):
         return (
             f"{name} is the best on the validation split, but on the test samples it is "
             f"{findings}{_cost(row)}.{tail}"
@@ -106,11 +115,11 @@ def _evidence(comparison: Comparison) -> str:
 
 
 def _scores(method: Method) -> str:
-    means = {metric: method.mean(f"test/{metric}") for metric in METRICS}
     return (
         " and ".join(
-            f"test {metric.upper()} {NONE if mean is None else f'{mean:.3f}'}"
-            for metric, mean in means.items()
+            f"test {metric.label} {NONE if mean is None else f'{mean:.3f}'}"
+            for metric in method.report.table
+            for mean in [method.mean(f"test/{metric.name}")]
         )
         + f" over {count(len(method.runs), 'seed')}"
     )

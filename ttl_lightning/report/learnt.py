@@ -8,20 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from ttl_lightning.errors import DataError
-from ttl_lightning.metrics.paired import Scored, mean_over_classes
-from ttl_lightning.metrics.parts import auroc_parts
+from ttl_lightning.metrics.paired import Scored
 from ttl_lightning.report.text import count
+from ttl_lightning.tasks.reports import Described, TaskReport
 
 HISTORY = "metrics.csv"
-MONITOR = "val/auprc"
-# Cosine schedules end at their best epoch with gains below this; what gains more was cut off.
-STILL_RISING = 0.02
-# A class of fewer test samples than this share may rightly never be the likeliest.
-RARE = 0.2
-Z95 = 1.96
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,60 +50,35 @@ class Learnt:
 NOTHING_AMISS = Learnt({}, 0)
 
 
-def fault(table: Scored | None, history: Sequence[float], task: object = None) -> str:
+def fault(
+    table: Scored | None, history: Sequence[float], report: TaskReport, described: Described
+) -> str:
     """Why a training has not learnt; "" if it has, or nothing tells that it has not.
 
     Args:
         table: its predictions for the test split, where there are any.
-        history: `MONITOR` of each epoch, where it was kept.
-        task: what the predictions are of, as `tasks.metrics.TASKS`.
+        history: the criterion of each epoch, where it was kept.
+        report: of its task.
+        described: what its result says of the model.
     """
-    found = []
-    if table is not None and one_class_alone(table, task):
-        found.append("predicts one class alone")
-    if table is not None and at_chance(table):
-        found.append("its test AUROC is not above chance")
-    if still_rising(history):
+    found = [f.text for f in report.faults if table is not None and f.found(table, described)]
+    if still_rising(history, report):
         found.append("was still improving at its last epoch")
     return " and ".join(found)
 
 
-def at_chance(table: Scored) -> bool:
-    """Whether the 95 % interval of AUROC, by DeLong, reaches 0.5."""
-    try:
-        area, parts = mean_over_classes(auroc_parts, table)
-    except DataError:
-        return False  # what cannot be computed is said where it is compared
-    return area - Z95 * math.sqrt(float(parts @ parts)) <= 0.5
-
-
-def one_class_alone(table: Scored, task: object = None) -> bool:
-    """Whether one class is the likeliest of every sample, while another is not rare.
-
-    Labels that may occur together have no likeliest one.
-    """
-    if task == "multilabel" or np.isnan(table.targets).any():
-        return False
-    scores, targets = table.scores, table.targets
-    if scores.shape[1] == 1:
-        scores, targets = (np.hstack([1 - both, both]) for both in (scores, targets))
-    likeliest = scores.argmax(axis=1)
-    if (likeliest != likeliest[0]).any():
-        return False
-    return bool((np.delete(targets.mean(axis=0), likeliest[0]) >= RARE).any())
-
-
-def still_rising(history: Sequence[float]) -> bool:
-    """Whether the last epoch is the best one, by more than `STILL_RISING` over the last fifth."""
+def still_rising(history: Sequence[float], report: TaskReport) -> bool:
+    """Whether the last epoch is the best one, by more than `rising` over the last fifth."""
+    history = [report.first.sign * value for value in history]
     late = max(1, len(history) // 5)
     before = history[:-late]
-    if not before or history[-1] < max(history):
+    if report.rising is None or not before or history[-1] < max(history):
         return False
-    return history[-1] - max(before) > STILL_RISING
+    return history[-1] - max(before) > report.rising
 
 
-def read_history(folder: Path) -> list[float]:
-    """`MONITOR` of each epoch of a run; none where the run has no such file or column.
+def read_history(folder: Path, criterion: str) -> list[float]:
+    """The criterion of each epoch of a run; none where the run has no such file or column.
 
     Raises:
         DataError: if the file cannot be read.
@@ -121,7 +88,7 @@ def read_history(folder: Path) -> list[float]:
         return []
     try:
         with path.open(newline="", encoding="utf-8") as stream:
-            cells = [row.get(MONITOR) for row in csv.DictReader(stream)]
+            cells = [row.get(criterion) for row in csv.DictReader(stream)]
         values = [float(cell) for cell in cells if cell]
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{HISTORY} cannot be read: {error}.") from error

@@ -10,20 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from ttl_lightning.config.identity import bears
+from ttl_lightning.models.strategies import FTL, STRATEGIES
 from ttl_lightning.records.schema import RunResult
 from ttl_lightning.report.collect import Run
 from ttl_lightning.report.text import number, one_line
+from ttl_lightning.tasks.registry import report_of
+from ttl_lightning.tasks.reports import TaskReport
 
-BASELINE = "ftl"
+BASELINE = FTL.name
 # The baseline first, the truncated networks last; strategies of other makers after them.
-ORDER = (BASELINE, "ffe", "lwft", "tf", "ttl")
-LABELS = {
-    "ttl": "TTL (truncated)",
-    "tf": "TransFusion",
-    "lwft": "layer-wise",
-    "ftl": "full finetuning",
-    "ffe": "fixed features",
-}
+ORDER = tuple(STRATEGIES)
 COSTS = ("params", "trainable_params", "macs", "latency_ms", "latency_ratio")
 # Latencies that differ by less are equal, whatever noise a run measured: beside eleven other
 # processes on two cores, ratios of one network had a standard deviation of 5 to 9 % over runs.
@@ -87,8 +83,14 @@ class Method:
         return one_line(" with ".join(filter(None, (self.cutoff, tuned))))
 
     def _named(self, items: tuple[str, ...]) -> str:
-        label = one_line(LABELS.get(self.strategy, self.strategy))
+        known = STRATEGIES.get(self.strategy)
+        label = one_line(known.label if known else self.strategy)
         return f"{label} [{', '.join(map(one_line, items))}]" if items else label
+
+    @property
+    def report(self) -> TaskReport:
+        """Of the task that its runs are of."""
+        return report_of(self.runs[0].result)
 
     @property
     def place(self) -> int:
@@ -125,7 +127,7 @@ class Method:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The completed runs of one data set and one backbone.
+    """The completed runs of one data set, one backbone and one task.
 
     Attributes:
         methods: the baseline first, then by strategy, variant, cutoff and what is tuned.
@@ -136,6 +138,11 @@ class Group:
     backbone: str
     methods: tuple[Method, ...]
     repeated: tuple[str, ...]
+
+    @property
+    def report(self) -> TaskReport:
+        """Of its task."""
+        return self.methods[0].report
 
 
 def run_cost(result: RunResult, key: str) -> float | None:
@@ -182,7 +189,7 @@ def _cpu(cost: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def group(runs: Iterable[Run]) -> list[Group]:
-    """Sort completed runs into groups, one for each data set and backbone.
+    """Sort completed runs into groups, one for each data set, backbone and task.
 
     Two files or folders under one kind of data source are two data sets, unless they hold the same.
     """
@@ -193,10 +200,12 @@ def group(runs: Iterable[Run]) -> list[Group]:
     paths = defaultdict(set)
     for run in runs:
         paths[run.result.data].add(first[_content(run.result)])
+    tasks = {report_of(run.result).name for run in runs}
     members: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for run in runs:
         kind, path = run.result.data, first[_content(run.result)]
         data = f"{kind} {path}".strip() if len(paths[kind]) > 1 else kind
+        data = f"{data} ({report_of(run.result).name})" if len(tasks) > 1 else data
         members[data, run.result.backbone].append(run)
     return [_group(*key, members[key]) for key in sorted(members)]
 

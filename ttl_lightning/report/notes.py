@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 from ttl_lightning.records.stem import stem_note
 from ttl_lightning.report.headline import title
-from ttl_lightning.report.learnt import RARE, STILL_RISING
 from ttl_lightning.report.methods import Group, run_cost, whole_ms
 from ttl_lightning.report.rows import Row
 from ttl_lightning.report.text import count, milliseconds, one_line
-from ttl_lightning.report.verdict import MARGIN
+from ttl_lightning.tasks.reports import TaskReport
 
 _NOT_BY_TURNS = "it was not timed by turns with the untruncated network"
 
@@ -22,8 +21,8 @@ def notes(group: Group, rows: Sequence[Row]) -> list[str]:
         "bold, and the lowest cost.",
         _latency(rows),
         _images(rows),
-        *_tests(rows),
-        _learning(rows),
+        *_tests(rows, group.report),
+        _learning(rows, group.report),
     ]
     for row in rows:
         name = title(row.method)
@@ -43,7 +42,8 @@ def notes(group: Group, rows: Sequence[Row]) -> list[str]:
                 )
     shown = {(row.method.strategy, row.method.variant) for row in rows}
     left = {m.label for m in group.methods if (m.strategy, m.variant) not in shown}
-    found += [f"{name}: no run has a validation AUPRC to choose by." for name in sorted(left)]
+    criterion = group.report.label(group.report.criterion)
+    found += [f"{name}: no run has a {criterion} to choose by." for name in sorted(left)]
     if group.repeated:
         found.append(
             f"{count(len(group.repeated), 'run')} left out, as another folder has the same method "
@@ -86,23 +86,26 @@ def _images(rows: Sequence[Row]) -> str:
     return "; ".join(f"{title(row.method)}: {row.images or 'unknown'}" for row in rows) + "."
 
 
-def _tests(rows: Sequence[Row]) -> list[str]:
+def _tests(rows: Sequence[Row], report: TaskReport) -> list[str]:
     if not any(row.baseline for row in rows):
         return [
             "No differences: there is no completed full finetuning (strategy=ftl) beside others."
         ]
     made = [found for row in rows for found in row.comparisons.values()]
     said = []
+    tests = {metric.label: metric.paired for metric in report.table if metric.paired}
     if any(found.freedom is not None for found in made):
+        parts = ", ".join(f"by {test.by} for {label}" for label, test in tests.items())
+        margins = " and ".join(dict.fromkeys(f"{test.margin}" for test in tests.values()))
         said += [
             "Differences are those of the means over seeds. Their 95 % intervals and p-values hold "
             "for other trainings and other test samples together, seeds taken for readers and "
-            "samples for cases (Obuchowski and Rockette; the samples' part by DeLong for AUROC, by "
-            "the jackknife for AUPRC). For each metric they are corrected for the number of rows "
-            "by Holm's procedure, so that an interval excludes zero just where p < 0.05.",
+            f"samples for cases (Obuchowski and Rockette; the samples' part {parts}). For each "
+            "metric they are corrected for the number of rows by Holm's procedure, so that an "
+            "interval excludes zero just where p < 0.05.",
             "Better, worse: the whole interval lies above or below zero. No worse: it lies above "
-            f"−{MARGIN}, a margin that was set before, and holds zero. Not decided: it holds zero "
-            f"and reaches below −{MARGIN}.",
+            f"−{margins}, a margin that was set before, and holds zero. Not decided: it holds zero "
+            f"and reaches below −{margins}." + _turned(report),
         ]
     if any(found.freedom is None for found in made):
         said.append(
@@ -118,14 +121,23 @@ def _tests(rows: Sequence[Row]) -> list[str]:
     return said
 
 
-def _learning(rows: Sequence[Row]) -> str:
+def _turned(report: TaskReport) -> str:
+    """Which of the tested metrics are better when lower, whose signs are to be read so."""
+    lower = [m.label for m in report.table if m.paired and m.direction == "min"]
+    return f" For {' and '.join(lower)}, where less is better, the other way round." * bool(lower)
+
+
+def _learning(rows: Sequence[Row], report: TaskReport) -> str:
     if not any(row.learnt.faults for row in rows):
         return ""
+    rules = [fault.rule for fault in report.faults]
+    if report.rising is not None:
+        rules.append(
+            "its last epoch is the best one and the last fifth of the epochs gained more than "
+            f"{report.rising} {report.label(report.criterion)}"
+        )
+    listed = ", or if ".join(filter(None, (", if ".join(rules[:-1]), rules[-1])))
     return (
-        "A training has not learnt if the 95 % interval of its test AUROC reaches 0.5, if one "
-        "class is its likeliest for every test sample while another has "
-        f"{100 * RARE:.0f} % of them or more, or if its last epoch is the best one and the last "
-        f"fifth of the epochs gained more than {STILL_RISING} validation AUPRC. Nothing is "
-        "recommended where half of the seeds of "
+        f"A training has not learnt if {listed}. Nothing is recommended where half of the seeds of "
         "either side have not."
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ttl_lightning.errors import DataError
-from ttl_lightning.metrics import paired as statistics
+from ttl_lightning.metrics import paired
 from ttl_lightning.metrics.comparison import Comparison, holm
 from ttl_lightning.metrics.paired import Scored, aligned
 from ttl_lightning.metrics.predictions import read_test
@@ -15,8 +15,8 @@ from ttl_lightning.report.choice import Choice
 from ttl_lightning.report.learnt import NOTHING_AMISS, Learnt, fault, read_history
 from ttl_lightning.report.methods import BASELINE, Method
 from ttl_lightning.report.text import count
+from ttl_lightning.tasks.reports import TaskReport
 
-METRICS = tuple(statistics.METRICS)
 Tables = dict[int, Scored]
 
 
@@ -26,7 +26,7 @@ class Row:
 
     Attributes:
         baseline: full finetuning; None if there is none, or for itself.
-        comparisons: by `METRICS`, those that could be made; corrected for the number of rows.
+        comparisons: by metric, those that could be made; corrected for the number of rows.
         problems: why the others could not, and which files could not be used.
         images: the test samples, in words; "" where they are unknown.
         learnt: which of its trainings have not learnt.
@@ -63,7 +63,7 @@ def compare(root: Path, choices: Sequence[Choice]) -> list[Row]:
         found = _baseline(method, baselines)
         comparisons: dict[str, Comparison] = {}
         if isinstance(found, Method):
-            comparisons, failed = _compare(own, read[id(found)][0])
+            comparisons, failed = _compare(method.report, own, read[id(found)][0])
             problems = [*problems, *failed]
         elif found:
             problems = [*problems, found]
@@ -77,7 +77,7 @@ def compare(root: Path, choices: Sequence[Choice]) -> list[Row]:
 def _corrected(rows: list[Row]) -> list[Row]:
     """Each metric is a question of its own, asked of as many methods as have an answer."""
     found: list[dict[str, Comparison]] = [{} for _ in rows]
-    for metric in METRICS:
+    for metric in dict.fromkeys(metric for row in rows for metric in row.comparisons):
         asked = [place for place, row in enumerate(rows) if metric in row.comparisons]
         answers = holm([rows[place].comparisons[metric] for place in asked])
         for place, answer in zip(asked, answers, strict=True):
@@ -89,18 +89,19 @@ def _read(root: Path, method: Method) -> tuple[Tables, list[str], Learnt]:
     """The predictions of each seed, which files could not be used, and which seeds learnt."""
     tables: Tables = {}
     problems, faults = [], {}
+    report = method.report
     for run in method.runs:
-        seed, task = run.result.seed, run.result.model.get("task")
+        seed, described = run.result.seed, run.result.model
         history: list[float] = []
         try:
-            history = read_history(root / run.folder)
+            history = read_history(root / run.folder, report.criterion)
         except DataError as error:
             problems.append(f"{run.folder}: {error}")
         try:
-            tables[seed] = read_test(root / run.folder, task)
+            tables[seed] = report.read(read_test(root / run.folder), described)
         except DataError as error:
             problems.append(f"{run.folder}: {error}")
-        if found := fault(tables.get(seed), history, task):
+        if found := fault(tables.get(seed), history, report, described):
             faults[seed] = found
     return tables, problems, Learnt(faults, len(method.runs))
 
@@ -115,13 +116,18 @@ def _baseline(method: Method, baselines: list[Method]) -> Method | str:
     return (same or baselines)[0]
 
 
-def _compare(ours: Tables, theirs: Tables) -> tuple[dict[str, Comparison], list[str]]:
+def _compare(
+    report: TaskReport, ours: Tables, theirs: Tables
+) -> tuple[dict[str, Comparison], list[str]]:
     comparisons, problems = {}, []
-    for metric in METRICS:
+    for metric in report.table:
+        if metric.paired is None:
+            continue
+        test = metric.paired
         try:
-            comparisons[metric] = statistics.compare(metric, ours, theirs)
+            comparisons[metric.name] = paired.compare(test.kernel, ours, theirs, test.widest)
         except DataError as error:
-            problems.append(f"test {metric.upper()}: {error}")
+            problems.append(f"test {metric.label}: {error}")
     return comparisons, problems
 
 

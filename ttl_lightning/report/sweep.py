@@ -90,10 +90,8 @@ def _section(sweep: Sweep, found: Group, number: int) -> tuple[Section, dict[str
     suffix = _file_name(f"{found.data}-{found.backbone}", number)
     pictures = {f"{name}-{suffix}.png": _png(figure) for name, figure in drawn.items()}
     figures = {name: _svg(figure) for name, figure in drawn.items()}
-    section = Section(
-        found, tuple(rows), headline(rows), main_table(rows), full_table(found, choices), figures
-    )
-    return section, pictures
+    table, full = main_table(rows, found.report), full_table(found, choices)
+    return Section(found, tuple(rows), headline(rows), table, full, figures), pictures
 
 
 def _file_name(text: str, number: int) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ttl_lightning.report.choice import Choice
 from ttl_lightning.report.methods import BASELINE, Group, cheaper
-from ttl_lightning.report.rows import METRICS, Row
+from ttl_lightning.report.render import render
+from ttl_lightning.report.rows import Row
 from ttl_lightning.report.text import (
     MINUS,
     NONE,
@@ -21,10 +21,11 @@ from ttl_lightning.report.text import (
     spread,
 )
 from ttl_lightning.report.verdict import verdict
+from ttl_lightning.tasks.reports import Metric, TaskReport
 
 # What has fewer of it is the better model.
 _COSTS = {"params": amount, "macs": amount, "latency_ratio": percent}
-_COST_NAMES = ("parameters", "MACs", "CPU latency (of the whole)")
+COST_NAMES = ("parameters", "MACs", "CPU latency (of the whole)")
 _LATEX = {
     "\\": r"\textbackslash{}",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
@@ -55,12 +56,6 @@ class Cell:
     def whole(self) -> str:
         """Text and aside."""
         return f"{self.text} {self.aside}".strip()
-
-    def html(self) -> str:
-        """The content of a table's cell."""
-        text = html.escape(self.text)
-        aside = f"<br><small>{html.escape(self.aside)}</small>" if self.aside else ""
-        return (f"<b>{text}</b>" if self.bold else text) + aside
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,27 +92,17 @@ class Table:
 
     def html(self) -> str:
         """A table in a container of its own, which scrolls where the page is narrow."""
-        head = "".join(f'<th scope="col">{_heading(name)}</th>' for name in self.columns)
-        rows = []
-        for row in self.rows:
-            cells = "".join(f"<td>{cell.html()}</td>" for cell in row[1:])
-            first = f'<th scope="row">{html.escape(row[0].text)}</th>'
-            rows.append(f"<tr>{first}{cells}</tr>")
-        body, kind = "\n".join(rows), f"names{self.names}"
-        return (
-            f'<div class="scroll" tabindex="0"><table class="{kind}"><thead><tr>{head}</tr></thead>'
-            f"\n<tbody>\n{body}\n</tbody></table></div>"
-        )
+        return render("table.html.j2", table=self)
 
 
-def main_table(rows: Sequence[Row]) -> Table:
+def main_table(rows: Sequence[Row], report: TaskReport) -> Table:
     """Every strategy at its chosen cutoff, and its difference from full finetuning if there is one.
 
     Source:
         Sun et al., TruncatedTL, table 1, with the tests added.
     """
-    compared = any(row.baseline for row in rows)
-    best = {f"test/{metric}": _best(rows, f"test/{metric}") for metric in METRICS}
+    tested = [m for m in report.table if m.paired] if any(row.baseline for row in rows) else []
+    best = {f"test/{m.name}": _best(rows, m) for m in report.table}
     lines = []
     for row in rows:
         method = row.method
@@ -127,18 +112,18 @@ def main_table(rows: Sequence[Row]) -> Table:
             cells.append(Cell(spread(method.values(key)), _is(method.mean(key), top)))
         for key, form in _COSTS.items():
             cells.append(Cell(form(method.cost(key)), _least(row, rows, key)))
-        lines.append(cells + (_differences(row) if compared else []))
-    columns = ["method", "cutoff", "seeds", "test AUROC", "test AUPRC", *_COST_NAMES]
-    if compared:
-        for metric in METRICS:
-            columns += [f"{metric.upper()} {MINUS} {BASELINE.upper()} (95 % interval)", "p"]
+        lines.append(cells + _differences(row, tested))
+    columns = ["method", "cutoff", "seeds", *map(report.label, best), *COST_NAMES]
+    for metric in tested:
+        columns += [f"{metric.label} {MINUS} {BASELINE.upper()} (95 % interval)", "p"]
     return Table(tuple(columns), lines)
 
 
 def full_table(group: Group, choices: Sequence[Choice]) -> Table:
     """Every method of the group, the chosen ones marked."""
     chosen = {id(choice.method) for choice in choices}
-    metrics = ("val/auroc", "val/auprc", "test/auroc", "test/auprc")
+    report = group.report
+    metrics = [f"{split}/{name}" for split in ("val", "test") for name in report.reported]
     lines = []
     for method in group.methods:
         mark = " ✓" if id(method) in chosen and (method.cutoff or method.tuned) else ""
@@ -147,9 +132,8 @@ def full_table(group: Group, choices: Sequence[Choice]) -> Table:
         cells += [form(method.cost(key)) for key, form in _COSTS.items()]
         cells.append(amount(method.cost("trainable_params")))
         lines.append([Cell(text) for text in cells])
-    named = [name.replace("val/", "validation ").replace("test/", "test ") for name in metrics]
-    named = [name.replace("auroc", "AUROC").replace("auprc", "AUPRC") for name in named]
-    return Table(("method", "cutoff", "seeds", *named, *_COST_NAMES, "trained"), lines)
+    named = map(report.label, metrics)
+    return Table(("method", "cutoff", "seeds", *named, *COST_NAMES, "trained"), lines)
 
 
 def latex(text: str) -> str:
@@ -157,25 +141,20 @@ def latex(text: str) -> str:
     return "".join(_LATEX.get(sign, sign) for sign in text)
 
 
-def _heading(text: str) -> str:
-    """Escaped; what stands in parentheses is on a line of its own."""
-    return html.escape(text).replace(" (", "<br>(").replace(" % ", "&nbsp;%&nbsp;")
-
-
 def _markdown(text: str) -> str:
     escaped = "".join(f"\\{sign}" if sign in "\\|*_`[]#~&" else sign for sign in text)
     return re.sub(r"<(?! )", r"\\<", escaped)  # before a blank it begins no tag
 
 
-def _differences(row: Row) -> list[Cell]:
+def _differences(row: Row, tested: Sequence[Metric]) -> list[Cell]:
     cells = []
-    for metric in METRICS:
-        found = row.comparisons.get(metric)
+    for metric in tested:
+        found = row.comparisons.get(metric.name)
         if found is None:
             cells += [Cell(NONE), Cell(NONE)]
             continue
         low, high = found.interval
-        interval, word = f"{signed(low)} to {signed(high)}", verdict(found)
+        interval, word = f"{signed(low)} to {signed(high)}", verdict(found, metric)
         if word is None:
             cells.append(Cell(signed(found.difference), aside=f"(test samples alone: {interval})"))
             cells.append(Cell(NONE, aside="(one seed)"))
@@ -187,9 +166,10 @@ def _differences(row: Row) -> list[Cell]:
     return cells
 
 
-def _best(rows: Sequence[Row], metric: str) -> float | None:
-    means = (row.method.mean(metric) for row in rows)
-    return max((mean for mean in means if mean is not None), default=None)
+def _best(rows: Sequence[Row], metric: Metric) -> float | None:
+    means = (row.method.mean(f"test/{metric.name}") for row in rows)
+    known = [mean for mean in means if mean is not None]
+    return max(known, key=lambda mean: metric.sign * mean, default=None)
 
 
 def _least(row: Row, rows: Sequence[Row], key: str) -> bool:

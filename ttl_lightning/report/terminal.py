@@ -10,11 +10,9 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from ttl_lightning.report.sweep import Summary
-from ttl_lightning.report.tables import Table
+from ttl_lightning.report.tables import COST_NAMES, Table
 from ttl_lightning.report.text import count, one_line
 
-# Method, cutoff, seeds, two scores, three costs: what fits a terminal. The page has the tests.
-SHOWN_COLUMNS = 8
 SHOWN_CAUSES = 20
 
 
@@ -39,13 +37,13 @@ def show(summary: Summary, console: Console | None = None) -> None:
 
 
 def _rich(table: Table) -> RichTable:
+    """Up to the last cost, which fits a terminal. The page has the tests."""
+    shown = table.columns.index(COST_NAMES[-1]) + 1
     rich = RichTable(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for place, name in enumerate(table.columns[:SHOWN_COLUMNS]):
+    for place, name in enumerate(table.columns[:shown]):
         side: Literal["left", "right"] = "left" if place < table.names else "right"
         head = Text(name.replace(" (", "\n("))
         rich.add_column(head, justify=side, no_wrap=place > 0, overflow="fold")
     for row in table.rows:
-        rich.add_row(
-            *(Text(cell.text, style="bold" if cell.bold else "") for cell in row[:SHOWN_COLUMNS])
-        )
+        rich.add_row(*(Text(cell.text, style="bold" if cell.bold else "") for cell in row[:shown]))
     return rich

@@ -18,7 +18,6 @@ from ttl_lightning.config.ranks import made_of
 from ttl_lightning.data.module import DataModule
 from ttl_lightning.data.sources.registry import AUGMENT, SOURCES
 from ttl_lightning.errors import ConfigError
-from ttl_lightning.metrics.classification import check_monitor
 from ttl_lightning.models.backbones.factory import pixel_statistics
 from ttl_lightning.models.backbones.pretrained import find, record_of
 from ttl_lightning.models.create import create_model
@@ -39,16 +38,15 @@ from ttl_lightning.runs.parts import (
     naming,
     optimizer_of,
     scheduler_of,
-    task_of,
+    task_class,
+    task_options,
     trainer_of,
     try_parts,
 )
 from ttl_lightning.runtime.batch_size import fitted_batch_size
 from ttl_lightning.runtime.bfloat16 import wrong_in_bfloat16
 from ttl_lightning.runtime.precision import Choice, choose, to_channels_last
-from ttl_lightning.tasks.class_weights import class_weights
-from ttl_lightning.tasks.classification import ClassificationTask
-from ttl_lightning.tasks.losses import gamma_of
+from ttl_lightning.tasks.base import Task
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +56,7 @@ class Parts:
     """What a run is made of."""
 
     data: DataModule
-    task: ClassificationTask
+    task: Task
     trainer: pl.Trainer
     history: History
     best: Path
@@ -74,8 +72,7 @@ def check(cfg: DictConfig) -> None:
     """
     check_values(config.values_of(cfg))
     protocol = cfg.protocol
-    gamma_of(protocol.loss, protocol.focal_gamma)
-    check_monitor(protocol.monitor, protocol.monitor_mode)
+    task_class(cfg).check_protocol(protocol)
     # What others wrote may do anything; it runs in the job's own process, not in the sweep's.
     own = cfg.data._target_ in SOURCES and protocol.augment._target_ == AUGMENT
     data = create_data(cfg) if own else None
@@ -149,27 +146,21 @@ def assemble(cfg: DictConfig, folder: Path, result: RunResult) -> Parts:
     Raises:
         TTLError: if data, weights or settings cannot be used.
     """
+    kind, options = task_class(cfg), task_options(cfg)
     data = _ready(create_data(cfg), result)
-    model = initial_model(cfg, data.num_classes)
-    _describe(model, data, cfg, result)
-    weights = class_weights(
-        data.labels("train"), config.plain(cfg.task.class_weights), data.num_classes
-    )
-    task: ClassificationTask = task_of(cfg)(
+    model = initial_model(cfg, kind.num_outputs(data))
+    task = kind(
         model,
-        task=data.task,
-        class_names=data.class_names,
-        class_weights=weights,
         optimizer=optimizer_of(cfg),
         learning_rate=cfg.protocol.learning_rate,
         pretrained_lr_factor=cfg.protocol.pretrained_lr_factor,
-        loss=cfg.protocol.loss,
-        focal_gamma=cfg.protocol.focal_gamma,
         scheduler=scheduler_of(cfg),
         scheduler_interval=cfg.protocol.scheduler_interval,
         monitor=cfg.protocol.monitor,
         lr_floor=cfg.protocol.lr_floor,
+        **kind.settings(data, cfg.protocol, options),
     )
+    _describe(model, task, data, cfg, result)
     choice = _precision(cfg, model, result)
     if choice.channels_last:
         to_channels_last(model)
@@ -225,7 +216,13 @@ def _ready(data: DataModule, result: RunResult) -> DataModule:
     return data
 
 
-def _describe(model: TransferModel, data: DataModule, cfg: DictConfig, result: RunResult) -> None:
+def _describe(
+    model: TransferModel,
+    task: Task,
+    data: DataModule,
+    cfg: DictConfig,
+    result: RunResult,
+) -> None:
     """Put into the result what is needed to build the model again."""
     if model.strategy.needs_cutoff:
         result.cutoff = model.cutoff
@@ -238,13 +235,14 @@ def _describe(model: TransferModel, data: DataModule, cfg: DictConfig, result: R
         log.warning("note: %s", note)
         result.notes["weights"] = note
     result.model = {
-        "task": data.task,
-        "class_names": list(data.class_names),
+        **task.described(),
         "pooling": cfg.strategy.pooling,
         "in_channels": cfg.data.in_channels,
         "image_size": config.spatial(cfg),
         "mean": list(model.backbone.mean),
         "std": list(model.backbone.std),
+        "outputs": task.num_outputs(data),
+        "report": task.report.declared(),
     }
 
 
@@ -284,7 +282,7 @@ def _same_devices(cfg: DictConfig, trainer: pl.Trainer, result: RunResult) -> No
 def _fit_batch(
     cfg: DictConfig,
     data: DataModule,
-    task: ClassificationTask,
+    task: Task,
     trainer: pl.Trainer,
     result: RunResult,
 ) -> None:

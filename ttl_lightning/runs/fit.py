@@ -16,11 +16,10 @@ from omegaconf import DictConfig
 
 from ttl_lightning.config import compose as config
 from ttl_lightning.errors import ConfigError, WeightsError
-from ttl_lightning.metrics.bootstrap import WITHOUT, bootstrap_intervals
 from ttl_lightning.models.backbones.checkpoints import sha256
 from ttl_lightning.models.cost import complexity
 from ttl_lightning.models.create import create_model
-from ttl_lightning.models.head_start import probed_head, zero_head
+from ttl_lightning.models.head_start import zero_head
 from ttl_lightning.models.strategies.base import TransferModel
 from ttl_lightning.records.schema import RunResult
 from ttl_lightning.runs import outputs as run_folder
@@ -131,20 +130,15 @@ def _fit(cfg: DictConfig, folder: Path, parts: Parts, result: RunResult) -> None
 def _start_head(cfg: DictConfig, parts: Parts) -> dict[str, Any]:
     """Begin the head as the protocol says; what that was, and the seconds that it took."""
     kind, model = cfg.protocol.head_init, cast(TransferModel, parts.task.model)
-    started, told = time.perf_counter(), {"kind": kind}
+    started = time.perf_counter()
+    told: dict[str, Any] = {"kind": kind}
     if kind == "zero":
         zero_head(model)
     elif kind == "probe":
         device = parts.trainer.strategy.root_device
         model.to(device)
         splits = {split: parts.data.plain_dataloader(split) for split in ("train", "val")}
-        found = probed_head(model, splits, parts.task.task)
-        told |= {"penalty": found.penalty, **found.metrics, "notes": found.notes}
-        score = found.metrics["val/auprc"]
-        log.info(
-            "head: from a linear probe, validation AUPRC %s",
-            "undefined" if score is None else f"{score:.3f}",
-        )
+        told |= parts.task.probed_head(splits)
     return {**told, "seconds": time.perf_counter() - started}
 
 
@@ -162,10 +156,11 @@ def _evaluate(parts: Parts, result: RunResult) -> None:
     for split, scores in parts.task.scores.items():
         result.metrics |= {f"{split}/{key}": value for key, value in scores.values.items()}
         result.notes |= {f"{split}/{key}": note for key, note in scores.notes.items()}
-    table = parts.task.predictions["test"]
-    intervals = bootstrap_intervals(table.probabilities, table.labels, parts.task.task)
+    report = parts.task.report
+    intervals = report.intervals(parts.task.predictions["test"], result.model)
     result.intervals = {f"test/{key}": interval for key, interval in intervals.items()}
-    result.notes |= {f"intervals/test/{key}": reason for key, reason in WITHOUT.items()}
+    reasons = {metric.name: metric.no_interval for metric in report.metrics if metric.no_interval}
+    result.notes |= {f"intervals/test/{key}": reason for key, reason in reasons.items()}
 
 
 def _weights_to_score(parts: Parts) -> dict[str, str | None]:
@@ -201,7 +196,7 @@ def _measure(cfg: DictConfig, parts: Parts, result: RunResult, times: Timer | No
     common = {
         "name": cfg.backbone.name,
         "weights": None,
-        "num_classes": parts.data.num_classes,
+        "num_classes": parts.task.num_outputs(parts.data),
         "in_channels": channels,
         "image_size": spatial,
     }

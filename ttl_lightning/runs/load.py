@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from ttl_lightning.errors import DataError, WeightsError
 from ttl_lightning.models.backbones.checkpoints import check_usable, read
 from ttl_lightning.models.create import create_model
 from ttl_lightning.records.schema import FILE_NAME, RunResult
 from ttl_lightning.runs.holding import completed
-from ttl_lightning.tasks.classification import ClassificationTask
+from ttl_lightning.tasks import classification as _classification  # noqa: F401 - makes it known
+from ttl_lightning.tasks.base import Task
+from ttl_lightning.tasks.registry import task_of
 
 # What a result says of the model, beside its network and strategy.
-DESCRIBED = ("class_names", "task", "pooling", "in_channels", "image_size", "mean", "std")
+DESCRIBED = ("pooling", "in_channels", "image_size", "mean", "std")
 
 
-def load(run: str | Path) -> ClassificationTask:
+def load(run: str | Path) -> Task:
     """A finished run, ready to predict, in evaluation mode on the CPU; runs no stored code.
 
     Args:
@@ -34,15 +34,17 @@ def load(run: str | Path) -> ClassificationTask:
     if not checkpoint.is_file():
         raise WeightsError(f"there is no checkpoint {checkpoint}.")
     described = result.model
-    if lacking := [key for key in DESCRIBED if key not in described]:
+    kind: type[Task] = task_of(result)
+    if lacking := [key for key in (*kind.remembered, *DESCRIBED) if key not in described]:
         raise DataError(f"{folder / FILE_NAME}: model lacks {', '.join(lacking)}.")
     try:
-        names = [str(name) for name in described["class_names"]]
+        # results of before there were other tasks name their classes alone
+        outputs = described.get("outputs") or len(described["class_names"])
         model = create_model(
             result.backbone,
             result.strategy,
             result.cutoff,
-            len(names),
+            outputs,
             pooling=described["pooling"],
             in_channels=described["in_channels"],
             image_size=described["image_size"],
@@ -50,6 +52,7 @@ def load(run: str | Path) -> ClassificationTask:
         )
         backbone = model.backbone
         backbone.mean, backbone.std = tuple(described["mean"]), tuple(described["std"])
+        task = kind.restored(model, described)
     except (TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
         raise DataError(
             f"{folder / FILE_NAME}: model does not describe a network: {error}."
@@ -64,10 +67,4 @@ def load(run: str | Path) -> ClassificationTask:
         raise WeightsError(
             f"{checkpoint} does not fit the model of {folder / FILE_NAME}: {error}"
         ) from error
-    return ClassificationTask(
-        model,
-        task=described["task"],
-        class_names=names,
-        optimizer=torch.optim.Adam,
-        learning_rate=1e-4,
-    ).eval()
+    return task.eval()

@@ -113,8 +113,9 @@ def open_run(run: str | Path, overrides: Sequence[str] = (), device: str = "auto
     data.prepare_data()
     data.setup("fit")
     where = _device(device)
-    before = initial_model(cfg, data.num_classes).eval().to(where)
-    after = load(folder).model.eval().to(where)
+    task = load(folder)
+    before = initial_model(cfg, task.num_outputs(data)).eval().to(where)
+    after = task.model.eval().to(where)
     assert isinstance(after, TransferModel)  # what load() makes
     return OpenRun(folder, result, data, before, after, where)
 

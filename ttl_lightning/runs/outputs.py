@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as RichTable
 
-from ttl_lightning.metrics.predictions import FILE_NAME, LABEL, LABELS, PROBABILITY
+from ttl_lightning.metrics.predictions import FILE_NAME, as_csv
 from ttl_lightning.records.schema import RunResult, write_atomically
 from ttl_lightning.records.stem import stem_note
-from ttl_lightning.tasks.classification import ClassificationTask
-from ttl_lightning.tasks.curves import pr_figure, roc_figure, training_curves
-from ttl_lightning.tasks.gather import Predictions
-
-SHOWN = ("auroc", "auprc", "accuracy", "f1", "sensitivity", "specificity", "ece")
+from ttl_lightning.tasks.base import Task
+from ttl_lightning.tasks.curves import training_curves
+from ttl_lightning.tasks.registry import report_of
+from ttl_lightning.tasks.reports import Described, Table, TaskReport
 
 
 def write(
     folder: Path,
-    task: ClassificationTask,
+    task: Task,
     ids: Mapping[str, Sequence[str]],
     history: Sequence[Mapping[str, object]],
     result: RunResult,
 ) -> None:
-    """Write `predictions.csv`, `roc.png`, `pr.png` and `curves.png`.
+    """Write `predictions.csv`, the task's figures and `curves.png`.
 
     Args:
         folder: the run's folder.
@@ -37,14 +35,12 @@ def write(
         history: one row an epoch.
         result: the run's result.
     """
-    names, predictions = task.class_names, task.predictions
-    write_atomically(folder / FILE_NAME, predictions_csv(predictions, ids, names).encode())
+    report, predictions = task.report, task.predictions
+    content = predictions_csv(report, predictions, ids, result.model)
+    write_atomically(folder / FILE_NAME, content.encode())
     best = result.train.get("best_epoch")
-    figures = {
-        "roc": roc_figure(predictions, task.task, names),
-        "pr": pr_figure(predictions, task.task, names),
-        "curves": training_curves(history, best),
-    }
+    curves = {"curves": training_curves(history, report.drawn, best)}
+    figures = {**report.figures(predictions, result.model), **curves}
     for name, figure in figures.items():
         picture = io.BytesIO()
         figure.savefig(picture, format="png", dpi=120)
@@ -52,26 +48,24 @@ def write(
 
 
 def predictions_csv(
-    predictions: Mapping[str, Predictions], ids: Mapping[str, Sequence[str]], names: Sequence[str]
+    report: TaskReport,
+    predictions: Mapping[str, Table],
+    ids: Mapping[str, Sequence[str]],
+    described: Described,
 ) -> str:
-    """Columns: id, split, label (one a class if there may be several), one probability a class."""
-    several = any(table.labels.ndim > 1 for table in predictions.values())
-    labels = [f"{LABELS}{name}" for name in names] if several else [LABEL]
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "split", *labels, *(f"{PROBABILITY}{name}" for name in names)])
+    """Columns: id, split, and those of the task."""
+    splits = {}
     for split, table in predictions.items():
-        for number, truth, row in zip(table.ids, table.labels, table.probabilities, strict=True):
-            given = [f"{value:g}" for value in truth] if several else [names[int(truth)]]
-            writer.writerow([ids[split][int(number)], split, *given, *(f"{p:.9g}" for p in row)])
-    return text.getvalue()
+        names = [ids[split][int(number)] for number in table.ids]
+        splits[split] = {"id": names, **report.columns(table, described)}
+    return as_csv(splits)
 
 
 def show(folder: Path, result: RunResult, console: Console | None = None) -> None:
     """Print one table: metrics, the cost beside the untruncated network's, where the files are."""
     at = f" cutoff={result.cutoff} ({result.cutoff_index})" if result.cutoff else ""
     title = f"{result.data} · {result.backbone} · {result.strategy}{at} · seed {result.seed}"
-    table = Table()
+    table = RichTable()
     for column, side in (
         ("", "left"),
         ("validation", "right"),
@@ -79,7 +73,7 @@ def show(folder: Path, result: RunResult, console: Console | None = None) -> Non
         ("95 % interval", "right"),
     ):
         table.add_column(column, justify=side)  # type: ignore[arg-type]
-    for key in SHOWN:
+    for key in report_of(result).shown:
         span = result.intervals.get(f"test/{key}")
         values = (_number(result.metrics.get(f"{split}/{key}")) for split in ("val", "test"))
         table.add_row(key, *values, f"{span[0]:.3f} – {span[1]:.3f}" if span else "")

@@ -12,7 +12,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig
 from pytorch_lightning.accelerators import AcceleratorRegistry
 from pytorch_lightning.callbacks import Callback, StochasticWeightAveraging
@@ -21,6 +21,7 @@ from pytorch_lightning.loggers import Logger
 from ttl_lightning.config import compose as config
 from ttl_lightning.errors import ConfigError, TTLError, check_choice
 from ttl_lightning.runs.callbacks.progress import quiet
+from ttl_lightning.tasks.base import Task
 from ttl_lightning.tasks.schedules import check_takes_steps
 
 # Code that may be run where jobs are planned; what others wrote runs in the job's own process.
@@ -60,19 +61,36 @@ def optimizer_of(cfg: DictConfig) -> Any:  # noqa: ANN401 - a partial of whateve
     return _numbers_as_such("protocol.optimizer", make)
 
 
-def task_of(cfg: DictConfig) -> Any:  # noqa: ANN401 - likewise
-    """What makes the task from a model and what its data say.
+def task_class(cfg: DictConfig) -> type[Task]:
+    """The task that the configuration names; its module is imported, nothing is made.
 
     Raises:
-        UnknownNameError: for an option that it does not take.
+        ConfigError: if there is none of that name.
+    """
+    with naming("task"):
+        found = get_class(cfg.task._target_)
+    if not issubclass(found, Task):
+        raise ConfigError(f"task._target_={cfg.task._target_} is no task of {Task.__module__}.")
+    return found
+
+
+def task_options(cfg: DictConfig) -> dict[str, Any]:
+    """The configuration's options of its task, made.
+
+    Raises:
+        UnknownNameError: for one that it does not take.
     """
     with naming("task"):
         make = instantiate(cfg.task, _convert_="all")
         taken = inspect.signature(make.func).parameters
+    # null asks for nothing: what the default task has beside its name may be left so
+    given = {
+        key: value for key, value in make.keywords.items() if value is not None or key in taken
+    }
     if not any(p.kind == inspect.Parameter.VAR_KEYWORD for p in taken.values()):
-        for key in make.keywords:
+        for key in given:
             check_choice("key", f"task.{key}", [f"task.{name}" for name in taken])
-    return make
+    return given
 
 
 def scheduler_of(cfg: DictConfig) -> Any:  # noqa: ANN401 - likewise
@@ -171,7 +189,7 @@ def try_parts(cfg: DictConfig, groups: Sequence[Mapping[str, Any]]) -> None:
     if all(_trusted(given) for given in (cfg.get("callbacks") or {}).values()):
         callbacks_of(cfg)
     if _trusted(cfg.task):
-        task_of(cfg)
+        task_options(cfg)
     known = ("auto", "gpu", *AcceleratorRegistry.available_accelerators())
     check_choice("trainer.accelerator", cfg.trainer.accelerator, known)
     if _trusted(cfg.trainer):

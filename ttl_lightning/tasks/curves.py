@@ -14,9 +14,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ttl_lightning.metrics.class_predictions import Predictions
 from ttl_lightning.metrics.classification import check_predictions, score
 from ttl_lightning.metrics.kernel import Bools, Floats, cumulative_counts
-from ttl_lightning.tasks.gather import Predictions
 
 # Okabe and Ito's, told apart by the colour-blind as well.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -25,7 +25,6 @@ LEGEND_ROW_INCHES = 0.2
 # Up to so many entries a legend fits into the axes; more go below them.
 LEGEND_INSIDE = 5
 LOSSES = ("train/loss", "val/loss")
-METRICS = ("val/auroc", "val/auprc", "val/accuracy", "val/f1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,19 +116,20 @@ def pr_points(scores: Floats, positive: Bools) -> tuple[Floats, Floats]:
 
 
 def training_curves(
-    history: Sequence[Mapping[str, object]], best_epoch: int | None = None
+    history: Sequence[Mapping[str, object]], metrics: Sequence[str], best_epoch: int | None = None
 ) -> Figure:
     """Draw losses, validation metrics and, where logged, learning rates over the epochs.
 
     Args:
         history: rows as CSVLogger writes them: "epoch" and some of the keys. What is missing, empty
             or no number is passed over, so an epoch may have several rows.
+        metrics: names of those of validation to draw.
         best_epoch: to be marked.
     """
     table = _series(history)
     groups = {
         "loss": [key for key in LOSSES if key in table],
-        "validation metric": [key for key in METRICS if key in table],
+        "validation metric": [key for name in metrics if (key := f"val/{name}") in table],
         "learning rate": sorted(key for key in table if key.startswith("lr-")),
     }
     shown = {title: keys for title, keys in groups.items() if keys}
@@ -146,7 +146,7 @@ def training_curves(
         axes.set_ylabel(title)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_yscale("log" if title == "learning rate" else "linear")
-        _tidy(axes)
+        tidy(axes)
         axes.legend(frameon=False, fontsize=8)
     if not shown:
         figure.text(0.5, 0.5, "nothing was logged", ha="center", va="center")
@@ -202,7 +202,7 @@ def _figure(panels: Sequence[_Panel]) -> tuple[Figure, list[Axes]]:
 def _finish(axes: Axes, panel: _Panel, corner: Literal["lower right", "lower left"]) -> None:
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     axes.set_title(panel.title, fontsize=10)
-    _tidy(axes)
+    tidy(axes)
     if len(panel.lines) > LEGEND_INSIDE:
         axes.legend(
             loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, frameon=False, fontsize=8
@@ -211,7 +211,8 @@ def _finish(axes: Axes, panel: _Panel, corner: Literal["lower right", "lower lef
         axes.legend(loc=corner, fontsize=9, framealpha=0.85, edgecolor="none")
 
 
-def _tidy(axes: Axes) -> None:
+def tidy(axes: Axes) -> None:
+    """A light grid behind what is drawn, and no frame above and to the right."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(visible=True, color="0.92", linewidth=0.8)
     axes.set_axisbelow(True)

@@ -1,60 +1,40 @@
-"""Predictions by sample id: each sample once, whatever the number of processes."""
+"""Rows by sample id: each sample once, whatever the number of processes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from torch import distributed
 
-from ttl_lightning.metrics.classification import Labels
-from ttl_lightning.metrics.kernel import Floats
-
-Ids = npt.NDArray[np.int64]
-Column = npt.NDArray[Any]
+Rows = dict[str, npt.NDArray[Any]]
+"""Columns of equal length by name, `id` among them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Predictions:
-    """What a model says about a split, sorted by sample id.
-
-    Attributes:
-        ids: position in the split, (n,).
-        probabilities: (n, classes).
-        labels: class indices (n,), or in multilabel 0, 1 or NaN, (n, classes).
-    """
-
-    ids: Ids
-    probabilities: Floats
-    labels: Labels
-
-
-def merge(parts: list[tuple[Column, ...]]) -> tuple[Column, ...]:
-    """Join parts of a table whose first column is the sample id; the first row of an id is kept.
+def merge(parts: list[Rows]) -> Rows:
+    """Join parts of a table; the first row of an id is kept.
 
     Args:
-        parts: at least one; each the id column and the others, of equal length.
+        parts: at least one; those without rows may lack columns.
 
     Returns:
         the columns, sorted by id.
     """
-    filled = [part for part in parts if len(part[0])] or parts[:1]
-    columns = [np.concatenate(column) for column in zip(*filled, strict=True)]
-    _, first = np.unique(columns[0], return_index=True)
-    return tuple(column[first] for column in columns)
+    filled = [part for part in parts if len(part["id"])] or parts[:1]
+    columns = {key: np.concatenate([part[key] for part in filled]) for key in filled[0]}
+    _, first = np.unique(columns["id"], return_index=True)
+    return {key: column[first] for key, column in columns.items()}
 
 
-def gather(ids: Ids, *columns: Column) -> tuple[Column, ...]:
+def gather(rows: Rows) -> Rows:
     """Join the rows of all processes (of one, if there are no others); see `merge`.
 
     Distributed samplers repeat samples to even out the processes; here each counts once. Every
     process has to call this, also one without rows.
     """
-    local: tuple[Column, ...] = (ids, *columns)
     if not (distributed.is_available() and distributed.is_initialized()):
-        return merge([local])
+        return merge([rows])
     parts: list[Any] = [None] * distributed.get_world_size()
-    distributed.all_gather_object(parts, local)
+    distributed.all_gather_object(parts, rows)
     return merge(parts)

@@ -97,3 +97,26 @@ def mean_over_views(logits: Tensor, task: str) -> Tensor:
     if task == "multilabel":
         return F.logsigmoid(exact).logsumexp(1) - F.logsigmoid(-exact).logsumexp(1)
     return exact.log_softmax(2).logsumexp(1) - math.log(logits.shape[1])
+
+
+def missed_by(probabilities: Tensor, labels: Tensor, task: str) -> Tensor:
+    """How far each sample is from being right, (N,): what its true class lacks of probability 1.
+
+    Of several labels, the one that is most wrong counts.
+
+    Args:
+        probabilities: (N, classes).
+        labels: as `classification_loss` takes them.
+        task: "binary", "multiclass" or "multilabel".
+    """
+    if task == "multilabel":
+        return (probabilities - labels).abs().nan_to_num().amax(1)
+    return 1 - probabilities[torch.arange(len(labels)), labels]
+
+
+def true_and_predicted(probabilities: Tensor, labels: Tensor, task: str) -> tuple[Tensor, Tensor]:
+    """True and predicted class; of several labels, the one that is most wrong stands for both."""
+    if task != "multilabel":
+        return labels, probabilities.argmax(1)
+    worst = (probabilities - labels).abs().nan_to_num().argmax(1)
+    return worst, worst

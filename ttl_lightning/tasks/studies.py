@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
+from ttl_lightning.metrics.class_predictions import Predictions
 from ttl_lightning.metrics.classification import Labels
 from ttl_lightning.metrics.kernel import Floats
-from ttl_lightning.tasks.gather import Ids, Predictions
 
 
-def by_study(probabilities: Floats, studies: Ids, study_labels: Labels, task: str) -> Predictions:
+def by_study(
+    probabilities: Floats, studies: npt.NDArray[np.int64], study_labels: Labels, task: str
+) -> Predictions:
     """A study is as positive as the most positive of its windows.
 
     Binary: the positive class has the windows' maximum. Multilabel: each label has its own.

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from ttl_lightning.interpret.commands.probe import Options, probe_run, report
-from ttl_lightning.models.probes import Labelled, probe
 from ttl_lightning.runs.open import OpenRun
+from ttl_lightning.tasks.probes import Labelled, probe
 
 
 def test_every_unit_before_and_after(open_cut: OpenRun) -> None:

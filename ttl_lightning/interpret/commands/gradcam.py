@@ -20,7 +20,7 @@ from ttl_lightning.interpret.commands.findings import Findings
 from ttl_lightning.interpret.commands.options import Gradcam as Options
 from ttl_lightning.interpret.gradcam import grad_cam
 from ttl_lightning.runs.open import OpenRun, open_run
-from ttl_lightning.tasks.losses import class_probabilities
+from ttl_lightning.tasks.losses import class_probabilities, missed_by, true_and_predicted
 
 SELECT = ("wrong", "first")
 TARGETS = ("predicted", "true")
@@ -73,7 +73,7 @@ def explain(
     images = batch["image"]
     with torch.no_grad():
         probabilities = class_probabilities(run.after(images), run.data.task)
-    labels, predicted = _classes(probabilities, batch["label"].cpu(), run.data.task)
+    labels, predicted = true_and_predicted(probabilities, batch["label"].cpu(), run.data.task)
     targets = predicted if target == "predicted" else labels
     heat = grad_cam(run.after, images, targets.tolist(), unit)
     mean, std = (
@@ -100,10 +100,7 @@ def most_wrong(run: OpenRun, split: str, count: int) -> list[int]:
         for batch in run.batches(split):
             probabilities = class_probabilities(run.after(batch["image"]), run.data.task)
             labels = batch["label"].cpu()
-            if run.data.task == "multilabel":
-                missed = (probabilities - labels).abs().nan_to_num().amax(1)
-            else:
-                missed = 1 - probabilities[torch.arange(len(labels)), labels]
+            missed = missed_by(probabilities, labels, run.data.task)
             found += zip(missed.tolist(), batch["id"].tolist(), strict=True)
     return [number for _, number in sorted(found, key=lambda pair: (-pair[0], pair[1]))[:count]]
 
@@ -228,14 +225,6 @@ def _chosen(run: OpenRun, positions: Sequence[int], split: str) -> dict[str, Ten
             break
     samples = [kept[number] for number in positions if number in kept]
     return {key: torch.stack([sample[key] for sample in samples]) for key in samples[0]}
-
-
-def _classes(probabilities: Tensor, labels: Tensor, task: str) -> tuple[Tensor, Tensor]:
-    """True and predicted class; of several labels, the one that is most wrong stands for both."""
-    if task != "multilabel":
-        return labels, probabilities.argmax(1)
-    worst = (probabilities - labels).abs().nan_to_num().argmax(1)
-    return worst, worst
 
 
 def _slice_of(heat: Tensor) -> Any:  # noqa: ANN401 - an index of NumPy

@@ -8,11 +8,10 @@ from typing import Any
 from ttl_lightning.interpret.commands.figures import curves
 from ttl_lightning.interpret.commands.findings import Findings
 from ttl_lightning.interpret.commands.options import Probe as Options
-from ttl_lightning.models.probes import ProbeResult, probe_units
 from ttl_lightning.runs.open import OpenRun
+from ttl_lightning.tasks.probes import CHOSEN_BY, LABELS, METRICS, ProbeResult, probe_units
 
 SPLITS = ("train", "val", "test")
-METRICS = ("auroc", "auprc")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +51,20 @@ def report(run: OpenRun, options: Options) -> Findings:
         metric: curves(
             units,
             _lines(rows, "val", "validation", metric),
-            f"{metric.upper()} of linear probes",
+            f"{LABELS[metric]} of linear probes",
             dashed=_lines(rows, "test", "test", metric),
         )
         for metric in METRICS
     }
     for figure in figures.values():
         figure.suptitle(run.title)
-    scored = [row for row in rows if row["before_val_auprc"] is not None]
-    best = max(scored, key=lambda row: row["before_val_auprc"], default=None)
+    score = f"before_val_{CHOSEN_BY}"
+    best = max((r for r in rows if r[score] is not None), key=lambda r: r[score], default=None)
     headline = "no unit could be probed."
     if best:
         headline = (
             f"before training, a linear classifier reads most from {best['unit']}: validation "
-            f"AUPRC {best['before_val_auprc']:.3f}."
+            f"{LABELS[CHOSEN_BY]} {best[score]:.3f}."
         )
     return Findings(headline, rows, {}, figures)
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from ttl_lightning.models.backbones.base import Backbone
-from ttl_lightning.models.strategies.base import Strategy
+from typing import TYPE_CHECKING
+
+from ttl_lightning.models.strategies.strategy import Strategy
+
+if TYPE_CHECKING:
+    from ttl_lightning.models.backbones.base import Backbone
 
 
 def split(backbone: Backbone, cutoff: str) -> Backbone:
@@ -14,5 +18,10 @@ def split(backbone: Backbone, cutoff: str) -> Backbone:
 
 
 FFE = Strategy(
-    "ffe", "fixed features: all units frozen, only the head trains", split, needs_cutoff=False
+    "ffe",
+    "fixed features: all units frozen, only the head trains",
+    "fixed features",
+    "#666666",
+    split,
+    needs_cutoff=False,
 )

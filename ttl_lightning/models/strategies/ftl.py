@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from ttl_lightning.models.backbones.base import Backbone
-from ttl_lightning.models.strategies.base import Strategy
+from typing import TYPE_CHECKING
+
+from ttl_lightning.models.strategies.strategy import Strategy
+
+if TYPE_CHECKING:
+    from ttl_lightning.models.backbones.base import Backbone
 
 
 def split(backbone: Backbone, cutoff: str) -> Backbone:
@@ -11,4 +15,11 @@ def split(backbone: Backbone, cutoff: str) -> Backbone:
     return backbone.truncated(cutoff)
 
 
-FTL = Strategy("ftl", "full transfer: all units pretrained and trained", split, needs_cutoff=False)
+FTL = Strategy(
+    "ftl",
+    "full transfer: all units pretrained and trained",
+    "full finetuning",
+    "#d55e00",
+    split,
+    needs_cutoff=False,
+)

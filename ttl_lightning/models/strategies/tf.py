@@ -6,13 +6,18 @@ the paper's reading of it: every later block has half its channels.
 
 from __future__ import annotations
 
-from ttl_lightning.models.backbones.base import Backbone
-from ttl_lightning.models.strategies.base import Strategy
-from ttl_lightning.models.strategies.slim import slimmed
+from typing import TYPE_CHECKING
+
+from ttl_lightning.models.strategies.strategy import Strategy
+
+if TYPE_CHECKING:
+    from ttl_lightning.models.backbones.base import Backbone
 
 
 def split(backbone: Backbone, cutoff: str) -> Backbone:
     """A copy whose units after the cutoff have half the channels and new weights."""
+    from ttl_lightning.models.strategies.slim import slimmed  # brings torch
+
     slim = slimmed(backbone, cutoff)
     slim.pretrained_units = slim.pretrained_units[: slim.index(cutoff)]
     return slim
@@ -21,6 +26,8 @@ def split(backbone: Backbone, cutoff: str) -> Backbone:
 TF = Strategy(
     "tf",
     "TransFusion: units up to the cutoff pretrained, the others at half width and new; all trained",
+    "TransFusion",
+    "#009e73",
     split,
     needs_cutoff=True,
     keeps_rest=False,

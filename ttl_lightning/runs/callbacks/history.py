@@ -51,7 +51,7 @@ class History(Checkpoint):
         batch_idx: int,
     ) -> None:
         """Count the images, and the time of training alone."""
-        self.images += len(batch["label"])
+        self.images += len(batch["id"])
         self._seconds = time.perf_counter() - self._start
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
