@@ -314,7 +314,7 @@ def test_a_torn_dicom_file_is_an_error_without_a_warning(
 def test_more_pixels_than_the_header_says_are_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ttl_lightning.data.heeded._said", set())  # once a process
+    monkeypatch.setattr("ttl_lightning.data.readers.heeded._said", set())  # once a process
     path = write_dicom(tmp_path / "x.dcm", np.vstack([STORED, STORED[:2]]), Rows=8)
     assert read_image(path).shape == (1, 8, 8)
     assert "x.dcm is read, but: The pixel data" in caplog.text
