@@ -113,6 +113,20 @@ def test_nothing_is_asked_before_setup(files) -> None:
         listed(files=files).labels("train")
 
 
+def test_masks_are_asked_of_a_source_that_has_none(files) -> None:
+    data = listed(files=files)
+    data.setup()
+    with pytest.raises(DataError, match="data=listed has no masks"):
+        data.masks("val")
+
+
+def test_no_image_can_be_read(files) -> None:
+    for path in files:
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"the train and val and test split is empty"):
+        listed(files=files, on_bad_image="skip", max_bad=12).setup()
+
+
 def test_a_bad_image_is_raised_or_skipped(files) -> None:
     files[1].write_bytes(files[1].read_bytes()[:100])
     files[4].unlink()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ttl_lightning.data import store as store_module
 from ttl_lightning.data.content import pixel_hash
 from ttl_lightning.data.readers.base import ArrayImages, Reading
 from ttl_lightning.data.readers.picture import FileImages
@@ -136,6 +137,21 @@ def test_the_sides_of_what_became_squares_are_known(cache: str, tmp_path: Path) 
     np.testing.assert_array_equal(seen[0], seen[1])
     assert not np.array_equal(seen[1], seen[2]), "from the cache of the other fit"
     np.testing.assert_array_equal(seen[3][:, 0], images[:, :, 4:16])
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 20 * 20 * 2 * 12, 10**6])
+def test_memory_holds_studies_of_all_lengths(
+    array_studies, chunk_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "_CHUNK_BYTES", chunk_bytes)
+    array_studies.volumes[1] = None
+    array_studies.volumes.append(np.full((2, 20, 20), 0.25, np.float32))
+    array_studies.volumes.append(np.full((9, 20, 26), 7, np.int16))
+    store = Store(array_studies, VolumeForm(20, "crop"), "memory", tmp_path)
+    store.scan("skip", 1, "studies")
+    for row in (0, 2, 3, 5):
+        np.testing.assert_array_equal(store.read(row), array_studies.volumes[row][:, :, 3:23])
+    assert (store.read(4) == 0.25).all()
 
 
 def test_hash_sees_values_shape_and_type() -> None:

@@ -121,7 +121,7 @@ class Store:
         if self._cache == "memory":
             return self._packed.get(row)[part]
         if self._cache == "disk":
-            return np.asarray(self._on_disk(row)[part])
+            return np.asarray(self._on_disk(row, mapped=part is not WHOLE)[part])
         if self._last is None or self._last[0] != row:
             self._last = row, self._form(self._reader.read(row).pixels)
         return self._last[1][part]
@@ -173,11 +173,18 @@ class Store:
         name = hashlib.blake2b(kind.encode(), digest_size=16).hexdigest()
         return self._cache_dir / name[:2] / f"{name}.npy"
 
-    def _on_disk(self, row: int) -> NDArray[Any]:
-        """One in the disk cache; where it was damaged since the scan, it is decoded again."""
+    def _on_disk(self, row: int, *, mapped: bool) -> NDArray[Any]:
+        """One in the disk cache; where it was damaged since the scan, it is decoded again.
+
+        Args:
+            row: of the reader.
+            mapped: what is used of it is read when it is used.
+        """
         path, facts = self._files[row], self._facts[row]
         try:
-            stored: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+            stored: NDArray[Any] = np.load(
+                path, mmap_mode="r" if mapped else None, allow_pickle=False
+            )
             if stored.shape == facts.shape:
                 return stored
         except (OSError, ValueError, EOFError):

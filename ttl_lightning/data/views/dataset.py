@@ -198,7 +198,7 @@ def as_batch(images: Sequence[NDArray[Any]]) -> Tensor:
     C is 1 where all of them are grey; where not, grey ones are repeated.
     """
     if len({(image.dtype, image.shape) for image in images}) == 1:
-        return _to_float(np.stack(images))
+        return _to_float(np.concatenate(images)).reshape(len(images), *images[0].shape)
     channels = max(image.shape[0] for image in images)
     return torch.stack([_to_float(image).expand(channels, -1, -1) for image in images])
 
