@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from ttl_lightning.config import compose as config
 from ttl_lightning.config import identity
 from ttl_lightning.data.sources.registry import SOURCES, today
-from ttl_lightning.runs.fingerprint import identity as identity_of
+from ttl_lightning.runs import fingerprint
 
 CONF = Path(__file__).parents[2] / "conf"
 DATA = [path.stem for path in sorted((CONF / "data").glob("*.yaml"))]
@@ -62,6 +62,10 @@ def leaves(node, prefix=""):
 
 def composed(*overrides):
     return config.read(["backbone=test_resnet", "backbone.weights=null", *overrides])[0]
+
+
+def identity_of(cfg):
+    return fingerprint.identity(config.values_of(cfg))
 
 
 @pytest.mark.parametrize("choice", CHOICES)

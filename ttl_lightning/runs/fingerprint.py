@@ -48,7 +48,7 @@ def identity(values: Mapping[str, Any], known: Known | None = None) -> dict[str,
     known = {} if known is None else known
     data, trainer = values["data"], values["trainer"]
     name, weights = values["backbone"]["name"], values["backbone"]["weights"]
-    channels = data["in_channels"]
+    channels, size = data.get("in_channels"), data.get("image_size")  # a folder may hold anything
     unit = resolved_unit(name, channels, values["strategy"]["name"], values["cutoff"])
     mean, std = _once(
         known,
@@ -76,7 +76,7 @@ def identity(values: Mapping[str, Any], known: Known | None = None) -> dict[str,
             "devices": _devices(trainer),
             "precision": PRECISIONS.get(precision, precision),
             "channels_last": channels_last(
-                trainer["precision"], data["image_size"], said=trainer["channels_last"]
+                trainer["precision"], size, said=trainer["channels_last"]
             ),
         },
         "seed": values["seed"],
