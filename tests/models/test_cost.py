@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from ttl_lightning.models.cost import (
     complexity,
-    count_macs,
     count_parameters,
 )
 from ttl_lightning.models.create import create_model
@@ -119,8 +118,8 @@ def test_computed_rows(
     model = model_of(name, strategy, cutoff, pooling=pooling)
     assert count_parameters(model)[0] / 1e6 == pytest.approx(params_m, abs=1e-4)
     if macs_g is not None:
-        macs = count_macs(model, (3, 224, 224))
-        assert sum(macs.by_op.values()) / 1e9 == pytest.approx(macs_g, rel=0.005)
+        macs = complexity(model, (3, 224, 224))
+        assert macs.macs / 1e9 == pytest.approx(macs_g, rel=0.005)
 
 
 @pytest.mark.parametrize("k", range(1, 17))
@@ -132,8 +131,8 @@ def test_parameters_of_transfusion_at_every_bottleneck(k: int) -> None:
 
 @pytest.mark.parametrize("k", [1, 5, 10, 14])
 def test_macs_of_transfusion(k: int) -> None:
-    macs = count_macs(model_of("resnet50", "tf", 1 + k, pooling=True), (3, 224, 224))
-    assert sum(macs.by_op.values()) / 1e9 == pytest.approx(TF_RESNET50[k - 1][1], rel=0.005)
+    macs = complexity(model_of("resnet50", "tf", 1 + k, pooling=True), (3, 224, 224))
+    assert macs.macs / 1e9 == pytest.approx(TF_RESNET50[k - 1][1], rel=0.005)
 
 
 @pytest.mark.parametrize(("cutoff", "params_m", "macs_g"), TF_DENSENET201)
@@ -213,7 +212,9 @@ def test_units_and_the_head_are_all_that_costs(
 
 
 def test_macs_of_units_by_hand() -> None:
-    by_unit = count_macs(model_of("resnet18", "ttl", "block1.1", pooling=True), (3, 64, 64)).by_unit
+    by_unit = complexity(
+        model_of("resnet18", "ttl", "block1.1", pooling=True), (3, 64, 64)
+    ).macs_by_unit
     stem = 64 * 32 * 32 * (3 * 7 * 7 + 2 + 1 + 1)  # convolution, norm, ReLU, pooling
     block = 2 * 64 * 16 * 16 * (64 * 3 * 3 + 2 + 1)
     assert by_unit == {"stem": stem, "block1.1": block, "head": 64 * 16 * 16 + 2 * 64}
@@ -221,7 +222,7 @@ def test_macs_of_units_by_hand() -> None:
 
 def test_the_gates_of_penet_pool_apart_from_the_head() -> None:
     model = create_model("penet", "ttl", "block1.1", image_size=32, weights=None)
-    by_op = count_macs(model, (3, 32, 32, 32)).by_op
+    by_op = complexity(model, (3, 32, 32, 32)).macs_by_op
     positions = 16 * 8 * 8
     assert by_op["mean"] == by_op["adaptive_avg_pool3d"] == 256 * positions
 
@@ -243,8 +244,8 @@ class Small(nn.Module):
 
 
 def test_each_operator_by_hand() -> None:
-    macs = count_macs(Small(), (3, 8, 8))
-    counted = {op: n for op, n in macs.by_op.items() if n}
+    macs = complexity(Small(), (3, 8, 8))
+    counted = {op: n for op, n in macs.macs_by_op.items() if n}
     assert counted == {
         "conv": 4 * 8 * 8 * 3 * 3 * 3,
         "batch_norm": 2 * 4 * 8 * 8,
@@ -275,9 +276,9 @@ class Small3D(nn.Module):
 
 
 def test_each_operator_of_volumes_by_hand() -> None:
-    macs = count_macs(Small3D(), (3, 2, 4, 4))
+    macs = complexity(Small3D(), (3, 2, 4, 4))
     elements = 4 * 2 * 4 * 4
-    assert {op: n for op, n in macs.by_op.items() if n} == {
+    assert {op: n for op, n in macs.macs_by_op.items() if n} == {
         "conv": elements * 3 * 3**3,
         "group_norm": (2 + 1) * elements,
         "batch_norm": 2 * elements,
@@ -301,8 +302,8 @@ def test_squeeze_excitation_means_are_left_out() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x * x.mean((2, 3), keepdim=True)
 
-    macs = count_macs(Squeeze(), (3, 8, 8))
-    assert macs.by_op.get("mean", 0) == 0
+    macs = complexity(Squeeze(), (3, 8, 8))
+    assert macs.macs_by_op.get("mean", 0) == 0
 
 
 def test_parameters_by_hand_and_those_that_train() -> None:
@@ -322,7 +323,7 @@ def test_counting_holds_no_gradients() -> None:
             seen.append(torch.is_grad_enabled())
             return super().forward(x)
 
-    count_macs(Watching(), (3, 8, 8))
+    complexity(Watching(), (3, 8, 8))
     assert seen == [False]
     assert torch.is_grad_enabled()
 
@@ -352,7 +353,7 @@ def test_timms_own_network_costs_the_same() -> None:
     net = timm.create_model("regnetx_002", num_classes=2)
     ours = create_model("regnetx_002", "ftl", num_classes=2, image_size=64, weights=None)
     assert count_parameters(ours) == count_parameters(net)
-    theirs, mine = count_macs(net, (3, 64, 64)).by_op, count_macs(ours, (3, 64, 64)).by_op
+    theirs, mine = complexity(net, (3, 64, 64)).macs_by_op, complexity(ours, (3, 64, 64)).macs_by_op
     assert {op: theirs[op] for op in ("conv", "linear", "batch_norm")} == {
         op: mine[op] for op in ("conv", "linear", "batch_norm")
     }

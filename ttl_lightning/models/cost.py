@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
@@ -44,24 +44,16 @@ ONE_PER_INPUT_ELEMENT = (
 NORMS = {"batch_norm": 1, "instance_norm": 1, "group_norm": 2, "layer_norm": 2}
 
 
-class Macs(NamedTuple):
-    """MACs of one input, taken apart.
-
-    Attributes:
-        by_op: those of each counted operator.
-        by_unit: those of each of the backbone's units, in order, and of the head; empty for a model
-            that is no `TransferModel`.
-        unsupported_ops: how often each uncounted operator occurs.
-    """
-
-    by_op: dict[str, int]
-    by_unit: dict[str, int]
-    unsupported_ops: dict[str, int]
-
-
 @dataclass(frozen=True, slots=True)
 class Complexity:
-    """A model's cost for one input of shape `input_size` = `(C, *spatial)`."""
+    """A model's cost for one input of shape `input_size` = `(C, *spatial)`.
+
+    Attributes:
+        macs_by_op: those of each counted operator.
+        macs_by_unit: those of each of the backbone's units, in order, and of the head; empty for a
+            model that is no `TransferModel`.
+        unsupported_ops: how often each uncounted operator occurs.
+    """
 
     params: int
     trainable_params: int
@@ -82,8 +74,8 @@ def count_parameters(model: nn.Module) -> tuple[int, int]:
     return sum(n for n, _ in sizes), sum(n for n, trained in sizes if trained)
 
 
-def count_macs(model: nn.Module, input_size: Sequence[int]) -> Macs:
-    """MACs for a batch of one.
+def complexity(model: nn.Module, input_size: Sequence[int]) -> Complexity:
+    """A model's parameters, and its MACs for a batch of one.
 
     Args:
         model: the model; its training mode is restored.
@@ -107,7 +99,9 @@ def count_macs(model: nn.Module, input_size: Sequence[int]) -> Macs:
         by_unit = _by_unit(model, analysis) if isinstance(model, TransferModel) else {}
     finally:
         model.train(was_training)
-    return Macs(by_op, by_unit, unsupported)
+    params, trainable = count_parameters(model)
+    total, size = sum(by_op.values()), tuple(input_size)
+    return Complexity(params, trainable, total, size, by_op, by_unit, unsupported)
 
 
 def _by_unit(model: TransferModel, analysis: FlopCountAnalysis) -> dict[str, int]:
@@ -132,18 +126,3 @@ def _pooling_of_the_head(inputs: list[Any], _: list[Any]) -> int:
     """A head averages `(N, C, positions)`; the paper leaves out squeeze-excitation's means."""
     sizes = inputs[0].type().sizes()
     return math.prod(sizes) if len(sizes) == 3 else 0
-
-
-def complexity(model: nn.Module, input_size: Sequence[int]) -> Complexity:
-    """A model's parameters and MACs."""
-    params, trainable = count_parameters(model)
-    macs = count_macs(model, input_size)
-    return Complexity(
-        params=params,
-        trainable_params=trainable,
-        macs=sum(macs.by_op.values()),
-        input_size=tuple(input_size),
-        macs_by_op=macs.by_op,
-        macs_by_unit=macs.by_unit,
-        unsupported_ops=macs.unsupported_ops,
-    )

@@ -81,16 +81,6 @@ LANDMARKS = [
     ("penet", "block4", "encoders.3"),
 ]
 
-# timm's own list of a network's intermediate features; ResNet's first lies inside the stem
-INTERMEDIATES = [
-    ("resnet50", [None, "block1", "block2", "block3", "block4"]),
-    ("densenet121", [None, "block1.6", "block2.12", "block3.24", "tail"]),
-    ("efficientnet_b0", ["block1", "block2", "block3", "block5", "block7"]),
-    ("mobilenetv3_small_050", ["stem", "block1", "block2", "block4", "block6"]),
-    ("convnext_atto", ["block1", "block2", "block3", "block4"]),
-    ("regnetx_002", ["stem", "block1", "block2", "block3", "block4"]),
-]
-
 # what pools a 3D network's map
 POOLS = ("avgpool", "class_layers.pool", "classifier.avg_pool")
 
@@ -169,20 +159,6 @@ def test_a_cutoff_lies_where_the_paper_counts_it(
     with torch.no_grad():
         feature = dict(wrap(net).features(x))[wrap(net).resolve(cutoff)]
     assert torch.equal(feature, outputs_of(net, [path], x)[path])
-
-
-@pytest.mark.parametrize(("name", "cutoffs"), INTERMEDIATES)
-def test_timms_intermediates_are_features(
-    name: str, cutoffs: list[str | None], source: Source, wrap: Wrap
-) -> None:
-    net, x = source(name), inputs(name)
-    backbone = wrap(net)
-    with torch.no_grad():
-        intermediates = net.forward_intermediates(x, intermediates_only=True)
-        features = dict(backbone.features(x))
-    for cutoff, intermediate in zip(cutoffs, intermediates, strict=True):
-        if cutoff:
-            assert torch.equal(features[backbone.resolve(cutoff)], intermediate), cutoff
 
 
 def test_dense_layers_concatenate(source: Source, wrap: Wrap) -> None:

@@ -5,9 +5,10 @@ from collections.abc import Callable
 import pytest
 import timm
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ttl_lightning.errors import ConfigError, UnknownNameError
+from ttl_lightning.models.backbones.base import Backbone
 from ttl_lightning.models.backbones.factory import create_backbone, list_backbones
 from ttl_lightning.models.backbones.layouts import LAYOUTS, layout_of, units_of
 
@@ -109,4 +110,33 @@ def test_every_listed_network_fits_its_layout() -> None:
     for name in list_backbones()[::4]:
         with torch.device("meta"):
             backbone = create_backbone(name, weights=None)
+            x = torch.empty(2, 3, *[512] * backbone.spatial_dims)
         assert len(backbone.units) > 4, name
+        assert nothing_writes_into_a_map_of_the_pyramid(backbone.eval(), x), name
+        assert nothing_writes_into_a_map_of_the_pyramid(backbone.train(), x), name
+        if backbone.spatial_dims == 2:
+            check_timms_list(name, backbone)
+
+
+def nothing_writes_into_a_map_of_the_pyramid(backbone: Backbone, x: Tensor) -> bool:
+    """What torch counts: each writing in place gives a tensor another version."""
+    with torch.no_grad():
+        given, kept = x, dict[tuple[int, ...], tuple[Tensor, int]]()
+        for unit in backbone.units:
+            for shape, out in zip(unit.shapes, backbone.pieces(unit, given), strict=True):
+                kept[shape.reduction] = out, out._version
+                given = out
+    return all(out._version == version for out, version in kept.values())
+
+
+def check_timms_list(name: str, backbone: Backbone) -> None:
+    with torch.device("meta"):
+        theirs = timm.create_model(name).feature_info
+    ours = list(zip(backbone.channels, (by for by, _ in backbone.reductions), strict=True))
+    listed = [(level["num_chs"], level["reduction"]) for level in theirs]
+    if listed[0][1] == 4 and ours[0][1] == 2:  # inside a stem, and not in timm's list
+        ours = ours[1:]
+    # a tail, of which timm's list does not know, takes the place of the last block's map
+    assert ours[:-1] == listed[:-1], name
+    last = backbone.units[-1].section
+    assert ours[-1] == listed[-1] or (last == "tail" and ours[-1][1] == listed[-1][1]), name

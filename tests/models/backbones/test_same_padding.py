@@ -15,7 +15,7 @@ from torch.nn import functional
 from ttl_lightning.models.backbones.base import Backbone
 from ttl_lightning.models.backbones.factory import create_backbone
 from ttl_lightning.models.backbones.same_padding import PaddedReLU6, fuse_same_padding
-from ttl_lightning.models.cost import count_macs, count_parameters
+from ttl_lightning.models.cost import complexity, count_parameters
 from ttl_lightning.models.create import create_model
 
 NAME = "tf_efficientnet_lite0"
@@ -155,9 +155,9 @@ def test_padding_costs_nothing_that_is_counted(size: int) -> None:
         for name in (NAME, "efficientnet_lite0")
     )
     assert count_parameters(same) == count_parameters(symmetric)
-    counts = [count_macs(model, (3, size, size)) for model in (same, symmetric)]
-    assert counts[0].by_op == counts[1].by_op
-    assert counts[0].by_unit == counts[1].by_unit
+    counts = [complexity(model, (3, size, size)) for model in (same, symmetric)]
+    assert counts[0].macs_by_op == counts[1].macs_by_op
+    assert counts[0].macs_by_unit == counts[1].macs_by_unit
 
 
 def test_what_does_not_pad_as_tensorflow_does_is_left_alone() -> None:

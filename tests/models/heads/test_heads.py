@@ -134,9 +134,13 @@ def test_state_dict_round_trip() -> None:
     assert torch.equal(again(images()), model(images()))
 
 
+@pytest.mark.parametrize("head", ["linear", Decoder])
 @pytest.mark.parametrize("strict", [False, True])
-def test_it_can_be_exported(strict: bool) -> None:
-    model, x = make("ttl").eval(), images()
+def test_it_can_be_exported(strict: bool, head: object) -> None:
+    model = ttl.create_model(
+        "test_resnet", "ttl", "block2", weights=None, image_size=(32, 64), head=head
+    ).eval()
+    x = images()
     program = torch.export.export(model, (x,), strict=strict)
     assert torch.equal(program.module()(x), model(x))
 

@@ -6,8 +6,6 @@ import bisect
 import copy
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from itertools import islice
 from typing import Self
 
 import torch
@@ -15,9 +13,9 @@ from torch import Tensor, nn
 
 from ttl_lightning.errors import ConfigError, UnknownCutoffError
 from ttl_lightning.models.backbones.checkpoints import WeightsReport
-from ttl_lightning.models.backbones.layouts import Shape, Unit
+from ttl_lightning.models.backbones.layouts import Unit
+from ttl_lightning.models.backbones.shapes import LARGEST_TRIED_PX, map_shapes, measured
 
-LARGEST_TRIED_PX = 1024
 # by the number of spatial dimensions: what a network takes, and what to do about another number
 TAKES = {
     2: (
@@ -249,54 +247,12 @@ class Backbone(nn.Module):
 
     def try_shape(self, spatial: tuple[int, ...]) -> tuple[int, ...] | None:
         """As `output_shape`, but None for an input that is too small."""
-        shapes = self._shapes(spatial)
+        shapes = map_shapes(self, spatial)
         return shapes[-1] if shapes else None
 
     def measure(self) -> None:
         """Find the units' channels and reductions anew, after their modules were changed."""
-        shapes = self._shapes((LARGEST_TRIED_PX,) * self.spatial_dims)
-        if shapes is None:
-            raise ConfigError(f"{self.name} takes no inputs of {LARGEST_TRIED_PX} pixels a side.")
-        known = iter(
-            Shape(channels, tuple(round(LARGEST_TRIED_PX / size) for size in sizes))
-            for channels, *sizes in shapes
-        )
-        self.units = tuple(
-            replace(unit, shapes=tuple(islice(known, len(unit.pieces)))) for unit in self.units
-        )
-
-    def _shapes(self, spatial: tuple[int, ...]) -> list[tuple[int, ...]] | None:
-        """Shapes `(C, *spatial)` after every piece, None for an input that is too small."""
-        walk = _Walk(self)
-        state = {**dict(walk.named_parameters()), **dict(walk.named_buffers())}
-        meta = {key: torch.empty_like(value, device="meta") for key, value in state.items()}
-        was_training = self.training
-        self.eval()
-        try:
-            with torch.no_grad():
-                x = torch.empty((1, self.in_channels, *spatial), device="meta")
-                shapes: list[tuple[int, ...]] = torch.func.functional_call(walk, meta, (x,))
-        except (RuntimeError, ValueError):  # how torch says that a window is larger than its input
-            return None
-        finally:
-            self.train(was_training)
-        return None if 0 in shapes[-1] else shapes
-
-
-class _Walk(nn.Module):
-    """The shape after every piece of a backbone, as a module, whose weights torch can stand in."""
-
-    def __init__(self, backbone: Backbone) -> None:
-        super().__init__()
-        self.backbone = backbone
-
-    def forward(self, x: Tensor) -> list[tuple[int, ...]]:
-        shapes = []
-        for unit in self.backbone.units:
-            for out in self.backbone.pieces(unit, x):
-                shapes.append(tuple(out.shape[1:]))
-                x = out
-        return shapes
+        self.units = measured(self)
 
 
 def _place(root: nn.Module, path: str, module: nn.Module) -> None:
