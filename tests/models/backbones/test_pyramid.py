@@ -110,6 +110,25 @@ def test_it_is_the_usual_encoder_of_a_u_net(source: Source, wrap: Wrap) -> None:
     assert all(torch.equal(*pair) for pair in zip(ours, maps, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("cutoff", "params", "channels"),
+    [
+        ("full", 21_284_672, (64, 64, 128, 256, 512)),
+        ("block3", 8_170_304, (64, 64, 128, 256)),
+        ("block2", 1_347_904, (64, 64, 128)),
+        ("block1", 231_488, (64, 64)),
+    ],
+)
+def test_a_cut_encoder_of_a_u_net_holds_nothing_that_is_not_used(
+    cutoff: str, params: int, channels: tuple[int, ...]
+) -> None:
+    """Parameters of segmentation_models_pytorch's encoder without the layers after its depth."""
+    with torch.device("meta"):
+        part = create_backbone("resnet34", weights=None).truncated(cutoff)
+    assert part.channels == channels
+    assert sum(p.numel() for p in part.parameters()) == params
+
+
 @pytest.mark.parametrize("name", DEEP)
 def test_volumes_have_a_reduction_an_axis(name: str) -> None:
     with torch.device("meta"):

@@ -3,9 +3,10 @@
 To add a family: write one `Layout` and enter it in `LAYOUTS` under the package and the class name
 of the source network (libraries share class names). `{n}` counts a network's blocks from 1, `{i}`
 from 0. Where the resolution changes inside a unit (before a stem's pool), name its pieces apart:
-the map after each piece can be had, so a decoder gets both. Every module of the source network must
-be named by its layout, in a section or as part of the head, so a variant with an unknown part is
-refused, not cut short.
+the map after each piece can be had, so a decoder gets both. No unit may begin with an activation in
+place, which would write into the map before it. Every module of the source network must be named by
+its layout, in a section or as part of the head, so a variant with an unknown part is refused, not
+cut short.
 """
 
 from __future__ import annotations
