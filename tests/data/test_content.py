@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ttl_lightning.data.content import file_hash, listing_hash
+from ttl_lightning.data.content import file_hash, file_mark, listing_hash, pixel_hash
 from ttl_lightning.data.sources.folder import FolderSource
 from ttl_lightning.data.sources.medmnist import MedMNISTSource
 from ttl_lightning.data.sources.studies import StudiesSource
@@ -126,3 +126,21 @@ def test_a_download_is_what_its_package_demands() -> None:
     for size, key in ((28, "MD5"), (64, "MD5_64")):
         found = MedMNISTSource.content({"dataset": "pneumoniamnist", "source_size": size})
         assert found == {"md5": medmnist.INFO["pneumoniamnist"][key]}
+
+
+def test_hash_sees_values_shape_and_type() -> None:
+    image = np.arange(16, dtype=np.uint8).reshape(1, 4, 4)
+    others = [image + 1, image.reshape(1, 2, 8), image.view(np.int8), image.astype(np.uint16)]
+    assert len({pixel_hash(i) for i in (image, *others)}) == 5
+    assert pixel_hash(image) == pixel_hash(image.copy())
+
+
+def test_a_files_mark_is_its_place_time_and_size(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    marks = set()
+    for text, time in (("1", 1), ("1", 2), ("22", 2)):
+        path.write_text(text)
+        os.utime(path, ns=(time, time))
+        marks.add(file_mark(path))
+    other = Path(shutil.copy2(path, tmp_path / "b"))
+    assert len({*marks, file_mark(other)}) == 4

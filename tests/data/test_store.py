@@ -154,19 +154,6 @@ def test_memory_holds_studies_of_all_lengths(
     assert (store.read(4) == 0.25).all()
 
 
-def test_hash_sees_values_shape_and_type() -> None:
-    image = np.arange(16, dtype=np.uint8).reshape(1, 4, 4)
-    others = [image + 1, image.reshape(1, 2, 8), image.view(np.int8), image.astype(np.uint16)]
-    assert len({pixel_hash(i) for i in (image, *others)}) == 5
-    assert pixel_hash(image) == pixel_hash(image.copy())
-
-
-def test_arrays_give_channels_first() -> None:
-    images = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
-    np.testing.assert_array_equal(ArrayImages(images).read(1).pixels[2], images[1, ..., 2])
-    assert ArrayImages(images[..., 0]).read(0).pixels.shape == (1, 4, 5)
-
-
 @pytest.mark.parametrize("cache", CACHES)
 def test_a_window_is_the_sources_slices(array_studies, cache: str, tmp_path: Path) -> None:
     store = scanned(array_studies, cache, tmp_path)

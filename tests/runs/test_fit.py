@@ -141,6 +141,7 @@ def test_a_loaded_run_predicts_as_it_did(finished) -> None:
 
 def test_test_time_augmentation_is_the_mean_of_views_at_test_alone(finished, tmp_path) -> None:
     from ttl_lightning.data.transforms import warp, warps_at
+    from ttl_lightning.data.views.dataset import as_batch
     from ttl_lightning.data.views.evaluation import spread_points
 
     _, plain = finished
@@ -150,7 +151,8 @@ def test_test_time_augmentation_is_the_mean_of_views_at_test_alone(finished, tmp
     assert {key: result.metrics[key] for key in kept} == {key: plain.metrics[key] for key in kept}
     data, model = phantoms(), ttl.load(tmp_path / "tta").model
     dataset, rows = data._datasets["test"], data._samples.rows("test")
-    stored, first = dataset._store.batch(rows), data.evaluation
+    stored = as_batch([dataset._store.read(int(row)) for row in rows])
+    first = data.evaluation
     others = warps_at(data.augment, spread_points(3))
     views = [first.read(stored), *(warp(stored, w[None].repeat(15, axis=0), 32) for w in others)]
     with torch.inference_mode():

@@ -27,6 +27,16 @@ def file_hash(path: Path) -> str:
         raise DataError(f"cannot read {path}: {error.strerror}.") from None
 
 
+def file_mark(path: Path) -> str:
+    """Where a file lies, its time and size: another text whenever it may have changed.
+
+    Raises:
+        OSError: if it does not exist.
+    """
+    status = path.stat()
+    return f"{path.resolve()}|{status.st_mtime_ns}|{status.st_size}"
+
+
 def listing_hash(files: Iterable[tuple[str, Path]]) -> str:
     """SHA-256 of files' names and sizes in the order of the names, without reading them.
 

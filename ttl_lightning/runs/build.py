@@ -16,7 +16,8 @@ from ttl_lightning.config import compose as config
 from ttl_lightning.config.border import check_values
 from ttl_lightning.config.ranks import made_of
 from ttl_lightning.data.module import DataModule
-from ttl_lightning.data.sources.registry import AUGMENT, SOURCES
+from ttl_lightning.data.sources.base import Source
+from ttl_lightning.data.sources.registry import AUGMENT, SOURCES, made
 from ttl_lightning.errors import ConfigError
 from ttl_lightning.models.backbones.factory import pixel_statistics
 from ttl_lightning.models.backbones.pretrained import find, record_of
@@ -188,7 +189,7 @@ def assemble(cfg: DictConfig, folder: Path, result: RunResult) -> Parts:
 
 
 def create_data(cfg: DictConfig) -> DataModule:
-    """The data, not set up yet: of the package's sources, or whatever else takes the same options.
+    """The data, not set up yet: of a source, or of another module that takes the same options.
 
     Raises:
         TTLError: if a key is out of range, or the data's place is not to be had.
@@ -196,12 +197,15 @@ def create_data(cfg: DictConfig) -> DataModule:
     mean, std = pixel_statistics(cfg.backbone.name, cfg.data.in_channels, cfg.backbone.weights)
     with naming("protocol.augment"):
         augment = instantiate(cfg.protocol.augment, _convert_="all")
-    if parts := made_of(cfg):
-        return DataModule(*parts, augment=augment, mean=mean, std=std)
-    with naming("data"):
-        make = instantiate(config.plain(cfg.data), _partial_=True, _convert_="all")
-        other: DataModule = make(seed=cfg.seed, augment=augment, mean=mean, std=std)
-    return other
+    parts = made_of(cfg)
+    if parts is None:
+        with naming("data"):
+            make = instantiate(config.plain(cfg.data), _partial_=True, _convert_="all")
+            if not (isinstance(make.func, type) and issubclass(make.func, Source)):
+                other: DataModule = make(seed=cfg.seed, augment=augment, mean=mean, std=std)
+                return other
+            parts = made(make.func, make.keywords, cfg.seed)
+    return DataModule(*parts, augment=augment, mean=mean, std=std)
 
 
 def _ready(data: DataModule, result: RunResult) -> DataModule:

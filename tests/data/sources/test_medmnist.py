@@ -86,7 +86,7 @@ def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
 def test_what_the_package_knows_is_had_without_torch() -> None:
     script = (
         "import sys; from ttl_lightning.data.sources.medmnist import MedMNISTSource;"
-        "print(MedMNISTSource().file.classes, 'torch' in sys.modules)"
+        "print(MedMNISTSource().classes, 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout == "['normal', 'pneumonia'] False\n", done.stderr

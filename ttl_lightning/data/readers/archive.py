@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ttl_lightning.data.content import file_mark
 from ttl_lightning.data.readers.nifti import MOST_BYTES
 from ttl_lightning.data.readers.npz_members import check_members
 from ttl_lightning.data.readers.volume import UNKNOWN_MM, Volume, assemble, missing_package, naming
@@ -73,9 +74,7 @@ class ArchiveStudies:
             DataError: naming the file, if it does not exist.
         """
         with naming(self._path):
-            status = self._path.stat()
-        name = self._names[row]
-        return f"{self._path.resolve()}|{status.st_mtime_ns}|{status.st_size}|{name}"
+            return f"{file_mark(self._path)}|{self._names[row]}"
 
 
 def study_names(path: Path) -> list[str]:

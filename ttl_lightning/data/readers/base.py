@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -52,44 +53,45 @@ class Reading(NamedTuple):
     left_out: LeftOut = LeftOut()
 
 
-class ArrayImages:
-    """Images held in memory: (N, H, W) or (N, H, W, 3), uint8."""
+class _Array(ABC):
+    """What lies in memory, (N, …) uint8.
+
+    Args:
+        values: of all rows.
+        origin: a text that changes whenever these may have changed, such as `file_mark` gives of
+            the file that they are from; by default each row is hashed when it is asked for.
+    """
 
     decoders = 1
 
-    def __init__(self, images: NDArray[np.uint8]) -> None:
-        self._images = images
+    def __init__(self, values: NDArray[np.uint8], origin: str | None = None) -> None:
+        self._values, self._origin = values, origin
 
     def __len__(self) -> int:
-        """Number of images."""
-        return len(self._images)
+        """Number of images or volumes."""
+        return len(self._values)
+
+    @abstractmethod
+    def read(self, row: int) -> Decoded:
+        """All there is of it."""
+
+    def fingerprint(self, row: int) -> str:
+        """Its origin, or a hash of its values."""
+        return pixel_hash(self._values[row]) if self._origin is None else f"{self._origin}|{row}"
+
+
+class ArrayImages(_Array):
+    """Images held in memory: (N, H, W) or (N, H, W, 3)."""
 
     def read(self, row: int) -> Reading:
         """All there is of it."""
-        image: NDArray[Any] = self._images[row]
+        image: NDArray[Any] = self._values[row]
         return Reading(image[None] if image.ndim == 2 else image.transpose(2, 0, 1))
 
-    def fingerprint(self, row: int) -> str:
-        """Hash of the pixels."""
-        return pixel_hash(self._images[row])
 
-
-class ArrayVolumes:
-    """Volumes held in memory: (N, D, H, W), uint8."""
-
-    decoders = 1
-
-    def __init__(self, volumes: NDArray[np.uint8]) -> None:
-        self._volumes = volumes
-
-    def __len__(self) -> int:
-        """Number of volumes."""
-        return len(self._volumes)
+class ArrayVolumes(_Array):
+    """Volumes held in memory: (N, D, H, W)."""
 
     def read(self, row: int) -> Volume:
         """One volume; nobody says how large a voxel is."""
-        return Volume(self._volumes[row].astype(np.int16), UNKNOWN_MM)
-
-    def fingerprint(self, row: int) -> str:
-        """Hash of the voxels."""
-        return pixel_hash(self._volumes[row])
+        return Volume(self._values[row].astype(np.int16), UNKNOWN_MM)

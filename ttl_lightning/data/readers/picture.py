@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ttl_lightning.data.content import file_mark
 from ttl_lightning.data.readers.base import Reading
 from ttl_lightning.data.readers.dicom_tags import is_dicom
 from ttl_lightning.data.readers.heeded import heeded
@@ -56,10 +57,9 @@ class FileImages:
         """
         path = self._paths[row]
         try:
-            status = path.stat()
+            return f"{file_mark(path)}|{self._slices[row]}"
         except OSError as error:
             raise DataError(f"cannot read image {path}: {error.strerror}.") from None
-        return f"{path.resolve()}|{status.st_mtime_ns}|{status.st_size}|{self._slices[row]}"
 
 
 def read_image(

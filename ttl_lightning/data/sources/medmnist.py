@@ -1,7 +1,9 @@
-"""data=medmnist and data=medmnist3d: the data sets of the `medmnist` package, which has them."""
+"""data=medmnist and data=medmnist3d: data sets of the `medmnist` package, which downloads them."""
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +12,12 @@ from typing import Any, ClassVar
 from ttl_lightning.data.options import DepthView
 from ttl_lightning.data.samples import Samples
 from ttl_lightning.data.sources.base import Source
-from ttl_lightning.data.sources.medmnist_file import NO_PATIENTS, MedMNISTFile, promised
 from ttl_lightning.data.sources.npz import load_images, load_volumes
+from ttl_lightning.errors import ConfigError, DataError, check_choice
+
+SMALLEST = 28
+"""Side of the images or volumes that a file holds whose name says none."""
+NO_PATIENTS = "MedMNIST gives no patient ids: its official splits are taken as given."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,28 +37,49 @@ class MedMNISTSource(Source):
 
     defaults: ClassVar[Mapping[str, Any]] = {"on_duplicate": "drop"}
     places: ClassVar[tuple[str, ...]] = ("path",)
-    kind: ClassVar[str] = "medmnist"
+    choice: ClassVar[str] = "medmnist"
+    sizes: ClassVar[tuple[int, ...]] = (SMALLEST, 64, 128, 224)
 
     name: str = "medmnist"
     dataset: str = "pneumoniamnist"
-    source_size: int = 28
+    source_size: int = SMALLEST
     path: str | Path = "~/.medmnist"
 
     def __post_init__(self) -> None:
         """Check what was given."""
         super().__post_init__()
-        _ = self.file  # which says what is wrong
-
-    @property
-    def file(self) -> MedMNISTFile:
-        """What is downloaded."""
-        folder = Path(self.path).expanduser()
-        return MedMNISTFile(self.kind, self.dataset, self.source_size, folder)
+        info = _info()
+        if self.dataset in info and (other := _choice(self.dataset)) != self.choice:
+            kinds = {"medmnist": "images", "medmnist3d": "volumes"}
+            raise ConfigError(
+                f"data.dataset={self.dataset} holds {kinds[other]}, and data={self.choice} takes "
+                f"{kinds[self.choice]}: choose data={other}."
+            )
+        check_choice("data.dataset", self.dataset, [n for n in info if _choice(n) == self.choice])
+        if self.source_size not in self.sizes:
+            allowed = ", ".join(str(size) for size in self.sizes)
+            raise ConfigError(
+                f"data.source_size must be one of {allowed}, got {self.source_size!r}."
+            )
 
     @classmethod
     def content(cls, options: Mapping[str, Any]) -> dict[str, str]:
         """The MD5 that the package demands of the file, which may not be there yet."""
-        return promised(options["dataset"], options["source_size"])
+        size = options["source_size"]
+        key = "MD5" if size == SMALLEST else f"MD5_{size}"
+        return {"md5": str(_info()[options["dataset"]].get(key))}
+
+    @property
+    def file(self) -> Path:
+        """What is downloaded, as the package calls it; it may not be there yet."""
+        size = "" if self.source_size == SMALLEST else f"_{self.source_size}"
+        return Path(self.path).expanduser() / f"{self.dataset}{size}.npz"
+
+    @property
+    def classes(self) -> list[str]:
+        """Names by class number."""
+        names = _info()[self.dataset]["label"]
+        return [names[str(i)] for i in range(len(names))]
 
     def prepare(self) -> None:
         """Download the file unless it is there, and check its MD5.
@@ -60,7 +87,16 @@ class MedMNISTSource(Source):
         Raises:
             DataError: naming the folder and the reason, if that fails.
         """
-        self.file.download()
+        folder = self.file.parent
+        kind = getattr(importlib.import_module("medmnist"), _info()[self.dataset]["python_class"])
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            kind(split="test", download=True, root=str(folder), size=self.source_size)
+        except (OSError, RuntimeError, ValueError, EOFError) as error:
+            raise DataError(
+                f"data.dataset={self.dataset} could not be downloaded to {folder}: {error}. "
+                f"Without network, put {self.file.name} there, or use data=npz."
+            ) from error
 
     def load(self, side: int) -> Samples:
         """Read the downloaded file.
@@ -68,7 +104,7 @@ class MedMNISTSource(Source):
         Raises:
             DataError: naming the file, if it is not there or not as it should be.
         """
-        return load_images(self.file.path, self.file.classes, NO_PATIENTS)
+        return load_images(self.file, self.classes, NO_PATIENTS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +115,8 @@ class MedMNIST3dSource(MedMNISTSource):
     """
 
     view = DepthView
-    kind: ClassVar[str] = "medmnist3d"
+    choice: ClassVar[str] = "medmnist3d"
+    sizes: ClassVar[tuple[int, ...]] = (SMALLEST, 64)
 
     name: str = "medmnist3d"
     dataset: str = "adrenalmnist3d"
@@ -90,4 +127,33 @@ class MedMNIST3dSource(MedMNISTSource):
         Raises:
             DataError: naming the file, if it is not there or not as it should be.
         """
-        return load_volumes(self.file.path, self.file.classes, NO_PATIENTS)
+        return load_volumes(self.file, self.classes, NO_PATIENTS)
+
+
+def _choice(dataset: str) -> str:
+    return "medmnist3d" if dataset.endswith("3d") else "medmnist"
+
+
+def _info() -> dict[str, dict[str, Any]]:
+    """What the medmnist package knows of its data sets, from the one file of it without torch.
+
+    Raises:
+        ConfigError: naming the extra, if it is not installed.
+    """
+    name = "medmnist.info"
+    if name in sys.modules:
+        known = sys.modules[name]
+    else:
+        package = importlib.util.find_spec("medmnist")
+        if package is None or package.origin is None:
+            raise ConfigError(
+                "data=medmnist needs the medmnist package: pip install 'ttl_lightning[medmnist]'."
+            )
+        path = Path(package.origin).with_name("info.py")
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None  # of a path that ends in .py
+        assert spec.loader is not None
+        known = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(known)
+    info: dict[str, dict[str, Any]] = known.INFO
+    return info

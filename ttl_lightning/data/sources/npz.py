@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ttl_lightning.data.content import file_hash
+from ttl_lightning.data.content import file_hash, file_mark
 from ttl_lightning.data.options import DepthView
 from ttl_lightning.data.readers.base import ArrayImages, ArrayVolumes
 from ttl_lightning.data.readers.npz_members import check_members, source_of
@@ -103,7 +103,7 @@ def load_images(path: Path, classes: Sequence[str] | None, note: str) -> Samples
         DataError: naming the file and what is wrong with it.
     """
     samples, images = load_arrays(path, "npz", classes)
-    return replace(samples, reader=ArrayImages(images), notes=(note,))
+    return replace(samples, reader=ArrayImages(images, file_mark(path)), notes=(note,))
 
 
 def load_volumes(path: Path, classes: Sequence[str] | None, note: str) -> Samples:
@@ -115,7 +115,7 @@ def load_volumes(path: Path, classes: Sequence[str] | None, note: str) -> Sample
     if len(blank):
         names = listed([samples.ids[row] for row in blank])
         notes.append(f"{len(blank)} volumes hold one value alone: {names}.")
-    return replace(samples, reader=ArrayVolumes(volumes), notes=tuple(notes))
+    return replace(samples, reader=ArrayVolumes(volumes, file_mark(path)), notes=tuple(notes))
 
 
 def load_arrays(
