@@ -21,7 +21,6 @@ from ttl_lightning.report.methods import group
 from ttl_lightning.tasks import registry
 from ttl_lightning.tasks.base import Task
 from ttl_lightning.tasks.classification_report import CLASSIFICATION
-from ttl_lightning.tasks.reports import Metric, TaskReport
 
 SMALL = [
     "backbone=test_resnet", "backbone.weights=null", "data.image_size=32", "data.train_size=24",
@@ -151,22 +150,6 @@ def test_a_name_of_the_packages_own_is_refused() -> None:
 
         class Other(Task):
             report = replace(CLASSIFICATION, primary="auroc")
-
-
-@pytest.mark.parametrize(
-    ("changes", "text"),
-    [
-        ({"primary": "mse"}, "metric of task t 'mse'"),
-        ({"reported": ("mae", "x")}, "metric of task t 'x'"),
-        ({"metrics": (Metric("mae", "MAE"), Metric("mae", "MAE"))}, "each metric once"),
-        ({"metrics": (Metric("loss", "loss"), Metric("mae", "MAE"))}, "no loss"),
-    ],
-)
-def test_a_report_that_names_no_metric_of_its_own_is_refused(changes, text) -> None:
-    usual = {"metrics": (Metric("mae", "MAE"),), "primary": "mae", "reported": ("mae",)}
-    given = {"name": "t", **usual, "columns": Regression.report.columns}
-    with pytest.raises(ConfigError, match=text):
-        TaskReport(**(given | changes), read=Regression.report.read)
 
 
 def _made(folder):
