@@ -16,10 +16,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from ttl_lightning.models.strategies import STRATEGIES
 from ttl_lightning.report.choice import choose
 from ttl_lightning.report.collect import collect
-from ttl_lightning.report.cutoffs import COLORS, MARKERS
-from ttl_lightning.report.methods import LABELS, Method, group
+from ttl_lightning.report.cutoffs import MARKERS
+from ttl_lightning.report.methods import Method, group
 from ttl_lightning.report.sweep import write
 
 METRIC = "test/auroc"
@@ -82,11 +83,11 @@ def _point(axes: Axes, method: Method) -> None:
         [params],
         [mean],
         [[mean - min(values)], [max(values) - mean]],
-        color=COLORS[method.strategy],
-        marker=MARKERS[[*COLORS].index(method.strategy)],
+        color=STRATEGIES[method.strategy].color,
+        marker=MARKERS[[*reversed(STRATEGIES)].index(method.strategy)],
         linestyle="none",
         capsize=3,
-        label=LABELS[method.strategy],
+        label=STRATEGIES[method.strategy].label,
     )
 
 

@@ -21,7 +21,6 @@ from ttl_lightning.report.methods import group
 from ttl_lightning.tasks import registry
 from ttl_lightning.tasks.base import Task
 from ttl_lightning.tasks.classification_report import CLASSIFICATION
-from ttl_lightning.tasks.reports import Metric, TaskReport
 
 SMALL = [
     "backbone=test_resnet", "backbone.weights=null", "data.image_size=32", "data.train_size=24",
@@ -135,8 +134,8 @@ def test_a_monitor_of_another_task_is_refused(tmp_path) -> None:
         ttl.train(overrides=[*TOY, "protocol.monitor=val/auprc"], run_dir=tmp_path / "run")
     with pytest.raises(ConfigError, match="monitor_mode=max chooses the worst epoch by val/mae"):
         ttl.train(overrides=[*TOY, "protocol.monitor_mode=max"], run_dir=tmp_path / "run")
-    wrong = "task._target_=ttl_lightning.data.sources.phantom.PhantomDataModule"
-    with pytest.raises(ConfigError, match=r"^task\._target_=.*PhantomDataModule is no task"):
+    wrong = "task._target_=ttl_lightning.data.sources.phantom.PhantomSource"
+    with pytest.raises(ConfigError, match=r"^task\._target_=.*PhantomSource is no task"):
         ttl.train(overrides=[*SMALL, wrong], run_dir=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -151,22 +150,6 @@ def test_a_name_of_the_packages_own_is_refused() -> None:
 
         class Other(Task):
             report = replace(CLASSIFICATION, primary="auroc")
-
-
-@pytest.mark.parametrize(
-    ("changes", "text"),
-    [
-        ({"primary": "mse"}, "metric of task t 'mse'"),
-        ({"reported": ("mae", "x")}, "metric of task t 'x'"),
-        ({"metrics": (Metric("mae", "MAE"), Metric("mae", "MAE"))}, "each metric once"),
-        ({"metrics": (Metric("loss", "loss"), Metric("mae", "MAE"))}, "no loss"),
-    ],
-)
-def test_a_report_that_names_no_metric_of_its_own_is_refused(changes, text) -> None:
-    usual = {"metrics": (Metric("mae", "MAE"),), "primary": "mae", "reported": ("mae",)}
-    given = {"name": "t", **usual, "columns": Regression.report.columns}
-    with pytest.raises(ConfigError, match=text):
-        TaskReport(**(given | changes), read=Regression.report.read)
 
 
 def _made(folder):

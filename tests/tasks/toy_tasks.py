@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from ttl_lightning.metrics.classification import Scores
 from ttl_lightning.metrics.paired import Scored
 from ttl_lightning.metrics.parts import mean_parts
 from ttl_lightning.metrics.predictions import numbers
+from ttl_lightning.metrics.scores import Scores
 from ttl_lightning.tasks.base import Task
 from ttl_lightning.tasks.classification import ClassificationTask
 from ttl_lightning.tasks.classification_report import CLASSIFICATION

@@ -13,13 +13,13 @@ A yes is a class that is the likeliest one, or in multilabel a probability above
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from ttl_lightning.errors import DataError, check_choice
 from ttl_lightning.metrics.kernel import Bools, Floats, calibration_error, decisions, ranking, ratio
+from ttl_lightning.metrics.scores import Scores
 
 TASKS = ("binary", "multiclass", "multilabel")
 METRICS = (
@@ -37,14 +37,6 @@ CLASSES_SCORED = "n_classes_scored"
 NOT_PER_CLASS = {"binary": METRICS, "multiclass": ("accuracy", "ece"), "multilabel": ()}
 
 Labels = npt.NDArray[np.int64] | npt.NDArray[np.float32] | Floats
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """Metric values, None where undefined, and for each None the reason."""
-
-    values: dict[str, float | None]
-    notes: dict[str, str]
 
 
 def metric_keys(task: str, class_names: Sequence[str]) -> tuple[str, ...]:

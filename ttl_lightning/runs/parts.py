@@ -70,7 +70,7 @@ def task_class(cfg: DictConfig) -> type[Task]:
     with naming("task"):
         found = get_class(cfg.task._target_)
     if not issubclass(found, Task):
-        raise ConfigError(f"task._target_={cfg.task._target_} is no task of {Task.__module__}.")
+        raise ConfigError(f"task._target_={cfg.task._target_} is no task: derive it from Task.")
     return found
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, Protocol, Self, cast
+from collections.abc import Callable
+from typing import Any, Protocol, Self, cast
 
 import numpy as np
 import pytorch_lightning as pl
@@ -23,17 +22,15 @@ from ttl_lightning.errors import (
     check_choice,
     check_number,
 )
-from ttl_lightning.metrics.classification import Scores
-from ttl_lightning.tasks.gather import Rows, gather
-from ttl_lightning.tasks.registry import register
-from ttl_lightning.tasks.reports import Described, Table, TaskReport
+from ttl_lightning.metrics.scores import Scores
+from ttl_lightning.tasks.gather import gather
+from ttl_lightning.tasks.hooks import Batch, Hooks
+from ttl_lightning.tasks.reports import Described, Table
 from ttl_lightning.tasks.schedules import create_scheduler
 
 # Reading the loss back from an accelerator stalls it, so there it is read once in so many steps.
 LOOK_EVERY = {"cpu": 1}
 LOOK_EVERY_ELSEWHERE = 16
-
-Batch = dict[str, Tensor]
 
 
 class SupportsParamGroups(Protocol):
@@ -44,12 +41,11 @@ class SupportsParamGroups(Protocol):
         ...
 
 
-class Task(pl.LightningModule, ABC):
+class Task(Hooks, pl.LightningModule):
     """Trains and scores a model; batches are {"image", "label", "id"}.
 
-    A task says what its `loss` is, what is kept of each sample (`rows`), how these make the
-    predictions of a split (`table`) and their metrics (`score`), and declares its `report`. Where a
-    batch has "views" (N, V, C, *spatial) for "image", a sample's output is that `over_views`.
+    What is particular to a task its `Hooks` say. Where a batch has "views" (N, V, C, *spatial) for
+    "image", a sample's output is that `over_views`.
 
     After a validation or test epoch `predictions` and `scores` hold, by split, what was predicted
     (each sample once, over all processes) and its metrics; Lightning's log has the same metrics in
@@ -65,21 +61,9 @@ class Task(pl.LightningModule, ABC):
         monitor: what a ReduceLROnPlateau looks at; by default the report's criterion.
         lr_floor: training ends when the scheduler takes the base rate below this.
 
-    Attributes:
-        report: declares metrics and predictions; a class that has its own is known by its name.
-        remembered: arguments, kept as attributes, that a finished run is built again with.
-
     Raises:
         ConfigError: an unknown interval or monitor, or a number out of range.
     """
-
-    report: ClassVar[TaskReport]
-    remembered: ClassVar[tuple[str, ...]] = ()
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        if "report" in cls.__dict__:
-            register(cls.report, cls)
 
     def __init__(
         self,
@@ -110,37 +94,6 @@ class Task(pl.LightningModule, ABC):
         self._loss_count = 0
         self._rows: list[dict[str, Tensor]] = []
 
-    @classmethod
-    def check_protocol(cls, protocol: Mapping[str, Any]) -> None:
-        """Find what the task cannot do with a configuration's protocol, before data are read.
-
-        Raises:
-            ConfigError: naming the key.
-        """
-        cls.report.check_monitor(protocol["monitor"], protocol["monitor_mode"])
-
-    @classmethod
-    def num_outputs(cls, data: Any) -> int:
-        """How many outputs the model must have for the data."""
-        return int(data.num_classes)
-
-    @classmethod
-    def settings(
-        cls, data: Any, protocol: Mapping[str, Any], options: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """The arguments that are not about the optimizer, as data and protocol decide them.
-
-        Args:
-            data: set up.
-            protocol: the configuration's.
-            options: the configuration's `task`, without its `_target_`.
-
-        Raises:
-            TTLError: if they do not fit each other.
-        """
-        del data, protocol
-        return dict(options)
-
     def described(self) -> dict[str, Any]:
         """What a result keeps of the task, so that `restored` makes it again."""
         kept = {key: getattr(self, key) for key in self.remembered}
@@ -150,53 +103,6 @@ class Task(pl.LightningModule, ABC):
     def restored(cls, model: nn.Module, described: Described) -> Self:
         """The task of a finished run, to predict with."""
         return cls(model, **{key: described[key] for key in cls.remembered})
-
-    @abstractmethod
-    def loss(self, outputs: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
-        """The mean loss over samples.
-
-        Args:
-            outputs: the model's, (N, ...), float32; or a whole split's, float64 on the CPU.
-            batch: has what `rows` keeps.
-        """
-
-    @abstractmethod
-    def table(self, rows: Rows) -> Table:
-        """The predictions of a split, which have `ids`, (n,).
-
-        Args:
-            rows: what was kept of each sample, sorted by `id`.
-        """
-
-    @abstractmethod
-    def score(self, table: Table) -> Scores:
-        """The metrics of a split's predictions, those of the report at least."""
-
-    def rows(self, outputs: Tensor, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What is kept of each sample: by default its output and its label."""
-        return {"outputs": outputs, "label": batch["label"]}
-
-    def split_loss(self, rows: Rows) -> float:
-        """The mean loss over the samples of a split."""
-        tensors = {key: torch.from_numpy(column) for key, column in rows.items()}
-        return self.loss(tensors["outputs"].double(), tensors).item()
-
-    def over_views(self, outputs: Tensor) -> Tensor:
-        """Outputs of several views of each sample, (N, V, ...), as one of it, (N, ...)."""
-        return outputs.mean(1)
-
-    def probed_head(self, splits: Mapping[str, Iterable[Batch]]) -> dict[str, Any]:
-        """Begin the head as a linear probe of its features, and say what it reaches.
-
-        Args:
-            splits: `train` and `val`, prepared as for evaluation; the model is where it computes.
-
-        Raises:
-            ConfigError: if the task has no such probe.
-        """
-        raise ConfigError(
-            f"protocol.head_init=probe is not for the task {self.report.name}: give random or zero."
-        )
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N, C, *spatial) to outputs (N, ...)."""
@@ -267,8 +173,7 @@ class Task(pl.LightningModule, ABC):
         if not math.isfinite(self._loss_sum.item()):
             raise NonFiniteLossError(
                 f"the training loss is not finite, first seen in epoch {self.current_epoch} at "
-                f"step {self.global_step}; lower protocol.learning_rate, or check the images and "
-                "task.class_weights."
+                f"step {self.global_step}; lower protocol.learning_rate, or check {self.suspects}."
             )
 
     def on_train_epoch_start(self) -> None:

@@ -12,12 +12,14 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from ttl_lightning.errors import ConfigError, check_choice
 from ttl_lightning.metrics.class_predictions import Predictions
-from ttl_lightning.metrics.classification import CLASSES_SCORED, TASKS, Scores, metric_keys, score
+from ttl_lightning.metrics.classification import CLASSES_SCORED, TASKS, metric_keys, score
+from ttl_lightning.metrics.scores import Scores
 from ttl_lightning.models.strategies.base import TransferModel
-from ttl_lightning.tasks.base import Batch, Task
+from ttl_lightning.tasks.base import Task
 from ttl_lightning.tasks.class_weights import class_weights as resolved_weights
 from ttl_lightning.tasks.classification_report import CLASSIFICATION
 from ttl_lightning.tasks.gather import Rows
+from ttl_lightning.tasks.hooks import Batch
 from ttl_lightning.tasks.losses import (
     class_probabilities,
     classification_loss,
@@ -57,6 +59,7 @@ class ClassificationTask(Task):
 
     report: ClassVar[TaskReport] = CLASSIFICATION
     remembered = ("task", "class_names")
+    suspects = "the images and task.class_weights"
     class_weights: Tensor | None
 
     def __init__(

@@ -153,9 +153,12 @@ class TaskReport:
         return known[base]
 
     def label(self, key: str) -> str:
-        """`validation AUROC` of `val/auroc`."""
-        split, _, name = key.rpartition("/")
-        return f"{SPLITS.get(split, split)} {self.metric(name).label}".strip()
+        """`validation AUROC` of `val/auroc`; what is no metric keeps its name."""
+        split, _, name = key.partition("/")
+        base, _, of_class = name.partition("/")
+        labels = {metric.name: metric.label for metric in self.metrics}
+        words = (SPLITS.get(split, split), labels.get(base, base), of_class)
+        return " ".join(filter(None, words))
 
     def choosing(self, key: str | None) -> tuple[str, Metric]:
         """The validation metric that is given to choose models by, or the primary one.
