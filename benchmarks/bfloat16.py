@@ -7,6 +7,7 @@ What disagrees may also write beyond its memory, so each round is a process of i
 
 from __future__ import annotations
 
+import argparse
 import random
 import subprocess
 import sys
@@ -22,13 +23,18 @@ FAR = 0.03  # relative error; rounding to bfloat16 makes 0.003
 
 def main() -> None:
     """Count, in processes that may die."""
-    if len(sys.argv) > 1:
-        count(int(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--smoke", action="store_true", help="whether it runs, in some seconds")
+    parser.add_argument("--child", nargs=2, type=int, metavar=("SEED", "SECONDS"))
+    options = parser.parse_args()
+    if options.child:
+        count(*options.child)
         return
     total: Counter[str] = Counter()
-    for seed in range(ROUNDS):
+    for seed in range(1 if options.smoke else ROUNDS):
+        child = ("--child", str(seed), "1" if options.smoke else str(SECONDS))
         run = subprocess.run(
-            [sys.executable, __file__, str(seed)], capture_output=True, text=True, check=False
+            [sys.executable, __file__, *child], capture_output=True, text=True, check=False
         )
         total.update(run.stdout.split("\n"))
         total["process died"] += run.returncode != 0
@@ -37,13 +43,13 @@ def main() -> None:
             print(f"{number:6d}  {key}")
 
 
-def count(seed: int) -> None:
+def count(seed: int, seconds: int) -> None:
     """Print one line a convolution tried: its kind, and whether the gradients agree."""
     random.seed(seed)
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     begin = time.perf_counter()
-    while time.perf_counter() - begin < SECONDS:
+    while time.perf_counter() - begin < seconds:
         dims, stride = random.choice((2, 3)), random.choice((1, 2))
         spatial = [random.choice((1, 2, 3, 4, 6, 7, 12)) for _ in range(dims)]
         groups, width = random.choice((1, 8, 32)), random.choice((2, 8, 16))

@@ -15,6 +15,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
+from smoke import small_sweep
 
 from ttl_lightning.models.strategies import STRATEGIES
 from ttl_lightning.report.choice import choose
@@ -31,19 +32,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("sweeps", nargs="+", type=Path)
+    parser.add_argument("sweeps", nargs="*", type=Path)
+    parser.add_argument("--smoke", action="store_true", help="on a sweep of three runs")
     parser.add_argument("--titles", nargs="*", default=[], help="of the panels, in order")
     parser.add_argument("--figure", type=Path)
     options = parser.parse_args()
+    if not options.smoke:
+        compare(options.sweeps, options.titles, options.figure)
+        return
+    with small_sweep(["strategy=ftl"], ["strategy=ttl", "cutoff=block2"]) as sweep:
+        compare([sweep], [], sweep / "comparison.png")
+
+
+def compare(sweeps: Sequence[Path], titles: Sequence[str], figure: Path | None) -> None:
+    """Print the tables, and draw the figure if it has a place."""
     panels: list[tuple[str, list[Method]]] = []
-    for place, folder in enumerate(options.sweeps):
+    for place, folder in enumerate(sweeps):
         summary = write(folder)
         for headline, (title, table) in zip(summary.headlines, summary.tables, strict=True):
             print(f"### {folder.name}: {title}\n\n{headline}\n\n{table.markdown()}\n")
-        title = options.titles[place] if place < len(options.titles) else folder.name
+        title = titles[place] if place < len(titles) else folder.name
         panels += [(title, methods) for methods in chosen(folder)]
-    if options.figure:
-        draw(panels).savefig(options.figure, dpi=120)
+    if figure:
+        draw(panels).savefig(figure, dpi=120)
 
 
 def chosen(folder: Path) -> list[list[Method]]:

@@ -7,6 +7,7 @@ The best of several rounds, in the thread's own processor time: other work only 
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable
 
@@ -22,19 +23,24 @@ ROUNDS, IMAGES, PIXELS = 8, 512, 64
 
 def main() -> None:
     """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--smoke", action="store_true", help="one round: whether it runs")
+    rounds = 1 if parser.parse_args().smoke else ROUNDS
     torch.set_num_threads(1)
     rows = [
         (
             f"phantoms, {level}",
-            best(lambda level=level: len(generate(IMAGES, PIXELS, level).labels)),
+            best(lambda level=level: len(generate(IMAGES, PIXELS, level).labels), rounds),
         )
         for level in LEVELS
     ]
     source = PhantomSource(train_size=IMAGES, val_size=64, test_size=64)
     data = DataModule(source, ImageView(image_size=PIXELS), Loading())
     data.setup()
-    rows.append(("training loader, augmented", best(lambda: count(data.train_dataloader()))))
-    rows.append(("validation loader", best(lambda: count(data.val_dataloader()))))
+    loaders = {"training loader, augmented": data.train_dataloader}
+    loaders["validation loader"] = data.val_dataloader
+    for name, loader in loaders.items():
+        rows.append((name, best(lambda loader=loader: count(loader()), rounds)))
     print(f"| {PIXELS} pixels, one thread | images/s |\n|---|---|")
     for name, speed in rows:
         print(f"| {name} | {speed:,.0f} |")
@@ -45,10 +51,10 @@ def count(loader: torch.utils.data.DataLoader[dict[str, torch.Tensor]]) -> int:
     return sum(len(batch["id"]) for batch in loader)
 
 
-def best(job: Callable[[], int]) -> float:
+def best(job: Callable[[], int], rounds: int) -> float:
     """Images a second of the fastest round."""
     speeds = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         start = time.thread_time()
         images = job()
         speeds.append(images / (time.thread_time() - start))

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 from pathlib import Path
 from statistics import fmean
 
 from search import tables
+from smoke import every_cutoff, small_sweep
 
 from ttl_lightning.interpret.detection import CHANCE, Reuse, excess
 from ttl_lightning.jobs.reuse import Means, mean_of, pointed_at
@@ -62,10 +65,23 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument(
-        "--sweeps", type=Path, nargs=2, action="append", required=True, metavar=("EVERY", "FULL")
+        "--sweeps", type=Path, nargs=2, action="append", default=[], metavar=("EVERY", "FULL")
     )
-    for every, full in parser.parse_args().sweeps:
+    parser.add_argument("--smoke", action="store_true", help="on runs of a tiny network")
+    options = parser.parse_args()
+    for every, full in options.sweeps:
         report(every, full)
+    if options.smoke:
+        with small_sweep(*every_cutoff()) as every, small_sweep(["strategy=ftl"]) as full:
+            analyze = (
+                sys.executable,
+                "-m",
+                "ttl_lightning.analyze",
+                "detect",
+                f"run={full / '0'}",
+            )
+            subprocess.run(analyze, check=True)
+            report(every, full)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Samples are drawn anew from a known source, a few of them, and the intervals of their metrics are
 compared with the metrics of 100,000 samples. "before" are percentiles of a bootstrap, as runs had;
-"now" is `tasks.bootstrap.bootstrap_intervals`.
+"now" is `metrics.bootstrap.bootstrap_intervals`.
 """
 
 from __future__ import annotations
@@ -67,9 +67,10 @@ def main() -> None:
     """Print two rows a setting, in percent."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a fifth of the draws")
+    parser.add_argument("--smoke", action="store_true", help="one draw: whether it runs")
     parser.add_argument("--draws", type=int, default=500)
     args = parser.parse_args()
-    draws = args.draws // 5 if args.quick else args.draws
+    draws = 1 if args.smoke else args.draws // 5 if args.quick else args.draws
     start = time.perf_counter()
     print(f"{draws} draws a row: how often the interval holds the true value (auprc: and how often")
     print("it does not hold its own estimate), in %\n")

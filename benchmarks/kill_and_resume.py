@@ -81,8 +81,11 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=4, help="three runs each")
+    parser.add_argument("--smoke", action="store_true", help="two kills of three short runs")
     parser.add_argument("--draw", type=int, default=0, help="seed of the times")
     arguments = parser.parse_args()
+    if arguments.smoke:
+        arguments.kills, arguments.epochs, arguments.seeds = 2, 20, 1
     size = (f"trainer.max_epochs={arguments.epochs}", f"seed=range({arguments.seeds})")
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
         calm, killed = Path(one), Path(other)

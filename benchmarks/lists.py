@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +24,36 @@ Rows = list[tuple[Path, str, str]]
 def main() -> None:
     """Write both lists."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path())
+    parser.add_argument("out", type=Path, nargs="?", default=Path("lists"))
+    parser.add_argument("--smoke", action="store_true", help="of tables that are made up")
     options = parser.parse_args()
-    folder = options.folder.resolve()
-    options.out.mkdir(parents=True, exist_ok=True)
-    write(options.out / "xray.csv", xray(folder / "xray"), {"val": 0.2, "test": 0.4})
-    write(options.out / "ham10000.csv", ham(folder / "ham10000"), {"val": 0.2, "test": 0.3})
+    if not options.smoke:
+        both(options.folder, options.out)
+        return
+    with tempfile.TemporaryDirectory() as name:
+        both(made_up(Path(name)), Path(name))
+
+
+def both(folder: Path, out: Path) -> None:
+    """Write both lists."""
+    folder = folder.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    write(out / "xray.csv", xray(folder / "xray"), {"val": 0.2, "test": 0.4})
+    write(out / "ham10000.csv", ham(folder / "ham10000"), {"val": 0.2, "test": 0.3})
+
+
+def made_up(folder: Path) -> Path:
+    """Tables of forty images of twenty patients, as the data sets have them."""
+    tables = {
+        "xray/labels.csv": ("path,label,patient_id", "{0}.png,{1},p{2}"),
+        "ham10000/HAM10000_metadata.csv": ("image_id,dx,lesion_id", "i{0},{1},l{2}"),
+    }
+    for name, (header, row) in tables.items():
+        (folder / name).parent.mkdir()
+        rows = [row.format(k, ("no", "yes")[k // 2 % 2], k // 2) for k in range(40)]
+        (folder / name).write_text("\n".join([header, *rows]) + "\n")
+    return folder
 
 
 def xray(folder: Path) -> Rows:

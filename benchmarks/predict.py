@@ -28,6 +28,7 @@ from omegaconf import OmegaConf
 from scipy.stats import spearmanr
 from search import PASSES, Candidate, methods, replay, tables
 from sklearn.metrics import average_precision_score
+from smoke import every_cutoff, small_sweep
 from torch import Tensor, nn
 
 from ttl_lightning.interpret.commands.transfer import compare
@@ -221,9 +222,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("sweeps", type=Path, nargs="+", help="folders of exhaustive sweeps")
-    for root in parser.parse_args().sweeps:
+    parser.add_argument("sweeps", type=Path, nargs="*", help="folders of exhaustive sweeps")
+    parser.add_argument("--smoke", action="store_true", help="on a sweep of a tiny network")
+    options = parser.parse_args()
+    for root in options.sweeps:
         report(root)
+    if options.smoke:
+        with small_sweep(*every_cutoff()) as root:
+            report(root)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,9 @@ def main() -> None:
     """Time reading the runs, and the whole report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=1000)
-    runs = parser.parse_args().runs
+    parser.add_argument("--smoke", action="store_true", help="of 40 runs: whether it runs")
+    options = parser.parse_args()
+    runs = 40 if options.smoke else options.runs
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         draw(folder, runs)

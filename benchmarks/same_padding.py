@@ -8,13 +8,13 @@ is the median over the turns, so that what else the machine does hits all. Print
 from __future__ import annotations
 
 import argparse
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from statistics import median
 from typing import Any
-from unittest import mock
 
+import timm
 import torch
+from torch import nn
 from training_loop import Row, machine, ratio, table, training_step
 
 import ttl_lightning as ttl
@@ -33,14 +33,16 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer turns")
+    parser.add_argument("--smoke", action="store_true", help="one turn at 64 pixels")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     arguments = parser.parse_args()
+    turns = 1 if arguments.smoke else 3 if arguments.quick else 9
     rows: list[Row] = []
     for threads in arguments.threads:
         torch.set_num_threads(threads)
         facts = machine()
-        for shape in SHAPES:
-            rows += [compare(shape, model, 3 if arguments.quick else 9) for model in MODELS]
+        for shape in [(2, 3, 64, 64)] if arguments.smoke else SHAPES:
+            rows += [compare(shape, model, turns) for model in MODELS]
     facts.pop("threads")
     print(", ".join(f"{key}: {value}" for key, value in facts.items()))
     print(f"\n{table(rows)}")
@@ -48,12 +50,12 @@ def main() -> None:
 
 def compare(shape: tuple[int, ...], model: dict[str, Any], turns: int) -> Row:
     """Training steps a second of the three, taking turns."""
-    sides = []
-    as_it_is = contextlib.nullcontext()
-    for name, padding in ((SAME, as_it_is), (SAME, timms_own()), (SYMMETRIC, as_it_is)):
-        with padding:
-            made = ttl.create_model(name, **model, weights=None, image_size=shape[2:])
-        sides.append(training_step(made, shape, CHOICE))
+    same, symmetric = (
+        ttl.create_model(name, **model, image_size=shape[2:], weights=None)
+        for name in (SAME, SYMMETRIC)
+    )
+    networks = (same, timms_own(model.get("cutoff")), symmetric)
+    sides = [training_step(network, shape, CHOICE) for network in networks]
     for run in sides:
         run()
     images = [[run() for run in sides] for _ in range(turns)]
@@ -70,11 +72,13 @@ def compare(shape: tuple[int, ...], model: dict[str, Any], turns: int) -> Row:
     }
 
 
-@contextlib.contextmanager
-def timms_own() -> Iterator[None]:
-    """What is made within pads as timm does it."""
-    with mock.patch("ttl_lightning.models.backbones.same_padding.fuse_same_padding"):
-        yield
+def timms_own(cutoff: str | None) -> nn.Module:
+    """The same network as timm makes and cuts it, after a whole block."""
+    net = timm.create_model(SAME)
+    if cutoff:
+        net.prune_intermediate_layers([int(cutoff.removeprefix("block")) - 1])
+    net.reset_classifier(2, "avg")
+    return net
 
 
 if __name__ == "__main__":

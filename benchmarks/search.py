@@ -3,7 +3,7 @@
     python -m ttl_lightning -m hydra/sweeper=exhaustive strategy=ttl seed=0,1,2 name=all data=…
     python benchmarks/search.py multirun/all …
 
-A paused run goes on to the same result as one that never stopped (tests/test_train.py), so what a
+A paused run goes on to the same result as one that never stopped, so what a
 search would have seen after some epochs stands in the `metrics.csv` of the whole training.
 """
 
@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+
+from smoke import every_cutoff, small_sweep
 
 from ttl_lightning.report.collect import Run, collect
 from ttl_lightning.runs.callbacks import history
@@ -128,11 +130,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("sweeps", type=Path, nargs="+", help="folders of exhaustive sweeps")
+    parser.add_argument("sweeps", type=Path, nargs="*", help="folders of exhaustive sweeps")
+    parser.add_argument("--smoke", action="store_true", help="on a sweep of a tiny network")
     parser.add_argument("--metric", default="val/auprc")
     arguments = parser.parse_args()
     for root in arguments.sweeps:
         report(root, arguments.metric)
+    if arguments.smoke:
+        with small_sweep(*every_cutoff()) as root:
+            report(root, arguments.metric)
 
 
 if __name__ == "__main__":

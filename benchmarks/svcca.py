@@ -43,6 +43,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} channels alone")
+    parser.add_argument("--smoke", action="store_true", help="few channels and samples")
     parser.add_argument("--rounds", type=int, default=1, help="the fastest of so many counts")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--child", nargs=3, metavar=("METHOD", "CHANNELS", "SAMPLES"))
@@ -51,28 +52,30 @@ def main() -> None:
         method, channels, samples = options.child
         print(json.dumps(METHODS[method](int(channels), int(samples), sys.stdin.read())))
         return
-    sizes = QUICK if options.quick else SIZES
+    few, many = (BATCH, 2 * BATCH) if options.smoke else (SAMPLES, MORE_SAMPLES)
+    sizes = (64,) if options.smoke else QUICK if options.quick else SIZES
     print(
-        f"{SAMPLES:,} samples, {options.threads} threads\n\n"
+        f"{few:,} samples, {options.threads} threads\n\n"
         "| channels | CCA s | published s | ratio | SVCCA s | published s | ratio "
         "| memory MB | published CCA MB | published SVCCA MB | largest difference |\n"
         "|---|---|---|---|---|---|---|---|---|---|---|"
     )
     with tempfile.TemporaryDirectory() as folder:
         for channels in sizes:
-            print(row(channels, options, Path(folder)), flush=True)
+            print(row(channels, few, options, Path(folder)), flush=True)
         print("\n| channels | samples | memory MB |\n|---|---|---|")
-        for samples in (SAMPLES, MORE_SAMPLES):
-            ours = child("streamed", QUICK[-1], samples, options.threads, Path(folder))
-            print(f"| {QUICK[-1]} | {samples:,} | {ours['memory_mb']:.0f} |", flush=True)
+        channels = sizes[min(1, len(sizes) - 1)]
+        for samples in (few, many):
+            ours = child("streamed", channels, samples, options.threads, Path(folder))
+            print(f"| {channels} | {samples:,} | {ours['memory_mb']:.0f} |", flush=True)
 
 
-def row(channels: int, options: argparse.Namespace, folder: Path) -> str:
+def row(channels: int, samples: int, options: argparse.Namespace, folder: Path) -> str:
     """One size's line of the table."""
     best: dict[str, dict[str, float]] = {}
     for _ in range(options.rounds):
         for method in METHODS:
-            found = child(method, channels, SAMPLES, options.threads, folder)
+            found = child(method, channels, samples, options.threads, folder)
             best[method] = {k: min(v, best.get(method, found)[k]) for k, v in found.items()}
     ours, plain, truncating = best["streamed"], best["cca"], best["svcca"]
     gap = max(

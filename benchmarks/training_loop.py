@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import csv
 import io
 import json
@@ -25,19 +26,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
-from unittest import mock
 
 import pytorch_lightning as pl
 import torch
-from hydra.utils import instantiate
 from torch import nn
 from torch.nn import functional as F
 
 import ttl_lightning as ttl
-from ttl_lightning.config import compose as config
-from ttl_lightning.models.backbones.factory import pixel_statistics
-from ttl_lightning.runs.callbacks.history import History
-from ttl_lightning.runs.fit import train
 from ttl_lightning.runtime.precision import Choice, choose, to_channels_last
 
 Row = dict[str, Any]
@@ -54,16 +49,18 @@ LOOP_SETTINGS = (
     "data=phantom",
     "data.image_size=64",
     "data.batch_size=64",
-    "data.train_size=1920",
     "data.val_size=64",
     "data.test_size=64",
     "trainer.accelerator=cpu",
     "trainer.precision=32-true",
+    "latency=false",
 )
+CUTS = ("stem", "block1", "block2", "block3", "block4")
+QUICK_CUTS = ("block1", "block4")
 NETWORKS = ("resnet50", "resnet18", "tf_efficientnet_lite0")
 SHAPES = ((16, 3, 224, 224), (64, 3, 64, 64))
 MEMORY_SETTINGS = (
-    *(setting for setting in LOOP_SETTINGS if "train_size" not in setting),
+    *LOOP_SETTINGS,
     "backbone=resnet50",
     "strategy=ttl",
     "data.train_size=128",
@@ -74,7 +71,7 @@ MEMORY_JOB = """
 import contextlib, io, sys
 import torch
 from ttl_lightning.runtime.memory import peak_memory_mb, reset_peak_memory
-from ttl_lightning.runs.fit import train
+from ttl_lightning import train
 reset_peak_memory(torch.device("cpu"))
 baseline = peak_memory_mb(torch.device("cpu"))
 with contextlib.redirect_stdout(io.StringIO()):
@@ -87,28 +84,44 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer repetitions; a few minutes")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
+    parser.add_argument("--loop", action="store_true", help="the first table alone")
+    parser.add_argument("--smoke", action="store_true", help="whether it runs, in some seconds")
+    parser.add_argument("--pairs", type=int, help="epochs of both sides")
+    parser.add_argument("--images", type=int, default=1920, help="of an epoch of the loop")
+    parser.add_argument("--out", type=Path, help="a JSON file")
     parser.add_argument("--threads", type=int, help="1 is the steadiest where others compute too")
     arguments = parser.parse_args()
     if arguments.threads:
         os.environ["OMP_NUM_THREADS"] = str(arguments.threads)  # of the processes started below
         torch.set_num_threads(arguments.threads)
-    pairs = 3 if arguments.quick else 7
-    cutoffs = (
-        ("block1", "block4")
-        if arguments.quick
-        else ("stem", "block1", "block2", "block3", "block4")
-    )
+    quick = arguments.quick or arguments.smoke
+    pairs = arguments.pairs or (3 if quick else 7)
     report: Row = {"machine": machine()}
-    # First: a new process starts with the peak memory that this one has had.
-    report["memory"] = [memory(cutoff) for cutoff in cutoffs]
-    report["loop"] = [loop(name, overrides, pairs) for name, overrides in LOOPS]
-    report["precision"] = [precision(name, s, pairs) for s in SHAPES for name in NETWORKS]
+    if arguments.smoke:
+        report |= smoke()
+    else:
+        if not arguments.loop:  # first: a new process starts with the peak that this one has had
+            report["memory"] = [memory(cutoff) for cutoff in (QUICK_CUTS if quick else CUTS)]
+        images = f"data.train_size={arguments.images}"
+        report["loop"] = [loop(name, (*given, images), pairs) for name, given in LOOPS]
+        if not arguments.loop:
+            report["precision"] = [precision(n, s, pairs) for s in SHAPES for n in NETWORKS]
     print(", ".join(f"{key}: {value}" for key, value in report["machine"].items()))
     for title in ("loop", "precision", "memory"):
-        print(f"\n### {title}\n\n{table(report[title])}")
-    arguments.out.write_text(json.dumps(report, indent=1) + "\n")
-    print(f"\n{arguments.out}")
+        if title in report:
+            print(f"\n### {title}\n\n{table(report[title])}")
+    if arguments.out:
+        arguments.out.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def smoke() -> Row:
+    """The smallest of everything."""
+    tiny = ("backbone=test_resnet", "data.image_size=32", "data.train_size=64", "data.val_size=16")
+    return {
+        "memory": [memory("stem", *tiny)],
+        "loop": [loop("test_resnet ftl", ("strategy=ftl", *tiny), pairs=1)],
+        "precision": [precision("test_resnet", (4, 3, 32, 32), pairs=1)],
+    }
 
 
 def machine() -> Row:
@@ -128,54 +141,38 @@ def machine() -> Row:
     }
 
 
-def loop(name: str, overrides: Sequence[str], pairs: int) -> Row:
-    """Images a second of `ttl.train`, by its own count, and of a bare loop, epoch by epoch."""
-    settings = [*LOOP_SETTINGS, *overrides, f"trainer.max_epochs={pairs + 1}"]
-    theirs: list[float] = []
-    bare_epoch = bare_loop(settings)
+class TakingTurns(pl.Callback):
+    """Before each epoch of a run trains one of a bare loop, and logs its images a second."""
 
-    class TakingTurns(History):
-        def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-            theirs.append(bare_epoch())
-            super().on_train_epoch_start(trainer, pl_module)
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take the same model, data and optimizer."""
+        self.epoch = bare_loop(pl_module.model, trainer.train_dataloader, trainer.optimizers[0])
 
-    with (
-        mock.patch("ttl_lightning.runs.fit.History", TakingTurns),
-        tempfile.TemporaryDirectory() as folder,
-        contextlib.redirect_stdout(io.StringIO()),
-    ):
-        train(overrides=settings, run_dir=Path(folder) / "run")
-        with (Path(folder) / "run" / "metrics.csv").open() as file:
-            rows = list(csv.DictReader(file))
-    ours = [float(row["images"]) / float(row["seconds"]) for row in rows]
-    return {
-        "model": name,
-        "ttl images/s": round(median(ours[1:])),  # the first epoch warms up
-        "bare images/s": round(median(theirs[1:])),
-        "ratio": ratio(ours[1:], theirs[1:]),
-    }
+    def on_train_epoch_start(self, _: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Train an epoch; the run's own clock starts after it."""
+        start = time.process_time()
+        pl_module.log("bare", self.epoch())
+        self.begin = time.process_time()
+        self.theirs = self.begin - start
+
+    def on_train_batch_end(self, *_: object) -> None:
+        """Read the processor's clock, which stands still while others compute."""
+        self.ours = time.process_time() - self.begin
+
+    def on_train_epoch_end(self, _: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Log the bare epoch's processor time beside the run's."""
+        pl_module.log("processor", self.theirs / self.ours)
 
 
-def bare_loop(settings: Sequence[str]) -> Callable[[], float]:
-    """What one would write by hand: trains an epoch over the same data, returns images a second."""
-    cfg, _ = config.read(settings)
-    mean, std = pixel_statistics(cfg.backbone.name, cfg.data.in_channels)
-    augment = instantiate(cfg.protocol.augment, _convert_="all")
-    make = instantiate(cfg.data, _partial_=True, _convert_="all")
-    data = make(seed=cfg.seed, augment=augment, mean=mean, std=std)
-    data.setup("fit")
-    model = ttl.create_model(
-        cfg.backbone.name,
-        cfg.strategy.name,
-        cfg.cutoff,
-        data.num_classes,
-        image_size=64,
-        weights=None,
-    ).train()
-    optimizer = instantiate(cfg.protocol.optimizer)(
-        model.parameters(), lr=cfg.protocol.learning_rate
+def bare_loop(
+    model: nn.Module, loader: torch.utils.data.DataLoader[Any], like: torch.optim.AdamW
+) -> Callable[[], float]:
+    """What one would write by hand: trains an epoch of a copy, returns images a second."""
+    model = copy.deepcopy(model)
+    first = like.param_groups[0]
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=first["lr"], weight_decay=first["weight_decay"]
     )
-    loader = data.train_dataloader()
 
     def epoch() -> float:
         start = time.perf_counter()
@@ -187,6 +184,25 @@ def bare_loop(settings: Sequence[str]) -> Callable[[], float]:
         return len(loader.sampler) / (time.perf_counter() - start)
 
     return epoch
+
+
+def loop(name: str, overrides: Sequence[str], pairs: int) -> Row:
+    """Images a second of `ttl.train`, by its own count, and of a bare loop, epoch by epoch."""
+    turns = "+callbacks.turns._target_=training_loop.TakingTurns"
+    settings = [*LOOP_SETTINGS, *overrides, f"trainer.max_epochs={pairs + 1}", turns]
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        ttl.train(overrides=settings, run_dir=folder)
+        with (Path(folder) / "metrics.csv").open() as file:
+            rows = list(csv.DictReader(file))[1:]  # the first epoch warms up
+    ours = [float(row["images"]) / float(row["seconds"]) for row in rows]
+    theirs = [float(row["bare"]) for row in rows]
+    return {
+        "model": name,
+        "ttl images/s": round(median(ours)),
+        "bare images/s": round(median(theirs)),
+        "ratio": ratio(ours, theirs),
+        "by processor time": round(median(float(row["processor"]) for row in rows), 3),
+    }
 
 
 def precision(name: str, shape: tuple[int, ...], pairs: int) -> Row:
@@ -231,17 +247,11 @@ def training_step(model: nn.Module, shape: tuple[int, ...], choice: Choice) -> C
     return run
 
 
-def memory(cutoff: str) -> Row:
+def memory(cutoff: str, *overrides: str) -> Row:
     """Peak memory that training adds, in a process of its own."""
+    settings = (*MEMORY_SETTINGS, f"cutoff={cutoff}", *overrides)
     with tempfile.TemporaryDirectory() as folder:
-        job = [
-            sys.executable,
-            "-c",
-            MEMORY_JOB,
-            f"{folder}/run",
-            *MEMORY_SETTINGS,
-            f"cutoff={cutoff}",
-        ]
+        job = [sys.executable, "-c", MEMORY_JOB, f"{folder}/run", *settings]
         done = subprocess.run(job, check=True, capture_output=True, text=True)
     params, peak_mb = done.stdout.split()[-2:]
     return {

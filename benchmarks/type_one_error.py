@@ -6,7 +6,7 @@ Two methods are trained with a few seeds each and tested on the same images. A t
 an image is the signal, what all methods find hard about the image, what this method finds hard, and
 this training's own chance; besides, trainings differ in ability, so that their true AUROCs have a
 standard deviation. "before" are tests that know the images' chance alone, as reports had: DeLong's,
-and a paired bootstrap of the images. "now" is `report.statistics.compare`.
+and a paired bootstrap of the images. "now" is `metrics.paired.compare`.
 """
 
 from __future__ import annotations
@@ -146,9 +146,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="a tenth of the studies")
+    parser.add_argument("--smoke", action="store_true", help="one study: whether it runs")
     parser.add_argument("--studies", type=int, default=2000)
     args = parser.parse_args()
-    studies = args.studies // 10 if args.quick else args.studies
+    studies = 1 if args.smoke else args.studies // 10 if args.quick else args.studies
     start, worst = time.perf_counter(), 0.0
     print(f"{studies} studies a row, in %; power: of a true difference of {DIFFERENCE} AUROC\n")
     print(

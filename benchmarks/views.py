@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from smoke import small_sweep
 
 from ttl_lightning.data.transforms import Transform
 from ttl_lightning.data.views.evaluation import (
@@ -51,7 +52,8 @@ Scores = dict[str, float | None]
 def main() -> None:
     """Score every run and print the means over seeds."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("folders", nargs="+", type=Path, help="runs, or sweeps of them")
+    parser.add_argument("folders", nargs="*", type=Path, help="runs, or sweeps of them")
+    parser.add_argument("--smoke", action="store_true", help="on a run of a tiny network")
     parser.add_argument("--tta", nargs="*", type=int, default=[5, 9], help="numbers of views")
     parser.add_argument("--scales", nargs="*", type=float, default=[0.8, 0.85, 0.95])
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="of the data")
@@ -59,8 +61,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a .json file with the scores of every run")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if not options.smoke:
+        measure(options.folders, options)
+        return
+    with small_sweep(["strategy=ftl"]) as sweep:
+        measure([sweep], options)
+
+
+def measure(folders: Sequence[Path], options: argparse.Namespace) -> None:
+    """Score every run and print the means over seeds."""
     rows: list[dict[str, Any]] = []
-    for folder in run_folders(options.folders):
+    for folder in run_folders(folders):
         run = open_run(folder, options.set, device="cpu")
         for name, transform in strategies(run, options.scales, options.tta).items():
             scores = {

@@ -17,6 +17,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -30,16 +31,34 @@ from ttl_lightning.data.phantoms.volumes import draw_volume
 from ttl_lightning.data.sources.studies import StudiesSource
 from ttl_lightning.data.transforms import Augment
 
-STUDIES, SLICES, PIXELS = 4, 200, 512
-SIZE, BATCH = (24, 192, 192), 2
-ROUNDS = 6
+STUDIES, BATCH = 4, 2
 AUGMENT = Augment(208 / 192, ((192 / 208) ** 2,) * 2, (1.0, 1.0), 15.0, 0.5, slice_jitter=0.5)
-MODELS = (
-    ("resnet3d_10", "ttl", "block2"),
-    ("resnet3d_18", "ftl", None),
-    ("resnext3d_101", "ttl", "block1"),
-)
 STEPS = (("ftl", None), ("ttl", "block3"), ("ttl", "block2"))
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Of studies, windows and networks, and how many turns are taken."""
+
+    slices: int
+    pixels: int
+    window: tuple[int, int, int]
+    rounds: int
+    models: tuple[tuple[str, str, str | None], ...]
+
+
+PAPER = Scale(
+    200,
+    512,
+    (24, 192, 192),
+    6,
+    (
+        ("resnet3d_10", "ttl", "block2"),
+        ("resnet3d_18", "ftl", None),
+        ("resnext3d_101", "ttl", "block1"),
+    ),
+)
+SMALL = Scale(24, 64, (8, 32, 32), 1, (("resnet3d_10", "ttl", "block1"),))
 
 
 def main() -> None:
@@ -48,35 +67,35 @@ def main() -> None:
     parser.add_argument("--steps", action="store_true", help="the steps of ResNeXt3D-101 alone")
     parser.add_argument("--batch", type=int, default=8, help="windows a step, with --steps")
     parser.add_argument("--threads", type=int, default=None)
+    parser.add_argument("--smoke", action="store_true", help="small volumes: whether it runs")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
+    scale = SMALL if options.smoke else PAPER
     if options.steps:
-        steps(options.batch)
+        steps(options.batch, scale)
     else:
         with tempfile.TemporaryDirectory() as folder:
-            loader(Path(folder))
+            loader(Path(folder), scale)
 
 
-def loader(folder: Path) -> None:
+def loader(folder: Path, scale: Scale) -> None:
     """Print what preparing a study takes, and the loader's share of a step's time."""
-    archive = drawn(folder)
+    archive = drawn(folder, scale)
     begin = time.perf_counter()
-    data = opened(archive, folder)
+    data = opened(archive, folder, scale)
     first = time.perf_counter() - begin
     begin = time.perf_counter()
-    opened(archive, folder)
-    print(
-        f"preparing a study of {SLICES} slices: {first / STUDIES:.2f} s; from the cache: ", end=""
-    )
-    print(f"{(time.perf_counter() - begin) / STUDIES:.4f} s")
+    opened(archive, folder, scale)
+    print(f"preparing a study of {scale.slices} slices: {first / STUDIES:.2f} s; ", end="")
+    print(f"from the cache: {(time.perf_counter() - begin) / STUDIES:.4f} s")
     print(f"| model, batch of {BATCH} | loader ms/window | step ms/window | loader / step |")
     print("|---|---|---|---|")
-    for name, strategy, cutoff in MODELS:
-        step = stepper(name, strategy, cutoff, torch.device("cpu"))
+    for name, strategy, cutoff in scale.models:
+        step = stepper(name, strategy, cutoff, scale.window, torch.device("cpu"))
         batches = endless(data)
         reading, stepping = [], []
-        for _ in range(ROUNDS):  # turn by turn, so that a slow spell hits both
+        for _ in range(scale.rounds):  # turn by turn, so that a slow spell hits both
             begin = time.perf_counter()
             batch = next(batches)
             loaded = time.perf_counter()
@@ -88,13 +107,13 @@ def loader(folder: Path) -> None:
         print(f"| {title} | {load:.1f} | {train:.1f} | {load / train:.3f} |")
 
 
-def drawn(folder: Path) -> Path:
+def drawn(folder: Path, scale: Scale) -> Path:
     """An HDF5 file of phantoms in PENet's layout, with its labels beside it."""
     path = folder / "studies.h5"
     rows = []
     with h5py.File(path, "w") as file:
         for number in range(STUDIES):
-            volume = draw_volume(number, (SLICES, PIXELS, PIXELS))
+            volume = draw_volume(number, (scale.slices, scale.pixels, scale.pixels))
             # not compressed: what unpacking costs is the file's choice, and paid once
             file.create_dataset(str(number), data=volume.voxels)
             split = ("train", "train", "val", "test")[number % 4]
@@ -105,9 +124,9 @@ def drawn(folder: Path) -> Path:
     return path
 
 
-def opened(archive: Path, folder: Path) -> DataModule:
+def opened(archive: Path, folder: Path, scale: Scale) -> DataModule:
     """The data as a run opens them."""
-    view = AbnormalView(image_size=SIZE)
+    view = AbnormalView(image_size=scale.window)
     loading = Loading(batch_size=BATCH, cache="disk", cache_dir=folder / "cache")
     data = DataModule(StudiesSource(path=archive), view, loading, augment=AUGMENT)
     data.setup()
@@ -123,11 +142,15 @@ def endless(data: DataModule) -> Iterator[dict[str, Tensor]]:
 
 
 def stepper(
-    name: str, strategy: str, cutoff: str | None, device: torch.device
+    name: str,
+    strategy: str,
+    cutoff: str | None,
+    window: tuple[int, int, int],
+    device: torch.device,
 ) -> Callable[[Tensor, Tensor], None]:
     """One training step of a model, done once already."""
     model = (
-        ttl.create_model(name, strategy, cutoff, image_size=SIZE, weights=None).to(device).train()
+        ttl.create_model(name, strategy, cutoff, image_size=window, weights=None).to(device).train()
     )
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
     mixed = device.type == "cuda"
@@ -141,15 +164,15 @@ def stepper(
         if mixed:
             torch.cuda.synchronize(device)
 
-    step(torch.rand(BATCH, 3, *SIZE), torch.arange(BATCH) % 2)
+    step(torch.rand(BATCH, 3, *window), torch.arange(BATCH) % 2)
     return step
 
 
-def steps(batch: int) -> None:
+def steps(batch: int, scale: Scale) -> None:
     """Print a step's time, and on a GPU its peak memory, for the cuts that the paper has."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     where = torch.cuda.get_device_name() if device.type == "cuda" else "CPU, float32"
-    images, labels = torch.rand(batch, 3, *SIZE), torch.arange(batch) % 2
+    images, labels = torch.rand(batch, 3, *scale.window), torch.arange(batch) % 2
     print(f"| ResNeXt3D-101, {where}, batch of {batch} | ms a step | peak memory GB |")
     print("|---|---|---|")
     gpu = device.type == "cuda"
@@ -158,11 +181,13 @@ def steps(batch: int) -> None:
         before = torch.cuda.memory_allocated() if gpu else 0
         if gpu:
             torch.cuda.reset_peak_memory_stats()
-        made[strategy, cutoff] = step = stepper("resnext3d_101", strategy, cutoff, device)
+        made[strategy, cutoff] = step = stepper(
+            "resnext3d_101", strategy, cutoff, scale.window, device
+        )
         step(images, labels)
         peak = (torch.cuda.max_memory_allocated() - before) / 1e9 if gpu else None
         memory[strategy, cutoff] = "not measured" if peak is None else f"{peak:.2f}"
-    for _ in range(ROUNDS):  # turn by turn, so that a slow spell hits all
+    for _ in range(scale.rounds):  # turn by turn, so that a slow spell hits all
         for cut, step in made.items():
             begin = time.perf_counter()
             step(images, labels)

@@ -23,6 +23,7 @@ def test_every_file_composes_and_resolves(choice, monkeypatch) -> None:
     assert folder.parts[:2] == ("outputs", cfg.name)
 
 
+@pytest.mark.slow
 def test_every_pair_of_data_and_protocol_composes() -> None:
     names = [[p.stem for p in (CONF / g).glob("*.yaml")] for g in ("data", "protocol")]
     for data, protocol in itertools.product(*names):

@@ -31,6 +31,7 @@ from ttl_lightning.runs.fingerprint import identity
 from ttl_lightning.runs.holding import is_main_process
 from ttl_lightning.runs.latency import Timer, Times, timer
 from ttl_lightning.runs.record import already_completed, described, recorded
+from ttl_lightning.runtime.allocator import freed_memory_kept
 from ttl_lightning.runtime.memory import peak_memory_mb, reset_peak_memory
 
 log = logging.getLogger(__name__)
@@ -113,7 +114,8 @@ def _fit(cfg: DictConfig, folder: Path, parts: Parts, result: RunResult) -> None
             result.train["head_init"] = _start_head(cfg, parts)
         ckpt = str(parts.last.path) if going_on else None
         reset_peak_memory(parts.trainer.strategy.root_device)
-        parts.trainer.fit(parts.task, datamodule=parts.data, ckpt_path=ckpt, weights_only=True)
+        with freed_memory_kept():
+            parts.trainer.fit(parts.task, datamodule=parts.data, ckpt_path=ckpt, weights_only=True)
     rows, mode = parts.history.rows, max if cfg.protocol.monitor_mode == "max" else min
     scored = [row for row in rows if math.isfinite(row.get(cfg.protocol.monitor, math.nan))]
     best = mode(scored, key=lambda row: row[cfg.protocol.monitor]) if scored else None
