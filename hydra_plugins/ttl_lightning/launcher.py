@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ProcessLauncher(Launcher):
-    """Runs each job as `python -m ttl_lightning …` of its own: whatever it does, the others run.
+    """Runs each job in a process of its own: whatever it does, the others run.
 
     Args:
         n_jobs: jobs at once; None: one for each GPU, or one without any.
@@ -50,7 +50,7 @@ class ProcessLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Run the jobs, those that are completed excepted."""
+        """Run jobs that are given as overrides, as sweepers of others do; see `run`."""
         from ttl_lightning.jobs.job import Job
 
         setup_globals()
@@ -61,8 +61,11 @@ class ProcessLauncher(Launcher):
         ]
         known: Known = {}
         jobs = [Job.from_hydra(cfg, known=known) for cfg in composed]
-        results = self._pool.run(jobs)
-        return [_returned(job, result) for job, result in zip(jobs, results, strict=True)]
+        return [_returned(job, result) for job, result in zip(jobs, self.run(jobs), strict=True)]
+
+    def run(self, jobs: Sequence[Job]) -> list[RunResult | None]:
+        """Run the jobs, those that are completed excepted; see `Pool.run`."""
+        return self._pool.run(jobs)
 
 
 def _returned(job: Job, result: RunResult | None) -> JobReturn:

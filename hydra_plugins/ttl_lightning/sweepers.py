@@ -15,9 +15,11 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from hydra_plugins.ttl_lightning.launcher import ProcessLauncher
+
 if TYPE_CHECKING:
     from ttl_lightning.jobs.plan import Group
-    from ttl_lightning.jobs.session import Session
+    from ttl_lightning.jobs.session import Planned, Session
     from ttl_lightning.search import Method
 
 
@@ -42,6 +44,14 @@ def check_installed(settings: DictConfig) -> None:
             f"hydra/launcher={settings.hydra.runtime.choices['hydra/launcher']} needs a plugin: "
             f"pip install 'ttl_lightning[{EXTRAS[package]}]'"
         )
+
+
+def _launch(launcher: Launcher, jobs: Sequence[Planned], first: int) -> None:
+    """Ours takes the jobs as they are; others are told how to make them again."""
+    if isinstance(launcher, ProcessLauncher):
+        launcher.run([job for job, _ in jobs])
+    else:
+        launcher.launch([list(overrides) for _, overrides in jobs], first)
 
 
 class _SessionSweeper(Sweeper):
@@ -72,7 +82,7 @@ class _SessionSweeper(Sweeper):
         sys.exit(
             run_session(
                 compose=lambda overrides: loader.load_sweep_config(settings, overrides),
-                launch=launcher.launch,
+                launch=lambda jobs, first: _launch(launcher, jobs, first),
                 folder=Path(settings.hydra.runtime.cwd) / settings.hydra.sweep.dir,
                 act=lambda session: self.act(session, [*self._given(), *arguments]),
             )

@@ -25,14 +25,13 @@ class World:
         launched: for every launch the strategy, cutoff, seed and pause of each job that ran.
     """
 
-    def __init__(self, composed, table) -> None:
-        self.compose, self.table = composed, table
+    def __init__(self, table) -> None:
+        self.table = table
         self.launched: list[list[tuple]] = []
 
     def launch(self, batch, first) -> None:
         ran = []
-        for overrides in batch:
-            job = Job.from_hydra(self.compose(overrides))
+        for job, _ in batch:
             if job.settled(since=1e12):
                 continue
             ran.append((job.cfg.strategy.name, job.cfg.cutoff, job.cfg.seed, job.cfg.until_epoch))
@@ -61,7 +60,7 @@ class World:
 @pytest.fixture
 def session(composed):
     def make(table) -> tuple[World, Session]:
-        world = World(composed, table)
+        world = World(table)
         return world, Session(composed, world.launch, Path("multirun/default").absolute())
 
     return make
@@ -212,7 +211,7 @@ def test_one_bad_job_stops_a_grid_before_it_begins(session, small, workdir) -> N
 
 def test_the_exit_status_tells_of_failures(composed, small) -> None:
     def run(table, act) -> int:
-        world = World(composed, table)
+        world = World(table)
         return run_session(composed, world.launch, Path("multirun/default").absolute(), act)
 
     def grid(*arguments):

@@ -90,19 +90,28 @@ def read(overrides: Sequence[str]) -> tuple[DictConfig, Path]:
     with _own_hydra():
         try:
             cfg = compose(ROOT, list(overrides), return_hydra_config=True)
-            folder, moves = Path(cfg.hydra.run.dir), cfg.hydra.job.chdir
+            folder = Path(cfg.hydra.run.dir)
         except (HydraException, OmegaConfBaseException, ValueError, TypeError) as error:
             raise in_one_line(error, overrides) from error
-    if moves:
-        raise ConfigError(
-            "hydra.job.chdir=true is not for these runs: relative paths begin where the command "
-            "was given, and the folder of a run that never began is removed."
-        )
+    check_place(cfg)
     OmegaConf.set_struct(cfg, False)  # noqa: FBT003 - OmegaConf's own signature
     del cfg["hydra"]
     OmegaConf.set_struct(cfg, True)  # noqa: FBT003
     check_values(values_of(cfg))
     return cfg, folder
+
+
+def check_place(composed: DictConfig) -> None:
+    """Demand that a run stays in the folder where the command was given.
+
+    Raises:
+        ConfigError: if Hydra is to change to the run's own.
+    """
+    if composed.hydra.job.chdir:
+        raise ConfigError(
+            "hydra.job.chdir=true is not for these runs: relative paths begin where the command "
+            "was given, and the folder of a run that never began is removed."
+        )
 
 
 def sourced(overrides: Sequence[str]) -> list[str]:

@@ -41,7 +41,8 @@ from ttl_lightning.search import Compare, Detected, Method
 
 log = logging.getLogger(__name__)
 
-Launch = Callable[[list[list[str]], int], object]
+Planned = tuple[Job, Overrides]
+Launch = Callable[[Sequence[Planned], int], object]
 MethodOf = Callable[[Group, Sequence[str]], Method]
 T = TypeVar("T")
 
@@ -71,8 +72,8 @@ class Session:
 
     Args:
         compose: makes one job's configuration from its overrides; see `Plan`.
-        launch: runs jobs, given the overrides of each and the number of the first, as the `launch`
-            of a Hydra launcher does; what it returns or raises is not relied on.
+        launch: runs jobs, given each with the overrides that make it, and the number of the first;
+            what it returns or raises is not relied on.
         folder: the sweep's.
     """
 
@@ -144,7 +145,7 @@ class Session:
             log.info(tuning.announced())
         self._drive(tunings, [])
 
-    def _drive(self, searches: Sequence[Steps[T]], beside: list[tuple[Job, Overrides]]) -> None:
+    def _drive(self, searches: Sequence[Steps[T]], beside: list[Planned]) -> None:
         """Run searches side by side to their ends, and other jobs beside their first round."""
         trials = [(search, trial) for search in searches for trial in search.begin()]
         while trials:
@@ -246,7 +247,7 @@ class Session:
         assert found is not None, job.folder
         return job.folder.relative_to(self._folder).as_posix(), found
 
-    def _run(self, jobs: Sequence[tuple[Job, Overrides]]) -> None:
+    def _run(self, jobs: Sequence[Planned]) -> None:
         """Launch jobs; afterwards each has a `result.json` that says how it ended."""
         left = [(job, overrides) for job, overrides in jobs if not job.settled(since=math.inf)]
         if self._settled:
@@ -267,11 +268,11 @@ class Session:
         results = [job.result() for job, _ in jobs]
         self.unfinished += sum(result is None or not result.succeeded for result in results)
 
-    def _launch_all(self, jobs: Sequence[tuple[Job, Overrides]]) -> str | None:
+    def _launch_all(self, jobs: Sequence[Planned]) -> str | None:
         """Launch jobs; why the launcher failed, or None."""
         first, self._launched = self._launched, self._launched + len(jobs)
         try:
-            self._launch([list(overrides) for _, overrides in jobs], first)
+            self._launch(jobs, first)
         except Exception as error:  # noqa: BLE001 - a launcher's own, of any kind
             why = f"the launcher failed: {type(error).__name__}: {config.first_line(error)}"
             log.error(why)  # noqa: TRY400 - one line

@@ -1,10 +1,14 @@
-"""Ctrl-C and SIGTERM stop a run alike, and end with the status that a scheduler expects of each."""
+"""How a run stops: by a mistake, by Ctrl-C or by SIGTERM, each with its exit status."""
 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from types import FrameType
+from typing import NoReturn
+
+from ttl_lightning.errors import FAILED, USAGE, NonFiniteLossError, TTLError
 
 # 128 + the signal's number, as a shell says it
 INTERRUPTED, TERMINATED = 130, 143
@@ -39,6 +43,12 @@ def status_of(stop: KeyboardInterrupt) -> int:
 def name_of(stop: KeyboardInterrupt) -> str:
     """What stopped it, as a person says it."""
     return "SIGTERM" if isinstance(stop, Terminated) else "Ctrl-C"
+
+
+def leave(error: TTLError) -> NoReturn:
+    """Say in one line what is wrong, and exit with the status of its kind."""
+    print(f"error: {error}", file=sys.stderr)  # noqa: T201 - what a command line is for
+    sys.exit(FAILED if isinstance(error, NonFiniteLossError) else USAGE)
 
 
 def _stop(_: int, __: FrameType | None) -> None:
