@@ -26,7 +26,7 @@ def fork(code: str) -> Call:
     return Call(exec, (code, {}))
 
 
-either = pytest.mark.parametrize("task", [command, fork])
+either = pytest.mark.parametrize("task", [command, pytest.param(fork, marks=pytest.mark.slow)])
 
 
 def python(code: str, tmp_path: Path, task=command, limits: Limits = NONE):
@@ -148,6 +148,7 @@ def test_a_job_dies_with_the_process_that_started_it(task, tmp_path) -> None:
     assert len(gone) == len(family)
 
 
+@pytest.mark.slow  # a process of its own
 def test_a_function_gives_its_value_or_raises_its_error() -> None:
     assert call(divmod, 7, 2) == (3, 1)
     assert call(os.getpid) not in (os.getpid(), call(os.getpid))
@@ -156,6 +157,7 @@ def test_a_function_gives_its_value_or_raises_its_error() -> None:
     assert "__post_init__" in caught.value.__notes__[0]  # where it was raised
 
 
+@pytest.mark.slow  # a process of its own
 @pytest.mark.parametrize(("code", "status"), [("os._exit(9)", 9), ("os.abort()", -signal.SIGABRT)])
 def test_a_function_whose_process_dies_is_an_error(code, status) -> None:
     with pytest.raises(ChildProcessError) as caught:

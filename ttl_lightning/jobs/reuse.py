@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
-import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean, variance
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from ttl_lightning.errors import DataError
+from ttl_lightning.errors import DataError, TTLError
+from ttl_lightning.interpret.commands.detect import report
+from ttl_lightning.interpret.commands.options import Detect
 from ttl_lightning.interpret.detection import (
     HALVES,
     UNITS,
@@ -22,6 +21,11 @@ from ttl_lightning.interpret.detection import (
     excess,
     judged,
 )
+from ttl_lightning.jobs.process import call
+from ttl_lightning.records.schema import finite
+from ttl_lightning.runs.callbacks.progress import quiet
+from ttl_lightning.runs.open import open_run
+from ttl_lightning.runtime.shortage import shortage
 
 Means = tuple[float | None, float | None]
 
@@ -43,15 +47,21 @@ def measured(run: Path, split: str) -> Measured:
     Raises:
         DataError: if the analysis failed, in its own words.
     """
-    # a process of its own, as jobs are: what it takes on a GPU is free when it ends
-    command = [sys.executable, "-m", "ttl_lightning.analyze", "detect", f"run={run}"]
-    done = subprocess.run([*command, f"split={split}"], capture_output=True, text=True, check=False)
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        raise DataError(f"{run} could not be analysed: {lines[-1].removeprefix('error: ')}")
-    content = json.loads((run / "analysis" / "detect.json").read_text(encoding="utf-8"))
-    means = {row["unit"]: (row["mean"], row["random_mean"]) for row in content["rows"]}
-    size = content["detection"]["error"]
+    try:
+        return call(analysed, run, split)
+    except (TTLError, OSError, MemoryError, RuntimeError) as error:
+        raise DataError(f"{run} could not be analysed: {shortage(error) or error}") from error
+
+
+def analysed(run: Path, split: str) -> Measured:
+    """What `analyze detect` finds, which is written into the run's folder, too."""
+    with quiet():
+        opened = open_run(run)
+        found = report(opened, Detect(split=split))
+    found.write(opened.place("detect"))
+    rows: Any = finite(found.rows)
+    size = found.content["detection"]["error"]
+    means = {row["unit"]: (row["mean"], row["random_mean"]) for row in rows}
     return Measured(means, None if size is None else Error(size, HALVES))
 
 
