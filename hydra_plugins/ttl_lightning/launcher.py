@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
@@ -12,8 +13,16 @@ from omegaconf import DictConfig
 
 if TYPE_CHECKING:
     from ttl_lightning.jobs.job import Job
+    from ttl_lightning.jobs.session import Planned
     from ttl_lightning.records.schema import RunResult
     from ttl_lightning.runs.fingerprint import Known
+
+
+# Launchers that come as extras, by the package that has each.
+EXTRAS = {
+    "hydra_plugins.hydra_submitit_launcher": "slurm",
+    "hydra_plugins.hydra_ray_launcher": "ray",
+}
 
 
 class ProcessLauncher(Launcher):
@@ -80,3 +89,27 @@ def _returned(job: Job, result: RunResult | None) -> JobReturn:
         status=JobStatus.COMPLETED if done else JobStatus.FAILED,
         _return_value=value if done else error,
     )
+
+
+def check_installed(settings: DictConfig) -> None:
+    """Demand the plugin that `hydra/launcher` needs.
+
+    Raises:
+        ConfigError: naming the extra that brings it.
+    """
+    from ttl_lightning.errors import ConfigError
+
+    package = str(settings.hydra.launcher.get("_target_")).rpartition(".")[0].rpartition(".")[0]
+    if package in EXTRAS and find_spec(package) is None:
+        raise ConfigError(
+            f"hydra/launcher={settings.hydra.runtime.choices['hydra/launcher']} needs a plugin: "
+            f"pip install 'ttl_lightning[{EXTRAS[package]}]'"
+        )
+
+
+def launched(launcher: Launcher, jobs: Sequence[Planned], first: int) -> None:
+    """Ours takes the jobs as they are; others are told how to make them again."""
+    if isinstance(launcher, ProcessLauncher):
+        launcher.run([job for job, _ in jobs])
+    else:
+        launcher.launch([list(overrides) for _, overrides in jobs], first)

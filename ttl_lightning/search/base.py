@@ -70,10 +70,12 @@ class Method(ABC):
     Attributes:
         name: its key in `METHODS`.
         stops_early: whether its trials may ask for fewer epochs than a whole training.
+        frees: whether it frees frozen units one by one, which a strategy has to have.
     """
 
     name: ClassVar[str]
     stops_early: ClassVar[bool] = False
+    frees: ClassVar[bool] = False
 
     @abstractmethod
     def plan(self, candidates: Sequence[str]) -> Plan:

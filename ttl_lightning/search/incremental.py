@@ -35,6 +35,7 @@ class Incremental(Method):
     """
 
     name: ClassVar[str] = "incremental"
+    frees: ClassVar[bool] = True
     target: float | None = None
     patience: int = 2
 
