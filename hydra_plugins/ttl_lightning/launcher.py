@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
@@ -55,6 +56,7 @@ class ProcessLauncher(Launcher):
 
         self._loader, self._config = hydra_context.config_loader, config
         self._pool = Pool(self._n_jobs, Limits(self._timeout_min, self._mem_gb))
+        self._pool.warm_up(Path(config.hydra.runtime.cwd))
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int

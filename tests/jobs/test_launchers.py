@@ -37,12 +37,14 @@ def optimizer(params, **settings):
 """
 # One job ends the process that its launcher gave it, and another is still training then.
 LOST = """
-import os, signal, time
+import time
+import psutil
 import torch
 
 def optimizer(params, **settings):
     if torch.initial_seed() == 2:
-        os.kill(os.getppid(), signal.SIGKILL)
+        keeper, server, launcher = psutil.Process().parents()[:3]
+        launcher.kill()
     time.sleep(30)
     return torch.optim.AdamW(params, **settings)
 """

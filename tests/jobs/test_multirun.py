@@ -169,14 +169,14 @@ def test_a_way_to_search_is_one_dataclass_and_one_file(sweep, workdir) -> None:
         "_target_: hydra_plugins.ttl_lightning.sweepers.SearchSweeper\n"
         "method: deepest.Deepest\nskip: ${trainer.max_epochs}\n"
     )
-    options = ("--config-dir", "mine", "hydra/sweeper=deepest", "strategy=ttl")
-    status, output = finished(sweep(*options))
+    options, place = ("hydra/sweeper=deepest", "strategy=ttl"), ("--config-dir", "mine")
+    status, output = finished(sweep(*options, *place))
     assert status == 0, output
     (entry,) = json.loads((workdir / "multirun/default/search.json").read_text())["searches"]
     assert (entry["method"], entry["options"]) == ("deepest", {"skip": 1})
     assert (entry["choice"], entry["reason"]) == ("block3.1", "It was the deepest.")
     assert [run["cutoff"] for run in results(workdir).values()] == ["block3.1"]
-    status, output = finished(sweep(*options, "+hydra.sweeper.skipp=2"))
+    status, output = finished(sweep(*options, "+hydra.sweeper.skipp=2", *place))
     assert status == 2, output
     assert "option of Deepest 'skipp'; did you mean 'skip'" in output
 

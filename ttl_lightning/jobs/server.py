@@ -66,9 +66,13 @@ class Server:
             socket.send_fds(self._control, [b"."], [theirs.fileno()])
         return Connection(ours.detach())
 
-    def close(self) -> None:
-        """End it; its forks go on."""
+    def retire(self) -> None:
+        """Let it end once it has made the forks that it was asked for, which go on."""
         self._control.close()
+
+    def close(self) -> None:
+        """End it at once; its forks go on."""
+        self.retire()
         self._process.kill()
         self._process.wait()
 
@@ -140,12 +144,23 @@ def forked(
         OSError: if it cannot be started.
     """
     with _lock:
-        if not (_servers and _servers[0].serves(cwd, env)):
-            _close()
-            _servers.append(Server(cwd, env))
-        connection = _servers[0].connect()
+        connection = _server(cwd, env).connect()
     connection.send((None if log is None else str(log), pickle.dumps((function, arguments))))
     return Forked(connection)
+
+
+def warm_up(cwd: Path, env: Mapping[str, str]) -> None:
+    """Let the imports begin, for forks in this folder and environment."""
+    with _lock:
+        _server(cwd, env)
+
+
+def _server(cwd: Path, env: Mapping[str, str]) -> Server:
+    if not (_servers and _servers[-1].serves(cwd, env)):
+        for earlier in _servers:
+            earlier.retire()
+        _servers.append(Server(cwd, env))
+    return _servers[-1]
 
 
 @atexit.register
