@@ -86,3 +86,8 @@ def check_choice(key: str, value: object, allowed: Iterable[str]) -> None:
 def _plain(text: str) -> str:
     """Text that a terminal shows and does not obey: damaged files are quoted in errors."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def one_line(text: object) -> str:
+    """The text without line breaks and control characters, which a terminal would obey."""
+    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
@@ -12,12 +14,20 @@ from omegaconf import DictConfig
 
 if TYPE_CHECKING:
     from ttl_lightning.jobs.job import Job
+    from ttl_lightning.jobs.session import Planned
     from ttl_lightning.records.schema import RunResult
     from ttl_lightning.runs.fingerprint import Known
 
 
+# Launchers that come as extras, by the package that has each.
+EXTRAS = {
+    "hydra_plugins.hydra_submitit_launcher": "slurm",
+    "hydra_plugins.hydra_ray_launcher": "ray",
+}
+
+
 class ProcessLauncher(Launcher):
-    """Runs each job as `python -m ttl_lightning …` of its own: whatever it does, the others run.
+    """Runs each job in a process of its own: whatever it does, the others run.
 
     Args:
         n_jobs: jobs at once; None: one for each GPU, or one without any.
@@ -46,11 +56,12 @@ class ProcessLauncher(Launcher):
 
         self._loader, self._config = hydra_context.config_loader, config
         self._pool = Pool(self._n_jobs, Limits(self._timeout_min, self._mem_gb))
+        self._pool.warm_up(Path(config.hydra.runtime.cwd))
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Run the jobs, those that are completed excepted."""
+        """Run jobs that are given as overrides, as sweepers of others do; see `run`."""
         from ttl_lightning.jobs.job import Job
 
         setup_globals()
@@ -61,8 +72,11 @@ class ProcessLauncher(Launcher):
         ]
         known: Known = {}
         jobs = [Job.from_hydra(cfg, known=known) for cfg in composed]
-        results = self._pool.run(jobs)
-        return [_returned(job, result) for job, result in zip(jobs, results, strict=True)]
+        return [_returned(job, result) for job, result in zip(jobs, self.run(jobs), strict=True)]
+
+    def run(self, jobs: Sequence[Job]) -> list[RunResult | None]:
+        """Run the jobs, those that are completed excepted; see `Pool.run`."""
+        return self._pool.run(jobs)
 
 
 def _returned(job: Job, result: RunResult | None) -> JobReturn:
@@ -77,3 +91,27 @@ def _returned(job: Job, result: RunResult | None) -> JobReturn:
         status=JobStatus.COMPLETED if done else JobStatus.FAILED,
         _return_value=value if done else error,
     )
+
+
+def check_installed(settings: DictConfig) -> None:
+    """Demand the plugin that `hydra/launcher` needs.
+
+    Raises:
+        ConfigError: naming the extra that brings it.
+    """
+    from ttl_lightning.errors import ConfigError
+
+    package = str(settings.hydra.launcher.get("_target_")).rpartition(".")[0].rpartition(".")[0]
+    if package in EXTRAS and find_spec(package) is None:
+        raise ConfigError(
+            f"hydra/launcher={settings.hydra.runtime.choices['hydra/launcher']} needs a plugin: "
+            f"pip install 'ttl_lightning[{EXTRAS[package]}]'"
+        )
+
+
+def launched(launcher: Launcher, jobs: Sequence[Planned], first: int) -> None:
+    """Ours takes the jobs as they are; others are told how to make them again."""
+    if isinstance(launcher, ProcessLauncher):
+        launcher.run([job for job, _ in jobs])
+    else:
+        launcher.launch([list(overrides) for _, overrides in jobs], first)

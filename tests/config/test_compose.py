@@ -73,7 +73,7 @@ def test_an_experiment_may_bring_its_sweeper_and_the_command_line_has_the_last_w
 
     assert sweeper() == "GridSweeper"
     assert sweeper("experiment=compare") == "CompareSweeper"
-    assert sweeper("experiment=compare", "hydra/sweeper=halving") == "HalvingSweeper"
+    assert sweeper("experiment=compare", "hydra/sweeper=halving") == "SearchSweeper"
 
 
 def test_keys_are_looked_up_in_the_chosen_group() -> None:

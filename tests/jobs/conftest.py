@@ -5,6 +5,7 @@ from hydra import compose, initialize_config_module
 from omegaconf import DictConfig
 
 from ttl_lightning.config import compose as config
+from ttl_lightning.jobs import process
 
 SMALL = (
     "backbone=test_resnet", "backbone.weights=null", "data.image_size=32", "trainer.max_epochs=1",
@@ -12,6 +13,18 @@ SMALL = (
     "latency=false",
     "data.train_size=16", "data.val_size=8", "data.test_size=8",
 )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _one_server(monkeypatch) -> None:
+    """Without pytest's own variable, which would make a server of forks for each test."""
+    real = process.environment
+
+    def environment(given, **options) -> dict[str, str]:
+        kept = real(given, **options)
+        return {key: value for key, value in kept.items() if key != "PYTEST_CURRENT_TEST"}
+
+    monkeypatch.setattr(process, "environment", environment)
 
 
 @pytest.fixture

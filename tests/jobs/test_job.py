@@ -1,11 +1,13 @@
 """One job: when it is done, who runs it, and what is recorded of its end."""
 
+import pickle
 import signal
 import threading
 import time
 
 import pytest
 from filelock import FileLock
+from hydra.types import RunMode
 
 from ttl_lightning.jobs.job import Job
 from ttl_lightning.jobs.process import End, Limits
@@ -23,8 +25,8 @@ def process(monkeypatch):
     calls = []
 
     def set_to(end: End, effect=lambda: None, log="") -> list:
-        def run(command, path, **_):
-            calls.append(command)
+        def run(task, path, **_):
+            calls.append(task)
             with path.open("a") as file:
                 file.write(log)
             effect()
@@ -150,14 +152,16 @@ def test_an_exit_of_its_own_is_a_failure(job, process) -> None:
     assert (result.status, result.error) == ("failed", "SystemExit: 3")
 
 
-def test_the_command_leaves_out_what_is_the_sweeps(composed, small) -> None:
-    extra = ["hydra.sweep.dir=elsewhere", "hydra.launcher.n_jobs=2", "hydra/sweeper=halving",
-             "hydra.verbose=true"]  # fmt: skip
+def test_a_job_is_composed_as_one_run_in_its_folder(composed, small) -> None:
+    extra = ["hydra.sweep.dir=elsewhere", "hydra.verbose=true", "name='it, is=odd'"]
     job = Job.from_hydra(composed([*small, "strategy=ftl", *extra]))
-    own = [part for part in job.command if part.startswith("hydra")]
-    assert own == ["hydra.verbose=true", "hydra.mode=RUN", f"hydra.run.dir='{job.folder}'"]
-    assert set(small) < set(job.command)
     assert job.folder.is_relative_to(job.cwd / "elsewhere")
+    settings = pickle.loads(pickle.dumps(job.composed)).hydra  # as its process gets it
+    assert (settings.mode, settings.run.dir, settings.verbose) == (
+        RunMode.RUN, str(job.folder), True,
+    )  # fmt: skip
+    assert job.composed.name == job.cfg.name == "it, is=odd"
+    assert "hydra" not in job.cfg
 
 
 def test_data_that_change_meanwhile_are_the_cause(job, process) -> None:

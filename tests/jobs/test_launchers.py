@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from hydra_plugins.ttl_lightning import sweepers
+from hydra_plugins.ttl_lightning import launcher as plugin
 from ttl_lightning.errors import ConfigError
 from ttl_lightning.jobs import job as jobs
 from ttl_lightning.jobs.job import Job
@@ -37,12 +37,14 @@ def optimizer(params, **settings):
 """
 # One job ends the process that its launcher gave it, and another is still training then.
 LOST = """
-import os, signal, time
+import time
+import psutil
 import torch
 
 def optimizer(params, **settings):
     if torch.initial_seed() == 2:
-        os.kill(os.getppid(), signal.SIGKILL)
+        keeper, server, launcher = psutil.Process().parents()[:3]
+        launcher.kill()
     time.sleep(30)
     return torch.optim.AdamW(params, **settings)
 """
@@ -244,18 +246,18 @@ def test_a_plugin_that_is_missing_is_told_in_one_line(launcher, sweep, workdir) 
 @pytest.mark.parametrize("launcher", PLUGINS)
 def test_a_plugin_that_is_missing_is_named(launcher, composed, monkeypatch) -> None:
     settings = composed([f"hydra/launcher={launcher}"])
-    monkeypatch.setattr(sweepers, "find_spec", lambda name: {PLUGINS[launcher]: None}[name])
+    monkeypatch.setattr(plugin, "find_spec", lambda name: {PLUGINS[launcher]: None}[name])
     with pytest.raises(ConfigError) as caught:
-        sweepers.check_installed(settings)
+        plugin.check_installed(settings)
     assert str(caught.value) == (
         f"hydra/launcher={launcher} needs a plugin: pip install 'ttl_lightning[{EXTRAS[launcher]}]'"
     )
-    monkeypatch.setattr(sweepers, "find_spec", lambda name: {PLUGINS[launcher]: "found"}[name])
-    sweepers.check_installed(settings)
+    monkeypatch.setattr(plugin, "find_spec", lambda name: {PLUGINS[launcher]: "found"}[name])
+    plugin.check_installed(settings)
 
 
 def test_our_own_launcher_needs_no_plugin(composed) -> None:
-    sweepers.check_installed(composed([]))
+    plugin.check_installed(composed([]))
 
 
 @shadowing
@@ -291,9 +293,7 @@ def test_slurm_takes_the_nodes_of_the_trainer(composed) -> None:
 def test_our_file_has_the_keys_of_the_plugin(launcher, schema, composed) -> None:
     module, _, name = f"hydra_plugins.{schema}".rpartition(".")
     theirs = OmegaConf.structured(getattr(__import__(module, fromlist=[name]), name))
-    ours = OmegaConf.load(
-        Path(sweepers.__file__).parents[2] / f"conf/hydra/launcher/{launcher}.yaml"
-    )
+    ours = OmegaConf.load(Path(plugin.__file__).parents[2] / f"conf/hydra/launcher/{launcher}.yaml")
     assert set(ours) == set(theirs)
     assert ours._target_ == theirs._target_
     composed([f"hydra/launcher={launcher}"])  # values of other types than the plugin's would raise
@@ -304,7 +304,7 @@ def task(composed, small, monkeypatch):
     """A job, and the environments that its process was started with instead of running it."""
     started = []
 
-    def run(_command, log, *, env, **_others) -> End:
+    def run(_task, log, *, env, **_others) -> End:
         started.append(env)
         log.write_text("error: no such luck\n")
         return End(2)

@@ -151,6 +151,37 @@ def test_a_comparison_needs_no_further_words_and_is_not_run_twice(sweep, workdir
     assert written(workdir) == before
 
 
+def test_a_way_to_search_is_one_dataclass_and_one_file(sweep, workdir) -> None:
+    (workdir / "deepest.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from ttl_lightning.search import Choice, Method, Trial\n"
+        "@dataclass(frozen=True)\n"
+        "class Deepest(Method):\n"
+        "    name = 'deepest'\n"
+        "    skip: int\n"
+        "    def plan(self, candidates):\n"
+        "        name = candidates[-1 - self.skip]\n"
+        "        yield [Trial(name, 'only')]\n"
+        "        return Choice(name, 'It was the deepest.')\n"
+    )
+    folder = workdir / "mine" / "hydra" / "sweeper"
+    folder.mkdir(parents=True)
+    (folder / "deepest.yaml").write_text(
+        "_target_: hydra_plugins.ttl_lightning.sweepers.SearchSweeper\n"
+        "method: deepest.Deepest\nskip: ${trainer.max_epochs}\n"
+    )
+    options, place = ("hydra/sweeper=deepest", "strategy=ttl"), ("--config-dir", "mine")
+    status, output = finished(sweep(*options, *place))
+    assert status == 0, output
+    (entry,) = json.loads((workdir / "multirun/default/search.json").read_text())["searches"]
+    assert (entry["method"], entry["options"]) == ("deepest", {"skip": 1})
+    assert (entry["choice"], entry["reason"]) == ("block3.1", "It was the deepest.")
+    assert [run["cutoff"] for run in results(workdir).values()] == ["block3.1"]
+    status, output = finished(sweep(*options, "+hydra.sweeper.skipp=2", *place))
+    assert status == 2, output
+    assert "option of Deepest 'skipp'; did you mean 'skip'" in output
+
+
 def test_halving_trains_to_the_end_what_it_chooses(sweep, workdir) -> None:
     status, output = finished(
         sweep("hydra/sweeper=halving", "hydra.sweeper.eta=2", "trainer.max_epochs=3",

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 import ttl_lightning as ttl
-from ttl_lightning.config import compose as config
 from ttl_lightning.errors import ConfigError, DataError, UnknownCutoffError, UnknownNameError
 from ttl_lightning.jobs.plan import Plan, combinations, cutoffs_of
 from ttl_lightning.records.schema import RunResult
@@ -139,10 +138,9 @@ def test_cutoffs_on_the_command_line_restrict_a_search(plan, small) -> None:
     assert list(cutoffs_of(group)) == ["stem", "block2.1"]
 
 
-def test_the_command_of_a_job_survives_odd_folders(plan, small) -> None:
-    job, _ = plan.job((*small, "strategy=ftl", "name='it, is=odd'"))
-    _, folder = config.read([a for a in job.command[3:] if not a.startswith("hydra.mode")])
-    assert folder == job.folder
+def test_a_run_that_is_to_leave_its_place_is_refused(plan, small) -> None:
+    with pytest.raises(ConfigError, match="chdir"):
+        plan.job((*small, "strategy=ftl", "hydra.job.chdir=true"))
 
 
 def test_two_names_of_one_unit_are_one_job(plan, small, caplog) -> None:

@@ -15,9 +15,9 @@ from ttl_lightning.records.schema import RunResult
 class FakeJob:
     """Takes a while, and notes what it was given."""
 
-    def __init__(self, name, *, seconds=0.05, busy=0, devices=1) -> None:
+    def __init__(self, name, *, seconds=0.05, busy=0, devices=1, accelerator="auto") -> None:
         self.name, self.seconds, self.busy = name, seconds, busy
-        trainer = {"accelerator": "auto", "devices": devices}
+        trainer = {"accelerator": accelerator, "devices": devices}
         protocol = {"monitor": "val/auprc"}
         self.cfg = OmegaConf.create({"trainer": trainer, "protocol": protocol})
         self.folder = self.cwd = ""
@@ -66,6 +66,9 @@ def test_each_job_sees_its_own_gpus() -> None:
     Pool(devices=["0", "1"]).run(jobs)
     assert overlap(jobs) == 2
     assert {job.variables[VISIBLE] for job in jobs} == {"0", "1"}
+    none = FakeJob("none", accelerator="cpu")
+    Pool(devices=["0", "1"]).run([none])
+    assert none.variables[VISIBLE] == ""
     both = FakeJob("both", devices=2)
     Pool(devices=["4", "7"]).run([both])
     assert both.variables[VISIBLE] == "4,7"

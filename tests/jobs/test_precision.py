@@ -1,7 +1,6 @@
 """One precision for all that a sweep compares, measured once."""
 
 import json
-from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -14,20 +13,6 @@ from ttl_lightning.runtime.precision import Choice
 AUTO = ("trainer.precision=auto", "data.train_size=16")
 
 
-class Here:
-    """Stands for the process that measures."""
-
-    def __init__(self, **_) -> None: ...
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_) -> None: ...
-    def submit(self, function, *arguments) -> Future:
-        future: Future = Future()
-        future.set_result(function(*arguments))
-        return future
-
-
 @pytest.fixture
 def measure(monkeypatch):
     """Chooses what the test says; counts what is measured."""
@@ -38,7 +23,7 @@ def measure(monkeypatch):
         seen.append((model.backbone.name, tuple(shape), device, channels_last))
         return answers[-1]
 
-    monkeypatch.setattr(precision, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(precision, "call", lambda function, *given: function(*given))
     monkeypatch.setattr(precision, "choose", choose)
     monkeypatch.setattr(precision, "_wrong", lambda _: None)
     monkeypatch.setattr("ttl_lightning.runs.build.wrong_in_bfloat16", lambda *_: None)
@@ -54,7 +39,7 @@ def sweep(composed, small):
         launched.clear()
         session = Session(composed, lambda batch, _: launched.extend(batch), folder)
         session.grid([*small, *AUTO, *arguments])
-        return [dict(o.split("=", 1) for o in overrides) for overrides in launched]
+        return [dict(o.split("=", 1) for o in overrides) for _, overrides in launched]
 
     return run
 

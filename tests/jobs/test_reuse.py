@@ -1,16 +1,20 @@
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
-from hydra_plugins.ttl_lightning import sweepers
-from ttl_lightning.errors import ConfigError, DataError
+from ttl_lightning.errors import ConfigError, DataError, UnknownNameError
 from ttl_lightning.interpret.detection import THRESHOLD, Error
-from ttl_lightning.jobs.reuse import Measured, combined, mean_of, measured, pointed_at
+from ttl_lightning.jobs.reuse import (
+    DetectedByReuse,
+    Measured,
+    combined,
+    mean_of,
+    measured,
+    pointed_at,
+)
 
 # excess: 0.8, 0.5, 0.25, 0.1
 MEANS = {
@@ -62,16 +66,18 @@ def test_the_last_unit_that_is_kept(threshold, candidates, expected) -> None:
     assert pointed_at(MEANS, threshold, candidates).unit == expected
 
 
-def test_the_command_line_has_the_threshold_that_was_calibrated() -> None:
-    folder = Path(sweepers.__file__).parents[2] / "conf" / "hydra" / "sweeper"
-    written = yaml.safe_load((folder / "detect.yaml").read_text(encoding="utf-8"))["threshold"]
-    default = inspect.signature(sweepers.DetectSweeper).parameters["threshold"].default
-    assert written == default == THRESHOLD
+def test_the_command_line_has_the_threshold_that_was_calibrated(composed) -> None:
+    assert composed(["hydra/sweeper=detect"]).hydra.sweeper.threshold == THRESHOLD
+    assert DetectedByReuse().threshold == THRESHOLD
 
 
 def test_mistakes() -> None:
     with pytest.raises(ConfigError, match="threshold"):
         pointed_at(MEANS, 1.5, list(MEANS))
+    with pytest.raises(ConfigError, match=r"hydra\.sweeper\.threshold"):
+        DetectedByReuse(threshold=1.5)
+    with pytest.raises(UnknownNameError, match=r"hydra\.sweeper\.split .*'test'"):
+        DetectedByReuse(split="test")
     nothing = dict.fromkeys(MEANS, (None, None))
     with pytest.raises(DataError, match="can be judged"):
         pointed_at(nothing, 0.2, list(MEANS))

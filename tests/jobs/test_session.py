@@ -10,9 +10,10 @@ import ttl_lightning as ttl
 from ttl_lightning.errors import ConfigError, UnknownNameError
 from ttl_lightning.jobs import rounds
 from ttl_lightning.jobs.job import Job
+from ttl_lightning.jobs.prediction import PredictedByProbes
 from ttl_lightning.jobs.session import Session, run_session
 from ttl_lightning.records.schema import RunResult
-from ttl_lightning.search import Exhaustive, Halving, Hierarchical, Predicted
+from ttl_lightning.search import Exhaustive, Halving, Hierarchical, Incremental
 
 METRIC = "val/auprc"
 CUTOFFS = ("stem", "block1.1", "block2.1", "block3.1", "block4.1")
@@ -25,14 +26,13 @@ class World:
         launched: for every launch the strategy, cutoff, seed and pause of each job that ran.
     """
 
-    def __init__(self, composed, table) -> None:
-        self.compose, self.table = composed, table
+    def __init__(self, table) -> None:
+        self.table = table
         self.launched: list[list[tuple]] = []
 
     def launch(self, batch, first) -> None:
         ran = []
-        for overrides in batch:
-            job = Job.from_hydra(self.compose(overrides))
+        for job, _ in batch:
             if job.settled(since=1e12):
                 continue
             ran.append((job.cfg.strategy.name, job.cfg.cutoff, job.cfg.seed, job.cfg.until_epoch))
@@ -61,7 +61,7 @@ class World:
 @pytest.fixture
 def session(composed):
     def make(table) -> tuple[World, Session]:
-        world = World(composed, table)
+        world = World(table)
         return world, Session(composed, world.launch, Path("multirun/default").absolute())
 
     return make
@@ -78,7 +78,7 @@ def constant(scores: dict[str, float]):
 def test_strategies_are_searched_side_by_side(session, small) -> None:
     best = {"ttl": "block2.1", "lwft": "block1.1"}
     world, ours = session(lambda strategy, cutoff: [0.9 if best.get(strategy) == cutoff else 0.5])
-    ours.search([*small, "strategy=ftl,lwft,ttl", "seed=0,1"], lambda *_: Hierarchical(), METRIC)
+    ours.search([*small, "strategy=ftl,lwft,ttl", "seed=0,1"], lambda _: Hierarchical(), METRIC)
     blocks, layers = world.launched
     assert len(blocks) == 2 * (1 + 4 + 4)  # ftl once a seed beside the blocks of the others
     # between the neighbours of block1 lies the stem; each other block is one unit
@@ -93,7 +93,7 @@ def test_strategies_are_searched_side_by_side(session, small) -> None:
 
 def test_a_tie_goes_to_the_smaller_model(session, small) -> None:
     _, ours = session(constant(dict.fromkeys(CUTOFFS, 0.8)))
-    ours.search([*small, "strategy=ttl,tf"], lambda *_: Exhaustive(), METRIC)
+    ours.search([*small, "strategy=ttl,tf"], lambda _: Exhaustive(), METRIC)
     models = {
         c: ttl.create_model("test_resnet", "tf", c, image_size=32, weights=None) for c in CUTOFFS
     }
@@ -108,7 +108,7 @@ def test_halving_continues_the_better_ones(session, small) -> None:
               "block4.1": [0.3, 0.3, 0.3, 0.3]}  # fmt: skip
     arguments = [*small, "trainer.max_epochs=4", "strategy=ttl"]
     world, ours = session(lambda _, cutoff: curves[cutoff])
-    ours.search(arguments, lambda *_: Halving(max_epochs=4, eta=2, radius="all"), METRIC)
+    ours.search(arguments, lambda _: Halving(max_epochs=4, eta=2, radius="all"), METRIC)
     rungs = [{(c, epochs) for _, c, _, epochs in batch} for batch in world.launched]
     assert rungs == [
         {(c, 1) for c in CUTOFFS},
@@ -120,7 +120,7 @@ def test_halving_continues_the_better_ones(session, small) -> None:
 
     # taken up again, nothing runs, and the early rungs are judged by their own epochs
     world, again = session(lambda _, cutoff: curves[cutoff])
-    again.search(arguments, lambda *_: Halving(max_epochs=4, eta=2, radius="all"), METRIC)
+    again.search(arguments, lambda _: Halving(max_epochs=4, eta=2, radius="all"), METRIC)
     assert not any(world.launched)
     assert entries() == [entry]
 
@@ -133,15 +133,11 @@ def test_those_that_probes_rank_highest_race(session, small, monkeypatch) -> Non
         probed.append([(cfg.data.train_size, cfg.seed) for cfg in configs])
         return promised
 
-    monkeypatch.setattr("ttl_lightning.jobs.session.predicted", predicted)
+    monkeypatch.setattr("ttl_lightning.jobs.prediction.predicted", predicted)
     curves = {"block1.1": [0.5, 0.6], "block3.1": [0.4, 0.9], "block2.1": [0.6, 0.7]}
     arguments = [*small, "trainer.max_epochs=2", "strategy=ttl,lwft", "seed=3,5"]
     world, ours = session(lambda _, cutoff: curves[cutoff])
-    ours.predict(
-        arguments,
-        lambda group, known: Predicted(known, group.cfg.trainer.max_epochs, keep=0.6, eta=2),
-        METRIC,
-    )
+    ours.search(arguments, lambda _: PredictedByProbes(max_epochs=2, keep=0.6, eta=2), METRIC)
     assert probed == [[(16, 3), (16, 5)]]  # once for both strategies
     first, last = world.launched
     field = {"block1.1", "block2.1", "block3.1"}
@@ -155,12 +151,12 @@ def test_those_that_probes_rank_highest_race(session, small, monkeypatch) -> Non
 
 
 def test_nothing_is_probed_for_a_job_that_cannot_begin(session, small, monkeypatch) -> None:
-    monkeypatch.setattr("ttl_lightning.jobs.session.predicted", lambda _: pytest.fail("probed"))
+    monkeypatch.setattr("ttl_lightning.jobs.prediction.predicted", lambda _: pytest.fail("probed"))
     _, ours = session(constant({}))
     with pytest.raises(ConfigError, match="learning_rate"):
-        ours.predict(
+        ours.search(
             [*small, "strategy=ttl", "protocol.learning_rate=-1"],
-            lambda *_: Exhaustive(),
+            lambda _: PredictedByProbes(max_epochs=1),
             METRIC,
         )
 
@@ -168,7 +164,7 @@ def test_nothing_is_probed_for_a_job_that_cannot_begin(session, small, monkeypat
 def test_a_candidate_that_fails_is_passed_over(session, small) -> None:
     scores = {"block1.1": 0.7, "block2.1": 0.9, "block3.1": 0.8}
     _, ours = session(lambda _, cutoff: None if cutoff == "block3.1" else [scores.get(cutoff, 0.1)])
-    ours.search([*small, "strategy=ttl"], lambda *_: Hierarchical(), METRIC)
+    ours.search([*small, "strategy=ttl"], lambda _: Hierarchical(), METRIC)
     (entry,) = entries()
     assert entry["choice"] == "block2.1"
     # this launcher stopped at the first failure: what it did not reach is recorded, too
@@ -184,7 +180,7 @@ def test_a_candidate_that_fails_is_passed_over(session, small) -> None:
 def test_searches_of_other_settings_are_kept(session, small) -> None:
     for strategy in ("ttl", "lwft", "ttl"):
         _, ours = session(constant({"block2.1": 0.9}))
-        ours.search([*small, f"strategy={strategy}"], lambda *_: Exhaustive(), METRIC)
+        ours.search([*small, f"strategy={strategy}"], lambda _: Exhaustive(), METRIC)
     assert sorted(entry["strategy"] for entry in entries()) == ["lwft", "ttl"]
 
 
@@ -192,14 +188,21 @@ def test_searches_of_other_settings_are_kept(session, small) -> None:
 def test_nothing_selects_on_test(metric, session, small) -> None:
     world, ours = session(constant({}))
     with pytest.raises(UnknownNameError, match="val/auprc"):
-        ours.search([*small, "strategy=ttl"], lambda *_: Exhaustive(), metric)
+        ours.search([*small, "strategy=ttl"], lambda _: Exhaustive(), metric)
+    assert not world.launched
+
+
+def test_a_strategy_that_freezes_nothing_has_nothing_to_free(session, small) -> None:
+    world, ours = session(constant({}))
+    with pytest.raises(ConfigError, match="strategy=ttl freezes none: give strategy=lwft"):
+        ours.search([*small, "strategy=lwft,ttl"], lambda _: Incremental(), METRIC)
     assert not world.launched
 
 
 def test_nothing_to_search_is_said(session, small) -> None:
     _, ours = session(constant({}))
     with pytest.raises(ConfigError, match="nothing to search"):
-        ours.search([*small, "strategy=ftl,ffe"], lambda *_: Exhaustive(), METRIC)
+        ours.search([*small, "strategy=ftl,ffe"], lambda _: Exhaustive(), METRIC)
 
 
 def test_one_bad_job_stops_a_grid_before_it_begins(session, small, workdir) -> None:
@@ -212,7 +215,7 @@ def test_one_bad_job_stops_a_grid_before_it_begins(session, small, workdir) -> N
 
 def test_the_exit_status_tells_of_failures(composed, small) -> None:
     def run(table, act) -> int:
-        world = World(composed, table)
+        world = World(table)
         return run_session(composed, world.launch, Path("multirun/default").absolute(), act)
 
     def grid(*arguments):

@@ -4,6 +4,7 @@ import pytest
 
 from ttl_lightning.errors import ConfigError, UnknownNameError
 from ttl_lightning.search import METHODS, Detected, Halving, Hierarchical, Predicted, create_method
+from ttl_lightning.search.methods import method_at
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -27,6 +28,18 @@ def test_the_default_is_the_papers_search() -> None:
 def test_an_option_without_default_is_asked_for() -> None:
     with pytest.raises(ConfigError, match=r"needs max_epochs: give method=Halving\(max_epochs=…\)"):
         create_method("halving")
+
+
+def test_a_method_is_found_by_its_path_and_its_options_are_known() -> None:
+    path = "ttl_lightning.search.halving.Halving"
+    assert method_at(path, ["max_epochs", "eta"]) is Halving
+    with pytest.raises(ConfigError, match="needs max_epochs beside it"):
+        method_at(path, ["eta"])
+    with pytest.raises(UnknownNameError, match="option of Halving 'etta'; did you mean 'eta'"):
+        method_at(path, ["max_epochs", "etta"])
+    for wrong in ("ttl_lightning.search.halving.Halvin", "nowhere.Halving", "Halving", "math.sin"):
+        with pytest.raises(ConfigError, match=f"hydra.sweeper.method={wrong} is no search method"):
+            method_at(wrong, [])
 
 
 def test_an_unknown_name_lists_those_there_are() -> None:

@@ -1,4 +1,4 @@
-"""`ttl-lightning COMMAND …`: finds the command, and lets `shell` tell what goes wrong.
+"""`ttl-lightning COMMAND …`: finds the command, and lets `runtime.ending` tell what goes wrong.
 
 A command is a module of this folder with `usage(arguments)`, its help's text, and `run(arguments)`.
 Both import what takes seconds when they need it: help comes at once.
@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from typing import Protocol, cast
 
 from ttl_lightning import __version__
-from ttl_lightning.cli import completion, shell
+from ttl_lightning.cli import completion
 from ttl_lightning.errors import UnknownNameError
+from ttl_lightning.runtime.ending import told
 
 COMMANDS = {
     "train": "one run, or with -m a sweep of many; also where no command is named",
@@ -55,7 +56,7 @@ def main(*command: str) -> None:
         command: what stands before the arguments that were given, for the older doors.
     """
     arguments = [*command, *sys.argv[1:]]
-    with shell.told():
+    with told():
         if arguments == ["--version"]:
             _say(f"ttl_lightning {__version__}")
         elif len(arguments) == 1 and arguments[0] in HELP:

@@ -6,19 +6,18 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import hydra
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from ttl_lightning.cli import shell
 from ttl_lightning.config import compose as config
 from ttl_lightning.config import manual
 from ttl_lightning.config.ranks import made_of
-from ttl_lightning.errors import TTLError
+from ttl_lightning.runtime.ending import told
 from ttl_lightning.runtime.shortage import check_folder
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def run(arguments: Sequence[str]) -> None:
     Raises:
         TTLError: before Hydra makes a folder; later mistakes end the process where they are told.
     """
-    from ttl_lightning.jobs.process import die_with_parent
+    from ttl_lightning.jobs.server import die_with_parent
 
     die_with_parent()
     # Our files for other launchers stand before the plugins' own of the same names on purpose.
@@ -73,39 +72,20 @@ def run(arguments: Sequence[str]) -> None:
     version_base=config.VERSION_BASE, config_path=f"pkg://{config.MODULE}", config_name=config.ROOT
 )
 def _hydra_main(cfg: DictConfig) -> float | None:
+    from ttl_lightning.jobs import alone
+
     settings = HydraConfig.get()
-    with shell.told():  # Hydra would print where an error was raised
-        result = (_job if settings.mode == RunMode.MULTIRUN else _run)(cfg, settings)
+    with told():  # Hydra would print where an error was raised
+        result = (_job if settings.mode == RunMode.MULTIRUN else alone.run)(cfg, settings)
     return result.metrics.get(cfg.protocol.monitor)
-
-
-def _run(cfg: DictConfig, settings: HydraConf) -> RunResult:
-    from ttl_lightning.records.schema import FILE_NAME
-    from ttl_lightning.runs.fit import train
-    from ttl_lightning.runs.record import clear
-
-    folder = Path(settings.runtime.output_dir)
-    try:
-        return train(cfg, overrides=settings.overrides.task, run_dir=folder)
-    except TTLError:
-        clear(folder)  # Hydra made it before anything was checked
-        raise
-    except KeyboardInterrupt as stop:
-        kept = (folder / FILE_NAME).is_file()
-        stop.add_note(
-            f"the same command with hydra.run.dir={folder} goes on from here"
-            if kept
-            else "nothing had begun"
-        )
-        clear(folder)
-        raise
 
 
 def _job(cfg: DictConfig, settings: HydraConf) -> RunResult:
     """A job that another launcher than ours starts: it too gets a process of its own."""
     from ttl_lightning.jobs.job import Job
 
-    result = Job.from_hydra(cfg, settings, Path(settings.runtime.output_dir)).finish()
+    composed = cast(DictConfig, OmegaConf.merge({"hydra": settings}, cfg))
+    result = Job.from_hydra(composed, Path(settings.runtime.output_dir)).finish()
     if not result.succeeded:
         raise RuntimeError(f"{settings.runtime.output_dir}: {result.error}")
     return result

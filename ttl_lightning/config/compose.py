@@ -88,14 +88,10 @@ def read(overrides: Sequence[str]) -> tuple[DictConfig, Path]:
             raise ConfigError(f"{override.input_line}: {override.key_or_group} takes one choice.")
     cfg = composed(overrides)
     try:
-        folder, moves = Path(cfg.hydra.run.dir), cfg.hydra.job.chdir
+        folder = Path(cfg.hydra.run.dir)
     except (OmegaConfBaseException, ValueError, TypeError) as error:
         raise in_one_line(error, overrides) from error
-    if moves:
-        raise ConfigError(
-            "hydra.job.chdir=true is not for these runs: relative paths begin where the command "
-            "was given, and the folder of a run that never began is removed."
-        )
+    check_place(cfg)
     OmegaConf.set_struct(cfg, False)  # noqa: FBT003 - OmegaConf's own signature
     del cfg["hydra"]
     OmegaConf.set_struct(cfg, True)  # noqa: FBT003
@@ -115,6 +111,19 @@ def composed(overrides: Sequence[str]) -> DictConfig:
             return compose(ROOT, list(overrides), return_hydra_config=True)
         except (HydraException, OmegaConfBaseException, ValueError, TypeError) as error:
             raise in_one_line(error, overrides) from error
+
+
+def check_place(composed: DictConfig) -> None:
+    """Demand that a run stays in the folder where the command was given.
+
+    Raises:
+        ConfigError: if Hydra is to change to the run's own.
+    """
+    if composed.hydra.job.chdir:
+        raise ConfigError(
+            "hydra.job.chdir=true is not for these runs: relative paths begin where the command "
+            "was given, and the folder of a run that never began is removed."
+        )
 
 
 def sourced(overrides: Sequence[str]) -> list[str]:

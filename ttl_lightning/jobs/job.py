@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -14,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from hydra.conf import ConfigSourceInfo, HydraConf
-from omegaconf import DictConfig, OmegaConf
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from ttl_lightning.config import compose as config
 from ttl_lightning.config.identity import differences, digest
 from ttl_lightning.errors import DataError
+from ttl_lightning.jobs.alone import task_of
 from ttl_lightning.jobs.process import End, Limits, environment, run
 from ttl_lightning.records.schema import FILE_NAME, RunResult
 from ttl_lightning.runs.fingerprint import Known, identity, left_in
@@ -27,8 +27,6 @@ from ttl_lightning.runs.record import LOG_FILE, described
 
 LOCK_FILE = ".lock"
 LOG_TAIL_LINES = 20
-# Settings of Hydra that are about the sweep, not about a job of it.
-OF_THE_SWEEP = ("hydra.mode", "hydra.sweep", "hydra.run.dir", "hydra.launcher", "hydra.sweeper")
 ENDED = ("completed", "failed", "paused")
 WAIT_S = 0.5
 
@@ -40,16 +38,16 @@ class Job:
     Attributes:
         overrides: what the command line would say, Hydra's own settings left out.
         cfg: its whole configuration, Hydra's own settings left out.
+        composed: that with Hydra's own settings, as of one run in its folder.
         folder: where its results lie, absolute.
-        command: the program and arguments that run it alone.
         cwd: the folder where the sweep was started; relative paths begin there.
         identity: the values that bear on its result.
     """
 
     overrides: tuple[str, ...]
     cfg: DictConfig
+    composed: DictConfig
     folder: Path
-    command: tuple[str, ...]
     cwd: Path
     identity: Mapping[str, Any]
 
@@ -62,7 +60,6 @@ class Job:
     def from_hydra(
         cls,
         composed: DictConfig,
-        settings: HydraConf | None = None,
         folder: Path | None = None,
         known: Known | None = None,
     ) -> Job:
@@ -70,29 +67,20 @@ class Job:
 
         Args:
             composed: the configuration.
-            settings: Hydra's node of it; by default it is in `composed`.
             folder: where its results lie; by default as `hydra.sweep` says.
             known: as in `fingerprint.identity`.
 
         Raises:
             TTLError: if its network, data or weights are not to be had.
         """
-        settings = settings or composed.hydra
-        folder = folder or Path(settings.sweep.dir) / str(settings.sweep.subdir)
-        cfg = without_hydra(composed)
+        settings = composed.hydra
         cwd = Path(settings.runtime.cwd)
-        folder = cwd / folder
+        folder = cwd / (folder or Path(settings.sweep.dir) / str(settings.sweep.subdir))
+        alone, cfg = composed.copy(), without_hydra(composed)
+        with read_write(alone.hydra):
+            alone.hydra.mode, alone.hydra.run.dir = RunMode.RUN, str(folder)
         overrides = tuple(settings.overrides.task)
-        own = [o for o in settings.overrides.hydra if not _of_the_sweep(o)]
-        command = (
-            *(sys.executable, "-m", "ttl_lightning"),
-            *_config_folder(settings.runtime.config_sources),
-            *overrides,
-            *own,
-            "hydra.mode=RUN",
-            f"hydra.run.dir={config.quoted(str(folder))}",
-        )
-        return cls(overrides, cfg, folder, command, cwd, identity(config.values_of(cfg), known))
+        return cls(overrides, cfg, alone, folder, cwd, identity(config.values_of(cfg), known))
 
     def result(self) -> RunResult | None:
         """What the folder says of this very job; None if nothing."""
@@ -170,7 +158,8 @@ class Job:
     def _run(self, limits: Limits, stop: threading.Event, env: Mapping[str, str]) -> End:
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / LOG_FILE
-        return run(self.command, log, cwd=self.cwd, env=env, limits=limits, stop=stop)
+        task = task_of(self.composed)
+        return run(task, log, cwd=self.cwd, env=env, limits=limits, stop=stop)
 
     def _record(self, end: End, started: float) -> RunResult:
         """Make `result.json` say how the job ended, whatever the job could write itself."""
@@ -259,13 +248,3 @@ def tail(log: Path) -> list[str]:
         lines = [line.rstrip() for line in file.read().decode(errors="replace").splitlines()]
         return [line[:1000] for line in lines if line][-LOG_TAIL_LINES:]
     return []
-
-
-def _of_the_sweep(override: str) -> bool:
-    return override.lstrip("+~").replace("/", ".").startswith(OF_THE_SWEEP)
-
-
-def _config_folder(sources: Sequence[ConfigSourceInfo]) -> list[str]:
-    """The user's own folder of configurations, as `--config-dir` named it."""
-    folders = [source.path for source in sources if source.provider == "command-line"]
-    return [part for folder in folders for part in ("--config-dir", folder)]

@@ -181,6 +181,7 @@ class Plan:
             ConfigError: if the job could not begin.
         """
         composed = self.composed(overrides)
+        config.check_place(composed)
         self._check(without_hydra(composed))
         unit = _unit(composed)
         if unit is not None and str(composed.cutoff) != unit:
@@ -192,7 +193,7 @@ class Plan:
         if home != job.folder:
             subdir = home.relative_to(root)
             overrides = (*overrides, f"hydra.sweep.subdir={config.quoted(str(subdir))}")
-            job = Job.from_hydra(self.composed(overrides), known=self._known)
+            job = Job.from_hydra(composed, home, self._known)
         self._claimed[home], self._homes[root][job.fingerprint] = job.fingerprint, home
         return job, overrides
 

@@ -9,13 +9,15 @@ import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import torch
 
 from ttl_lightning.config import compose as config
 from ttl_lightning.errors import check_number
 from ttl_lightning.jobs.job import WAIT_S, Job
-from ttl_lightning.jobs.process import Limits
+from ttl_lightning.jobs.process import Limits, environment
+from ttl_lightning.jobs.server import warm_up
 from ttl_lightning.records.schema import RunResult
 
 log = logging.getLogger(__name__)
@@ -87,14 +89,26 @@ class Pool:
                 raise
         return results
 
-    def _attempt(self, job: Job, stop: threading.Event) -> RunResult | None:
-        count = config.wanted_devices(job.cfg.trainer.accelerator, job.cfg.trainer.devices)
-        taken = self.devices.take(count)
-        processes = count or len(self.devices.names) or 1
+    def warm_up(self, cwd: Path) -> None:
+        """Let the imports of its jobs begin, while others plan them; GPUs want them anew each time.
+
+        Args:
+            cwd: the folder where the sweep was started.
+        """
+        if not self.devices.names:
+            warm_up(cwd, environment(self._variables(processes=1)))
+
+    def _variables(self, processes: int) -> dict[str, str]:
+        """The environment of a job of so many processes."""
         threads = max(1, torch.get_num_threads() // (self.n_jobs * processes))
         # Two jobs that each take all cores are many times slower than one after the other.
         variables = {"OMP_NUM_THREADS": str(threads)} if self.n_jobs * processes > 1 else {}
-        variables = {**variables, **os.environ}
+        return {**variables, **os.environ}
+
+    def _attempt(self, job: Job, stop: threading.Event) -> RunResult | None:
+        count = config.wanted_devices(job.cfg.trainer.accelerator, job.cfg.trainer.devices)
+        taken = self.devices.take(0 if job.cfg.trainer.accelerator == "cpu" else count)
+        variables = self._variables(count or len(self.devices.names) or 1)
         if self.devices.names:
             variables[VISIBLE] = ",".join(taken)
         try:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +14,7 @@ from omegaconf import DictConfig
 
 from ttl_lightning.config import compose as config
 from ttl_lightning.errors import ConfigError, DataError
+from ttl_lightning.jobs.process import call
 from ttl_lightning.models.create import create_model
 from ttl_lightning.models.strategies.base import TransferModel
 from ttl_lightning.records.schema import write_atomically
@@ -132,16 +130,13 @@ def settled(configs: Sequence[DictConfig], folder: Path) -> Settled:
                     f"GPU here for trainer.accelerator={cfg.trainer.accelerator}: give the "
                     "precision, such as bf16-mixed."
                 )
-        # a process of its own, as jobs are: what it takes on a GPU is free when it ends
-        with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as process:
-            networks = list(dict.fromkeys(map(Network.of, configs)))
-            try:
-                found = process.submit(measured, networks).result()
-            except BrokenProcessPool as error:
-                raise DataError(
-                    "the process that measured trainer.precision=auto was killed (does the system "
-                    "lack memory?)."
-                ) from error
+        try:
+            found = call(measured, list(dict.fromkeys(map(Network.of, configs))))
+        except ChildProcessError as error:
+            raise DataError(
+                "the process that measured trainer.precision=auto was killed (does the system "
+                "lack memory?)."
+            ) from error
         where = f"measured with {found.network} on {found.device}"
     else:
         found.check(configs, folder)

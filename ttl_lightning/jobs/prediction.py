@@ -2,18 +2,59 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from dataclasses import dataclass
 
 from omegaconf import DictConfig
 
 from ttl_lightning.errors import DataError
 from ttl_lightning.interpret.pretrained import probe
+from ttl_lightning.jobs.plan import Group, Overrides
+from ttl_lightning.jobs.process import call
 from ttl_lightning.jobs.reuse import mean
+from ttl_lightning.jobs.session import Planned, Prepared
+from ttl_lightning.search import Method, Predicted
+
+log = logging.getLogger(__name__)
 
 Scores = dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class PredictedByProbes(Prepared[Scores]):
+    """A race among the cutoffs whose pretrained features a linear classifier reads best.
+
+    Args:
+        max_epochs: as of `search.Predicted`, as the others.
+        keep: share of the cutoffs that race.
+        eta: each rung keeps one in so many.
+        min_epochs: epochs of the first rung.
+
+    Raises:
+        ConfigError: if an option is out of range.
+    """
+
+    max_epochs: int
+    keep: float = 0.5
+    eta: int = 4
+    min_epochs: int = 1
+
+    def __post_init__(self) -> None:
+        self.method({}, ())  # before the probes take their time
+
+    def jobs(self, group: Group, candidates: Sequence[str]) -> list[Overrides]:
+        """One a seed, whose data and backbone are probed."""
+        return [(*group.overrides, f"cutoff={candidates[0]}", *seed) for seed in group.seeds]
+
+    def look(self, jobs: Sequence[Planned], _: object) -> Scores:
+        """Probe; nothing is trained."""
+        log.info("probing the pretrained network, for %d seeds", len(jobs))
+        return predicted([job.cfg for job, _ in jobs])
+
+    def method(self, found: Scores, _: Sequence[str]) -> Method:
+        """The race."""
+        return Predicted(found, self.max_epochs, self.keep, self.eta, self.min_epochs)
 
 
 def predicted(configs: Sequence[DictConfig]) -> Scores:
@@ -25,14 +66,12 @@ def predicted(configs: Sequence[DictConfig]) -> Scores:
     Raises:
         TTLError: if data or weights cannot be used, no class can be probed, or the process died.
     """
-    # a process of its own, as jobs are: what it takes on a GPU is free when it ends
-    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as process:
-        try:
-            found = list(process.map(scores, configs))
-        except BrokenProcessPool as error:
-            raise DataError(
-                "the process that probed the features was killed (does the system lack memory?)."
-            ) from error
+    try:
+        found = [call(scores, cfg) for cfg in configs]
+    except ChildProcessError as error:
+        raise DataError(
+            "the process that probed the features was killed (does the system lack memory?)."
+        ) from error
     return {unit: mean([of_seed[unit] for of_seed in found]) for unit in found[0]}
 
 

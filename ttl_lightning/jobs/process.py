@@ -1,4 +1,4 @@
-"""One command in a process group of its own, within limits, and how it ended."""
+"""A process group of its own for a command or a function, within limits, and how it ended."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol, TypeVar, cast
 
 import psutil
 
 from ttl_lightning.errors import check_number
+from ttl_lightning.jobs.server import SUPERVISED, forked
 
 POLL_S = 0.1
 MEMORY_POLL_S = 0.5
 # What a stopped job gets to write down where it is, before it is killed.
 GRACE_S = 20.0
-# Tells a job that its standard input ends when the process that started it does.
-SUPERVISED = "TTL_LIGHTNING_SUPERVISED"
 # What an outer torchrun, Lightning or MPI says of itself is not true of the job.
 INHERITED_RANKS = (
     "RANK", "GLOBAL_RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "NODE_RANK",
@@ -29,6 +30,9 @@ INHERITED_RANKS = (
     "MASTER_ADDR", "MASTER_PORT",
     "TORCHELASTIC_RUN_ID", "PL_GLOBAL_SEED", "PL_SEED_WORKERS",
 )  # fmt: skip
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +79,97 @@ def environment(given: Mapping[str, str], *, slurm_task: bool = False) -> dict[s
     return {**kept, SUPERVISED: "1"}
 
 
+class Process(Protocol):
+    """The leader of its process group, as `subprocess.Popen` has it."""
+
+    pid: int
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The return code; `subprocess.TimeoutExpired` before it ends."""
+        ...
+
+    def __enter__(self) -> Any: ...  # noqa: ANN401 - itself
+    def __exit__(self, kind: Any, value: Any, trace: Any, /) -> None: ...  # noqa: ANN401
+
+
+class Task(Protocol):
+    """What a process is started for."""
+
+    def start(self, log: Path, cwd: Path, env: Mapping[str, str]) -> Process:
+        """Start it, in a process group of its own; its standard input ends with this process."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A program and its arguments, and environment variables of its own."""
+
+    arguments: tuple[str, ...]
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    def start(self, log: Path, cwd: Path, env: Mapping[str, str]) -> Process:
+        """See `Task`."""
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                self.arguments,
+                cwd=cwd,
+                env={**env, **self.variables},
+                # Closed by the system when this process dies, however it dies.
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function of a module, called in a fork of a process that has all imports and no state."""
+
+    function: Callable[..., object]
+    arguments: tuple[Any, ...]
+
+    def start(self, log: Path, cwd: Path, env: Mapping[str, str]) -> Process:
+        """See `Task`."""
+        return forked(self.function, self.arguments, log, cwd, env)
+
+
+def call(function: Callable[..., T], *arguments: object) -> T:
+    """What a function gives, called in a process of its own: what it takes on a GPU is free then.
+
+    Args:
+        function: of a module.
+        arguments: what can be pickled, as the value and the errors, which are raised here.
+
+    Raises:
+        ChildProcessError: if the process died.
+    """
+    env, arguments = environment(os.environ), (function, arguments)
+    with forked(_answer, arguments, None, Path.cwd(), env) as process:
+        try:
+            code = process.wait()
+        finally:
+            _signal(process, signal.SIGKILL)
+    if process.answer is None:
+        raise ChildProcessError(code, f"its process ended with status {code}")
+    value, error = cast("tuple[T, Exception | None]", process.answer)
+    if error is not None:
+        raise error
+    return value
+
+
+def _answer(
+    function: Callable[..., T], arguments: tuple[Any, ...]
+) -> tuple[T | None, Exception | None]:
+    try:
+        return function(*arguments), None
+    except Exception as error:  # noqa: BLE001 - it is raised where the function was called
+        error.add_note(traceback.format_exc())
+        return None, error
+
+
 def run(
-    command: Sequence[str],
+    task: Task,
     log: Path,
     *,
     cwd: Path,
@@ -84,37 +177,28 @@ def run(
     limits: Limits,
     stop: threading.Event,
 ) -> End:
-    """Run a command to its end, or until a limit or `stop`; nothing of it is left alive.
+    """Run a task to its end; afterwards nothing of it is left alive.
 
     Args:
-        command: program and arguments.
+        task: what to run.
         log: file that its output is appended to.
         cwd: folder to run it in.
         env: all its environment variables.
         limits: what it may use.
-        stop: when set, the command is interrupted as by Ctrl-C, and after a grace period killed.
+        stop: when set, the task is interrupted as by Ctrl-C, and after a grace period killed.
     """
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            command,
-            cwd=cwd,
-            env=dict(env),
-            # Closed by the system when this process dies, however it dies.
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
     try:
-        return _watch(process, limits, stop)
-    finally:
-        _signal(process, signal.SIGKILL)  # what the main process left behind, too
-        process.wait()
-        if process.stdin:
-            process.stdin.close()
+        process = task.start(log, cwd, env)
+    except OSError as error:
+        return End(1, f"could not be started: {error}")
+    with process:
+        try:
+            return _watch(process, limits, stop)
+        finally:
+            _signal(process, signal.SIGKILL)  # what the main process left behind, too
 
 
-def _watch(process: subprocess.Popen[bytes], limits: Limits, stop: threading.Event) -> End:
+def _watch(process: Process, limits: Limits, stop: threading.Event) -> End:
     started = looked = time.monotonic()
     while True:
         with suppress(subprocess.TimeoutExpired):
@@ -139,7 +223,7 @@ def _watch(process: subprocess.Popen[bytes], limits: Limits, stop: threading.Eve
                 )
 
 
-def _end(process: subprocess.Popen[bytes], why: str) -> End:
+def _end(process: Process, why: str) -> End:
     """Interrupt, then kill."""
     _signal(process, signal.SIGINT)
     with suppress(subprocess.TimeoutExpired):
@@ -148,7 +232,7 @@ def _end(process: subprocess.Popen[bytes], why: str) -> End:
     return End(process.wait(), why)
 
 
-def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+def _signal(process: Process, number: signal.Signals) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
 
@@ -174,23 +258,3 @@ def _bytes(process: psutil.Process, kind: str) -> int:
         info = process.memory_info() if kind == "rss" else process.memory_full_info()
         return int(getattr(info, kind, 0))
     return 0
-
-
-def die_with_parent() -> None:
-    """In a job: kill its whole group as soon as the process that started it is gone.
-
-    It also heeds an interrupt, which a sweep that nohup or a shell's & started has been told to
-    ignore: its jobs are interrupted before they are killed.
-    """
-    if os.environ.get(SUPERVISED) is None:
-        return
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def wait() -> None:
-        with suppress(OSError):
-            while os.read(0, 1024):
-                pass
-        os.killpg(0, signal.SIGKILL)
-
-    threading.Thread(target=wait, daemon=True, name="die with parent").start()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import math
-import subprocess
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, variance
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from ttl_lightning.errors import DataError
+from ttl_lightning.errors import DataError, TTLError, check_choice, check_number
+from ttl_lightning.interpret.commands.detect import report
+from ttl_lightning.interpret.commands.options import Detect
+from ttl_lightning.interpret.defaults import CHOOSING, THRESHOLD
 from ttl_lightning.interpret.detection import (
     HALVES,
     UNITS,
@@ -22,6 +24,16 @@ from ttl_lightning.interpret.detection import (
     excess,
     judged,
 )
+from ttl_lightning.jobs.plan import Group, Overrides, without
+from ttl_lightning.jobs.process import call
+from ttl_lightning.jobs.session import Planned, Prepared
+from ttl_lightning.records.schema import finite
+from ttl_lightning.runs.callbacks.progress import quiet
+from ttl_lightning.runs.open import open_run
+from ttl_lightning.runtime.shortage import shortage
+from ttl_lightning.search import Detected, Method
+
+log = logging.getLogger(__name__)
 
 Means = tuple[float | None, float | None]
 
@@ -31,6 +43,50 @@ class Measured(NamedTuple):
 
     means: dict[str, Means]
     error: Error | None
+
+
+@dataclass(frozen=True)
+class DetectedByReuse(Prepared[Measured]):
+    """The paper's rule: one training, where full finetunings of the same seeds point at.
+
+    Args:
+        threshold: what the excess over chance must be above; see `interpret.detection`.
+        split: whose images the finetunings are judged by.
+
+    Raises:
+        ConfigError: if an option is out of range.
+    """
+
+    threshold: float = THRESHOLD
+    split: str = "val"
+
+    def __post_init__(self) -> None:
+        check_number("hydra.sweeper.threshold", self.threshold, 0, 1)
+        check_choice("hydra.sweeper.split", self.split, CHOOSING)
+
+    def jobs(self, group: Group, _: Sequence[str]) -> list[Overrides]:
+        """A full finetuning a seed."""
+        whole = (*without(group.overrides, "strategy"), "strategy=ftl")
+        return [(*whole, *seed) for seed in group.seeds]
+
+    def look(self, jobs: Sequence[Planned], run: Callable[[Sequence[Planned]], None]) -> Measured:
+        """Train them, and compare each with what it began with.
+
+        Raises:
+            DataError: if none completed, or one could not be analysed.
+        """
+        run(jobs)
+        completed = [job.folder for job, _ in jobs if (found := job.result()) and found.succeeded]
+        if not completed:
+            where = jobs[0][0].folder
+            raise DataError(f"no full finetuning completed to detect a cutoff in: see {where}.")
+        log.info("looking for the cutoff in %d full finetunings", len(completed))
+        return combined([measured(folder, self.split) for folder in completed])
+
+    def method(self, found: Measured, candidates: Sequence[str]) -> Method:
+        """The one training."""
+        chosen = pointed_at(found.means, self.threshold, candidates, found.error)
+        return Detected(chosen.unit, chosen.reason[0].upper() + chosen.reason[1:])
 
 
 def measured(run: Path, split: str) -> Measured:
@@ -43,15 +99,21 @@ def measured(run: Path, split: str) -> Measured:
     Raises:
         DataError: if the analysis failed, in its own words.
     """
-    # a process of its own, as jobs are: what it takes on a GPU is free when it ends
-    command = [sys.executable, "-m", "ttl_lightning.analyze", "detect", f"run={run}"]
-    done = subprocess.run([*command, f"split={split}"], capture_output=True, text=True, check=False)
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        raise DataError(f"{run} could not be analysed: {lines[-1].removeprefix('error: ')}")
-    content = json.loads((run / "analysis" / "detect.json").read_text(encoding="utf-8"))
-    means = {row["unit"]: (row["mean"], row["random_mean"]) for row in content["rows"]}
-    size = content["detection"]["error"]
+    try:
+        return call(analysed, run, split)
+    except (TTLError, OSError, MemoryError, RuntimeError) as error:
+        raise DataError(f"{run} could not be analysed: {shortage(error) or error}") from error
+
+
+def analysed(run: Path, split: str) -> Measured:
+    """What `analyze detect` finds, which is written into the run's folder, too."""
+    with quiet():
+        opened = open_run(run)
+        found = report(opened, Detect(split=split))
+    found.write(opened.place("detect"))
+    rows: Any = finite(found.rows)
+    size = found.content["detection"]["error"]
+    means = {row["unit"]: (row["mean"], row["random_mean"]) for row in rows}
     return Measured(means, None if size is None else Error(size, HALVES))
 
 

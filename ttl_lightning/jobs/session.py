@@ -6,9 +6,10 @@ import logging
 import math
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from omegaconf import DictConfig
 
@@ -17,18 +18,12 @@ from ttl_lightning.errors import (
     FAILED,
     USAGE,
     ConfigError,
-    DataError,
     TTLError,
-    check_choice,
-    check_number,
 )
-from ttl_lightning.interpret.defaults import CHOOSING
 from ttl_lightning.jobs import rounds
 from ttl_lightning.jobs.job import Job, without_hydra
 from ttl_lightning.jobs.plan import Group, Overrides, Plan, cutoffs_of, without
 from ttl_lightning.jobs.precision import Settled, settled
-from ttl_lightning.jobs.prediction import Scores, predicted
-from ttl_lightning.jobs.reuse import Measured, combined, measured, pointed_at
 from ttl_lightning.jobs.rounds import Criterion, Search
 from ttl_lightning.jobs.tuning import Tuning, tuned
 from ttl_lightning.records.schema import RunResult
@@ -37,13 +32,33 @@ from ttl_lightning.report.terminal import show
 from ttl_lightning.runs.build import check
 from ttl_lightning.runtime.shortage import check_folder
 from ttl_lightning.runtime.stopping import heed_sigterm, name_of, status_of
-from ttl_lightning.search import Compare, Detected, Method
+from ttl_lightning.search import Compare, Method
 
 log = logging.getLogger(__name__)
 
-Launch = Callable[[list[list[str]], int], object]
-MethodOf = Callable[[Group, Sequence[str]], Method]
+Planned = tuple[Job, Overrides]
+Launch = Callable[[Sequence[Planned], int], object]
 T = TypeVar("T")
+
+
+class Prepared(ABC, Generic[T]):
+    """A way to search that first looks at something, which is the same for all strategies."""
+
+    @abstractmethod
+    def jobs(self, group: Group, candidates: Sequence[str]) -> list[Overrides]:
+        """What it looks at: the strategy of these jobs is its own affair."""
+
+    @abstractmethod
+    def look(self, jobs: Sequence[Planned], run: Callable[[Sequence[Planned]], None]) -> T:
+        """Look at the jobs, which `run` trains.
+
+        Raises:
+            TTLError: if nothing can be found.
+        """
+
+    @abstractmethod
+    def method(self, found: T, candidates: Sequence[str]) -> Method:
+        """How to search, for what was found, among these cutoffs."""
 
 
 class Steps(Protocol[T]):
@@ -71,8 +86,8 @@ class Session:
 
     Args:
         compose: makes one job's configuration from its overrides; see `Plan`.
-        launch: runs jobs, given the overrides of each and the number of the first, as the `launch`
-            of a Hydra launcher does; what it returns or raises is not relied on.
+        launch: runs jobs, given each with the overrides that make it, and the number of the first;
+            what it returns or raises is not relied on.
         folder: the sweep's.
     """
 
@@ -83,6 +98,7 @@ class Session:
         self._launch, self._launched = launch, 0
         self._since = time.time()
         self._settled: Settled | None = None
+        self._found: dict[tuple[Overrides, ...], Any] = {}
         self.unfinished = 0
 
     def grid(self, arguments: Sequence[str]) -> None:
@@ -94,21 +110,33 @@ class Session:
         groups = self._groups(arguments)
         self._run(self._plan.jobs(job for group in groups for job in group.jobs()))
 
-    def search(self, arguments: Sequence[str], method: MethodOf, metric: str | None) -> None:
+    def search(
+        self,
+        arguments: Sequence[str],
+        method: Callable[[Group], Method | Prepared[Any]],
+        metric: str | None,
+    ) -> None:
         """Search the cutoff of each strategy; those that take none run once a seed beside it.
 
         Args:
             arguments: the command line's overrides; cutoffs among them restrict the candidates.
-            method: how to search, for the jobs of a group and the cutoffs among which to search.
+            method: how to search, for the jobs of a group.
             metric: what is looked for on the validation split; None: what the task chooses by.
 
         Raises:
             ConfigError: if a job could not begin; then none has begun.
+            TTLError: if what a `Prepared` method looks at gives nothing.
         """
         groups = self._groups(arguments)
         criteria = [Criterion.of(group, metric) for group in groups]
         searches = [
-            Search(group, method(group, list(sizes)), criterion, sizes, self._folder)
+            Search(
+                group,
+                self._ready(method(group), group, list(sizes)).toward(criterion.sign),
+                criterion,
+                sizes,
+                self._folder,
+            )
             for group, criterion in zip(groups, criteria, strict=True)
             if group.strategy.needs_cutoff and (sizes := cutoffs_of(group))
         ]
@@ -148,7 +176,7 @@ class Session:
             log.info(tuning.announced())
         self._drive(tunings, [])
 
-    def _drive(self, searches: Sequence[Steps[T]], beside: list[tuple[Job, Overrides]]) -> None:
+    def _drive(self, searches: Sequence[Steps[T]], beside: list[Planned]) -> None:
         """Run searches side by side to their ends, and other jobs beside their first round."""
         trials = [(search, trial) for search in searches for trial in search.begin()]
         while trials:
@@ -167,61 +195,22 @@ class Session:
             ]
             rounds.write(self._folder, [search.described() for search in searches])
 
-    def detect(
-        self, arguments: Sequence[str], threshold: float, split: str, metric: str | None
-    ) -> None:
-        """Train each strategy at the cutoff that full finetunings of the same seeds point at.
-
-        Args:
-            arguments: the command line's overrides; cutoffs among them restrict the candidates.
-            threshold: what the excess over chance must be above; see `analysis.detection`.
-            split: whose images the finetunings are judged by.
-            metric: of the validation split, recorded for the cut; None as of `search`.
-
-        Raises:
-            ConfigError: if an option is out of range, or a job could not begin.
-            DataError: if no full finetuning completed, or one could not be analysed.
-        """
-        check_number("hydra.sweeper.threshold", threshold, 0, 1)
-        check_choice("hydra.sweeper.split", split, CHOOSING)
-        known: dict[Overrides, Measured] = {}
-
-        def method(group: Group, candidates: Sequence[str]) -> Method:
-            whole = (*without(group.overrides, "strategy"), "strategy=ftl")
-            if whole not in known:
-                known[whole] = self._measured(whole, group, split)
-            means, error = known[whole]
-            found = pointed_at(means, threshold, candidates, error)
-            return Detected(found.unit, found.reason[0].upper() + found.reason[1:])
-
-        self.search(arguments, method, metric)
-
-    def predict(
-        self, arguments: Sequence[str], race: Callable[[Group, Scores], Method], metric: str | None
-    ) -> None:
-        """Search among the cutoffs whose pretrained features linear probes read best.
-
-        Args:
-            arguments: as of `search`.
-            race: how to search, for the jobs of a group and what was predicted for each cutoff.
-            metric: as of `search`.
-
-        Raises:
-            ConfigError: if a job could not begin.
-            TTLError: if data or weights cannot be used.
-        """
-        known: dict[Overrides, Scores] = {}
-
-        def method(group: Group, candidates: Sequence[str]) -> Method:
-            race(group, {})  # its options are checked before the probes take their time
-            backbone = without(group.overrides, "strategy")
-            if backbone not in known:
-                log.info("probing the pretrained network, for %d seeds", len(group.seeds))
-                jobs = [(*group.overrides, f"cutoff={candidates[0]}", *s) for s in group.seeds]
-                known[backbone] = predicted([self._plan.job(job)[0].cfg for job in jobs])
-            return race(group, known[backbone])
-
-        self.search(arguments, method, metric)
+    def _ready(
+        self, method: Method | Prepared[Any], group: Group, candidates: Sequence[str]
+    ) -> Method:
+        """A method that can begin, for the jobs of a group and the cutoffs to search among."""
+        if isinstance(method, Method):
+            if method.frees and not group.strategy.keeps_rest:
+                raise ConfigError(
+                    f"hydra/sweeper={method.name} frees one unit more each time, and "
+                    f"strategy={group.strategy.name} freezes none: give strategy=lwft."
+                )
+            return method
+        asked = method.jobs(group, candidates)
+        shared = tuple(without(overrides, "strategy") for overrides in asked)
+        if shared not in self._found:
+            self._found[shared] = method.look([self._plan.job(job) for job in asked], self._run)
+        return method.method(self._found[shared], candidates)
 
     def _groups(self, arguments: Sequence[str]) -> list[Group]:
         """The command line's, with one precision for all that ask for `auto`."""
@@ -236,23 +225,13 @@ class Session:
         self._settled = settled(auto, self._folder)
         return [self._plan.settled(group, self._settled) for group in groups]
 
-    def _measured(self, whole: Overrides, group: Group, split: str) -> Measured:
-        jobs = [self._plan.job((*whole, *seed)) for seed in group.seeds]
-        self._run(jobs)
-        completed = [job.folder for job, _ in jobs if (found := job.result()) and found.succeeded]
-        if not completed:
-            where = jobs[0][0].folder
-            raise DataError(f"no full finetuning completed to detect a cutoff in: see {where}.")
-        log.info("looking for the cutoff in %d full finetunings", len(completed))
-        return combined([measured(folder, split) for folder in completed])
-
     def _result(self, job: Job) -> tuple[str, RunResult]:
         """A job's folder below the sweep's, and what lies there."""
         found = job.result()
         assert found is not None, job.folder
         return job.folder.relative_to(self._folder).as_posix(), found
 
-    def _run(self, jobs: Sequence[tuple[Job, Overrides]]) -> None:
+    def _run(self, jobs: Sequence[Planned]) -> None:
         """Launch jobs; afterwards each has a `result.json` that says how it ended."""
         left = [(job, overrides) for job, overrides in jobs if not job.settled(since=math.inf)]
         if self._settled:
@@ -273,11 +252,11 @@ class Session:
         results = [job.result() for job, _ in jobs]
         self.unfinished += sum(result is None or not result.succeeded for result in results)
 
-    def _launch_all(self, jobs: Sequence[tuple[Job, Overrides]]) -> str | None:
+    def _launch_all(self, jobs: Sequence[Planned]) -> str | None:
         """Launch jobs; why the launcher failed, or None."""
         first, self._launched = self._launched, self._launched + len(jobs)
         try:
-            self._launch([list(overrides) for _, overrides in jobs], first)
+            self._launch(jobs, first)
         except Exception as error:  # noqa: BLE001 - a launcher's own, of any kind
             why = f"the launcher failed: {type(error).__name__}: {config.first_line(error)}"
             log.error(why)  # noqa: TRY400 - one line

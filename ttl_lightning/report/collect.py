@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ttl_lightning.errors import DataError
+from ttl_lightning.errors import DataError, one_line
 from ttl_lightning.records.schema import FILE_NAME, RunResult
-from ttl_lightning.report.text import one_line
 from ttl_lightning.tasks.registry import report_of
 
 SEARCH_FILE, SEARCH_SCHEMA = "search.json", 1

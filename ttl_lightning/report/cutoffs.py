@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ttl_lightning.errors import one_line
 from ttl_lightning.models.strategies import STRATEGIES
 from ttl_lightning.records.schema import RunResult
 from ttl_lightning.report.choice import best_at_cutoffs
 from ttl_lightning.report.collect import Run
 from ttl_lightning.report.methods import Method, Span, cheaper, group
-from ttl_lightning.report.text import one_line
 from ttl_lightning.tasks.curves import tidy
 from ttl_lightning.tasks.registry import report_of
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ttl_lightning.errors import one_line
 from ttl_lightning.metrics.comparison import Comparison
 from ttl_lightning.report.choice import best
 from ttl_lightning.report.methods import BASELINE, Method
 from ttl_lightning.report.rows import Row
-from ttl_lightning.report.text import NONE, amount, count, one_line, p_value, share, signed
+from ttl_lightning.report.text import NONE, amount, count, p_value, share, signed
 from ttl_lightning.report.verdict import verdict
 
 # In the order in which they are said.

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ttl_lightning.config.identity import bears
+from ttl_lightning.errors import one_line
 from ttl_lightning.models.strategies import FTL, STRATEGIES
 from ttl_lightning.records.schema import RunResult
 from ttl_lightning.report.collect import Run
-from ttl_lightning.report.text import number, one_line
+from ttl_lightning.report.text import number
 from ttl_lightning.tasks.registry import report_of
 from ttl_lightning.tasks.reports import TaskReport
 

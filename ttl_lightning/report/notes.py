@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ttl_lightning.errors import one_line
 from ttl_lightning.records.stem import stem_note
 from ttl_lightning.report.headline import title
 from ttl_lightning.report.methods import Group, run_cost, whole_ms
 from ttl_lightning.report.rows import Row
-from ttl_lightning.report.text import count, milliseconds, one_line
+from ttl_lightning.report.text import count, milliseconds
 from ttl_lightning.tasks.reports import TaskReport
 
 _NOT_BY_TURNS = "it was not timed by turns with the untruncated network"

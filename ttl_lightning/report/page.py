@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ttl_lightning import __version__
+from ttl_lightning.errors import one_line
 from ttl_lightning.report.collect import Run, Sweep
 from ttl_lightning.report.headline import recommended, title
 from ttl_lightning.report.methods import Group, Method
@@ -14,7 +15,7 @@ from ttl_lightning.report.notes import notes
 from ttl_lightning.report.render import render
 from ttl_lightning.report.rows import Row
 from ttl_lightning.report.tables import Table
-from ttl_lightning.report.text import count, number, one_line
+from ttl_lightning.report.text import count, number
 
 PAGE = "report.html"
 CAPTIONS = {

@@ -5,7 +5,8 @@ from __future__ import annotations
 import jinja2
 from markupsafe import Markup, escape
 
-from ttl_lightning.report.text import count, one_line
+from ttl_lightning.errors import one_line
+from ttl_lightning.report.text import count
 
 
 def _prose(text: str) -> Markup:

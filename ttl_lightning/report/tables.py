@@ -6,20 +6,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ttl_lightning.errors import one_line
 from ttl_lightning.report.choice import Choice
 from ttl_lightning.report.methods import BASELINE, Group, cheaper
 from ttl_lightning.report.render import render
 from ttl_lightning.report.rows import Row
-from ttl_lightning.report.text import (
-    MINUS,
-    NONE,
-    amount,
-    one_line,
-    p_value,
-    percent,
-    signed,
-    spread,
-)
+from ttl_lightning.report.text import MINUS, NONE, amount, p_value, percent, signed, spread
 from ttl_lightning.report.verdict import verdict
 from ttl_lightning.tasks.reports import Metric, TaskReport
 

@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from ttl_lightning.errors import one_line
 from ttl_lightning.report.sweep import Summary
 from ttl_lightning.report.tables import COST_NAMES, Table
-from ttl_lightning.report.text import count, one_line
+from ttl_lightning.report.text import count
 
 SHOWN_CAUSES = 20
 

@@ -20,11 +20,6 @@ def number(value: object) -> float | None:
         return None
 
 
-def one_line(text: object) -> str:
-    """The text without line breaks and control characters, which a terminal would obey."""
-    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
-
-
 def cell(value: object) -> object:
     """A value for a .csv file: no text that a spreadsheet would take for a formula.
 

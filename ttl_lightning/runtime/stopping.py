@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM stop a run alike, and end with the status that a scheduler expects of each."""
+"""How a run stops: by a mistake, by Ctrl-C or by SIGTERM, each with its exit status."""
 
 from __future__ import annotations
 

@@ -70,10 +70,12 @@ class Method(ABC):
     Attributes:
         name: its key in `METHODS`.
         stops_early: whether its trials may ask for fewer epochs than a whole training.
+        frees: whether it frees frozen units one by one, which a strategy has to have.
     """
 
     name: ClassVar[str]
     stops_early: ClassVar[bool] = False
+    frees: ClassVar[bool] = False
 
     @abstractmethod
     def plan(self, candidates: Sequence[str]) -> Plan:
@@ -89,6 +91,11 @@ class Method(ABC):
             ConfigError: at the first step, if the candidates are none, repeated, out of order, or
                 no cutoffs.
         """
+
+    def toward(self, sign: float) -> Method:
+        """The same method for scores times the sign, where an option of it is such a score."""
+        del sign
+        return self
 
 
 def ask(batch: list[Trial]) -> Generator[list[Trial], Outcomes, dict[Trial, Outcome]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import ClassVar
 
@@ -35,6 +35,7 @@ class Incremental(Method):
     """
 
     name: ClassVar[str] = "incremental"
+    frees: ClassVar[bool] = True
     target: float | None = None
     patience: int = 2
 
@@ -44,6 +45,10 @@ class Incremental(Method):
         if target is not None and not (number and math.isfinite(target)):
             raise ConfigError(f"target must be null or a finite number, got {target!r}.")
         check_number("patience", self.patience, 1, integer=True)
+
+    def toward(self, sign: float) -> Method:
+        """As `Method.toward`: of the target."""
+        return self if self.target is None else replace(self, target=sign * self.target)
 
     def plan(self, candidates: Sequence[str]) -> Plan:
         """One trial a batch, in the stage `unfreeze`, from the output side; see `Method.plan`.

@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
-from ttl_lightning.cli.shell import told
 from ttl_lightning.errors import ConfigError, NonFiniteLossError
+from ttl_lightning.runtime.ending import told
 from ttl_lightning.runtime.stopping import Terminated
 
 

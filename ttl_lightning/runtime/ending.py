@@ -6,8 +6,7 @@ import contextlib
 import sys
 from collections.abc import Iterator
 
-from ttl_lightning.errors import FAILED, USAGE, NonFiniteLossError, TTLError
-from ttl_lightning.report.text import one_line
+from ttl_lightning.errors import FAILED, USAGE, NonFiniteLossError, TTLError, one_line
 from ttl_lightning.runtime.shortage import shortage
 from ttl_lightning.runtime.stopping import heed_sigterm, name_of, status_of
 
