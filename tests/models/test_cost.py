@@ -162,6 +162,7 @@ def test_vgg19(cutoff: str, params_m: float, macs_g: float) -> None:
     assert result.macs / 1e9 == pytest.approx(macs_g, rel=0.005)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VOLUMES)
 def test_volumes_of_24x192x192_at_every_stage(name: str) -> None:
     """What the units up to a cutoff cost, and a head there: the full network is counted once."""
@@ -180,6 +181,7 @@ def test_volumes_of_24x192x192_at_every_stage(name: str) -> None:
     assert (params, macs) == (result.params, result.macs)
 
 
+@pytest.mark.slow
 def test_volumes_cut_at_block3() -> None:
     model = create_model("resnext3d_101", "ttl", "block3", image_size=(24, 192, 192), weights=None)
     result = complexity(model, (3, 24, 192, 192))

@@ -24,8 +24,9 @@ PAIRS = [(name, network.planar) for name, network in VOLUMETRIC.items() if netwo
 # how far the network is followed: its reach in slices must be less than the depth.
 DEPTHS = [
     ("resnet3d_18", "full", 512),  # a reach of 435
-    ("resnet3d_50", "block3", 384),  # 291
-    ("resnext3d_50", "full", 256),  # 217, since its stem keeps the slices
+    pytest.param("resnet3d_50", "block3", 384, marks=pytest.mark.slow),  # 291
+    # 217, since its stem keeps the slices
+    pytest.param("resnext3d_50", "full", 256, marks=pytest.mark.slow),
     ("densenet3d_121", "block1", 96),  # 63
 ]
 

@@ -92,7 +92,14 @@ def test_widths(name: str, cutoff: str, expected: dict[str, int]) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["test_resnet", "densenet121", "test_efficientnet", "resnet3d_10", "resnet3d_18a"]
+    "name",
+    [
+        "test_resnet",
+        "test_efficientnet",
+        "resnet3d_10",
+        "resnet3d_18a",
+        pytest.param("densenet121", marks=pytest.mark.slow),
+    ],
 )
 def test_cutoffs_at_all_depths_run_forward_and_backward(name: str) -> None:
     backbone = create_backbone(name, weights=None)
@@ -104,7 +111,16 @@ def test_cutoffs_at_all_depths_run_forward_and_backward(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet50", "resnet34", "densenet121", "efficientnet_b0", "resnext3d_50", "penet"]
+    "name",
+    [
+        "resnet50",
+        "resnet34",
+        "efficientnet_b0",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("densenet121", "resnext3d_50", "penet")
+        ),
+    ],
 )
 def test_cutoffs_at_all_depths_fit_together(name: str) -> None:
     backbone = on_meta(name).eval()
