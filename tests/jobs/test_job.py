@@ -8,6 +8,7 @@ import time
 import pytest
 from filelock import FileLock
 from hydra.types import RunMode
+from omegaconf import OmegaConf
 
 from ttl_lightning.jobs.job import Job
 from ttl_lightning.jobs.process import End, Limits
@@ -162,6 +163,15 @@ def test_a_job_is_composed_as_one_run_in_its_folder(composed, small) -> None:
     )  # fmt: skip
     assert job.composed.name == job.cfg.name == "it, is=odd"
     assert "hydra" not in job.cfg
+
+
+@pytest.mark.filterwarnings(r"ignore:\s*'hydra/launcher/:UserWarning")
+@pytest.mark.parametrize("launcher", ["process", "submitit_local", "submitit_slurm"])
+def test_a_job_reaches_its_process_whatever_launches_it(launcher, composed, small) -> None:
+    made = composed([*small, "strategy=ftl", f"hydra/launcher={launcher}"])
+    settings = pickle.loads(pickle.dumps(Job.from_hydra(made).composed)).hydra
+    assert settings.launcher == made.hydra.launcher
+    assert OmegaConf.get_type(settings, "launcher") is dict
 
 
 def test_data_that_change_meanwhile_are_the_cause(job, process) -> None:

@@ -79,6 +79,8 @@ class Job:
         alone, cfg = composed.copy(), without_hydra(composed)
         with read_write(alone.hydra):
             alone.hydra.mode, alone.hydra.run.dir = RunMode.RUN, str(folder)
+            for key in ("launcher", "sweeper"):  # whose types cannot be pickled for some plugins
+                alone.hydra[key] = OmegaConf.create(OmegaConf.to_container(settings[key]))
         overrides = tuple(settings.overrides.task)
         return cls(overrides, cfg, alone, folder, cwd, identity(config.values_of(cfg), known))
 
