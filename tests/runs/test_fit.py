@@ -199,7 +199,7 @@ class Stop(Callback):
             raise OSError("the power went")
 
 
-@pytest.mark.parametrize("protocol", ["fast", "2d"])
+@pytest.mark.parametrize("protocol", [pytest.param("fast", marks=pytest.mark.slow), "2d"])
 def test_a_run_cut_off_goes_on_to_the_same_end(protocol, tmp_path, monkeypatch) -> None:
     options = (f"protocol={protocol}", "trainer.max_epochs=5", "protocol.learning_rate=0.01")
     options += ("protocol.scheduler.patience=0",) if protocol == "2d" else ()
@@ -225,7 +225,7 @@ def test_a_run_cut_off_goes_on_to_the_same_end(protocol, tmp_path, monkeypatch) 
     assert stripped[0] == stripped[1]
 
 
-@pytest.mark.parametrize("protocol", ["fast", "2d"])
+@pytest.mark.parametrize("protocol", ["fast", pytest.param("2d", marks=pytest.mark.slow)])
 def test_a_paused_run_goes_on_to_the_same_end(protocol, tmp_path) -> None:
     options = (f"protocol={protocol}", "trainer.max_epochs=5", "protocol.learning_rate=0.01")
     options += ("protocol.scheduler.patience=0",) if protocol == "2d" else ()
@@ -510,6 +510,7 @@ def test_a_logger_that_is_not_installed_is_named(tmp_path, monkeypatch) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_measured_precision_is_recorded_and_kept(tmp_path, monkeypatch) -> None:
     options = ("trainer.precision=auto",)
     first = run(tmp_path / "run", *options)
@@ -521,6 +522,7 @@ def test_measured_precision_is_recorded_and_kept(tmp_path, monkeypatch) -> None:
     assert again.train["precision"] == "bf16-mixed"
 
 
+@pytest.mark.slow
 def test_images_that_only_the_cut_network_can_take(tmp_path) -> None:
     result = run(tmp_path / "run", "backbone=vgg11", "backbone.weights=null", "data.image_size=16")
     assert result.complexity["untruncated"] is None
