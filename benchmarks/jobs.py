@@ -85,6 +85,7 @@ def planned(jobs: int) -> tuple[float, float, float]:
         tempfile.TemporaryDirectory() as folder,
         contextlib.chdir(folder),
         mock.patch.object(Pool, "run", run),
+        mock.patch.object(Pool, "warm_up", create=True),
         mock.patch.object(sys, "argv", argv),
         counting() as calls,
         Path(os.devnull).open("w") as nothing,
