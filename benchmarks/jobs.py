@@ -1,33 +1,27 @@
 """What a sweep costs beside its trainings.
 
-    python benchmarks/jobs.py            # 20 jobs planned, 8 run
-    python benchmarks/jobs.py --smoke    # 4 planned, 2 run
+    python benchmarks/jobs.py            # 20 jobs
+    python benchmarks/jobs.py --smoke    # 2
 
-Seconds from a job's start (its lock) to its first training batch, seconds to plan jobs (from the
-command line read to the first job begun, imports left out), and how often Hydra composes for each,
-in the sweep's own process and in the jobs'. Give it at two versions to compare them.
+Seconds from a job's start (its lock) to its first training batch, how often Hydra composes for each
+in the sweep's own process and in the jobs', and what the same command takes once more, when all is
+done and nothing is left but to plan. Give it at two versions to compare them.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
-from typing import Any
-from unittest import mock
+from typing import NamedTuple
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-
-from ttl_lightning.cli.train import main as sweep
 from ttl_lightning.jobs.job import LOCK_FILE
-from ttl_lightning.jobs.pool import Pool
 
 SMALL = (
     "backbone=test_resnet", "backbone.weights=null", "data.image_size=32", "latency=false",
@@ -57,70 +51,62 @@ class Stamp(Callback):
 """
 
 
-@contextlib.contextmanager
-def counting() -> Iterator[list[int]]:
-    """A list that grows by one with each composition of this process."""
-    composed: Callable[..., Any] = ConfigLoaderImpl._load_configuration_impl
-    calls: list[int] = []
+class Sweep(NamedTuple):
+    """What a sweep of so many jobs took.
 
-    def counted(*arguments: object, **options: object) -> object:
-        calls.append(1)
-        return composed(*arguments, **options)
+    starts: seconds to the first batch of each job, in their order.
+    of_sweep: compositions a job in the sweep's own process.
+    of_job: and in the job's.
+    again: seconds of the same command once more.
+    again_cpu: those of the CPU.
+    """
 
-    with mock.patch.object(ConfigLoaderImpl, "_load_configuration_impl", counted):
-        yield calls
-
-
-def planned(jobs: int) -> tuple[float, float, float]:
-    """Seconds until a pool is given so many jobs, those of the CPU, and compositions of each."""
-    begun: list[tuple[float, float]] = []
-
-    def run(_pool: Pool, given: list[Any]) -> list[None]:
-        begun.append((time.perf_counter(), time.process_time()))
-        assert len(given) == jobs
-        raise KeyboardInterrupt
-
-    argv = ["ttl_lightning", "-m", *SMALL, f"seed=range({jobs})"]
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        contextlib.chdir(folder),
-        mock.patch.object(Pool, "run", run),
-        mock.patch.object(Pool, "warm_up", create=True),
-        mock.patch.object(sys, "argv", argv),
-        counting() as calls,
-        Path(os.devnull).open("w") as nothing,
-        contextlib.redirect_stdout(nothing),
-        contextlib.suppress(SystemExit),
-    ):
-        start, of_cpu = time.perf_counter(), time.process_time()
-        sweep()
-    return begun[0][0] - start, begun[0][1] - of_cpu, len(calls) / jobs
+    starts: list[float]
+    of_sweep: float
+    of_job: float
+    again: float
+    again_cpu: float
 
 
-def started(jobs: int) -> tuple[list[float], float, float]:
-    """Seconds to the first batch of each job; compositions a job, of the jobs and of the sweep."""
+def swept(jobs: int) -> Sweep:
+    """Run a sweep, and give the same command again."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        (folder / "sitecustomize.py").write_text(COUNTED.format(file=str(folder / "composed")))
+        composed = folder / "composed"
+        (folder / "sitecustomize.py").write_text(COUNTED.format(file=str(composed)))
         (folder / "stamping.py").write_text(STAMP)
         own = ("+callbacks.stamp._target_=stamping.Stamp", "hydra.launcher.n_jobs=1")
         command = [sys.executable, "-m", "ttl_lightning", "-m", *SMALL, *own, f"seed=range({jobs})"]
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join([place, *sys.path[1:]])}
-        process = subprocess.Popen(
-            command, cwd=place, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        output, _ = process.communicate()
-        if process.returncode:
-            sys.exit(output)
+        sweep = _ran(command, place)
         stamps = sorted(folder.rglob("first_batch"), key=lambda file: file.stat().st_mtime)
         assert len(stamps) == jobs
-        seconds = [
+        starts = [
             float(stamp.read_text()) - stamp.with_name(LOCK_FILE).stat().st_mtime
             for stamp in stamps
         ]
-        pids = (folder / "composed").read_text().split()
-        ours = pids.count(str(process.pid))
-        return seconds, (len(pids) - ours) / jobs, ours / jobs
+        pids = composed.read_text().split()
+        ours = pids.count(str(sweep))
+        begun, before = time.perf_counter(), _of_children()
+        _ran(command, place)
+        again = time.perf_counter() - begun
+        return Sweep(starts, ours / jobs, (len(pids) - ours) / jobs, again, _of_children() - before)
+
+
+def _ran(command: list[str], place: str) -> int:
+    """The number of the process, which must succeed."""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([place, *sys.path[1:]])}
+    process = subprocess.Popen(
+        command, cwd=place, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    output, _ = process.communicate()
+    if process.returncode:
+        sys.exit(output)
+    return process.pid
+
+
+def _of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def main() -> None:
@@ -128,19 +114,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--smoke", action="store_true", help="a few jobs, to see that it works")
-    plan, run = (4, 2) if parser.parse_args().smoke else (20, 8)
-    seconds, of_cpu, compositions = planned(plan)
+    parser.add_argument("--smoke", action="store_true", help="two jobs, to see that it works")
+    jobs = 2 if parser.parse_args().smoke else 20
+    took = swept(jobs)
+    first, *others = took.starts
     print(
-        f"{plan} jobs planned in {seconds:.2f} s ({of_cpu:.2f} s of the CPU), "
-        f"{compositions:.2f} compositions a job"
+        f"first batch after {median(others):.2f} s ({min(others):.2f} to {max(others):.2f}), of "
+        f"the sweep's first job after {first:.2f} s; {jobs} jobs"
     )
-    starts, of_job, of_sweep = started(run)
-    print(
-        f"first batch after {median(starts):.2f} s (first job {starts[0]:.2f}, quickest "
-        f"{min(starts):.2f}, slowest {max(starts):.2f}) of {run} jobs"
-    )
-    print(f"compositions a job: {of_sweep:.2f} by the sweep, {of_job:.2f} by the job")
+    print(f"compositions a job: {took.of_sweep:.2f} by the sweep, {took.of_job:.2f} by the job")
+    print(f"the same again, all done: {took.again:.1f} s, {took.again_cpu:.1f} s of the CPU")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from ttl_lightning.errors import (
     WeightsError,
     check_choice,
     check_number,
+    one_line,
 )
 
 
@@ -98,3 +99,7 @@ def test_characters_that_a_terminal_would_obey_are_shown() -> None:
     assert str(TTLError("got 'a\x1b[2Jb\x00\udcff' of é°–×")) == (
         r"got 'a\x1b[2Jb\x00\udcff' of é°–×"
     )
+
+
+def test_a_line_has_no_controls() -> None:
+    assert one_line("a\n b\x1b[2J\ud800\x00c") == "a b [2J c"

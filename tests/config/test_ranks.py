@@ -222,7 +222,7 @@ def test_jobs_of_a_sweep_each_have_their_own(
     (group,) = groups
     job, overrides = plan.job(next(group.jobs()))
     assert "data=npz3d" in overrides
-    assert "data=npz3d" in job.command
+    assert job.cfg.data.name == "npz3d"
     assert job.folder.relative_to(workdir).parts[:3] == ("multirun", "default", "npz3d")
 
 

@@ -64,7 +64,10 @@ TARGETS = [
 )
 def test_what_a_file_gives_is_taken_by_what_it_names(file: Path, path: str, node: dict) -> None:
     given = set(node) - set(HYDRAS) - OURS.get(path, set())
-    assert given <= _parameters(node["_target_"]), file
+    taken = _parameters(node["_target_"])
+    if "method" in node:  # of a search, whose options lie beside it
+        taken |= _parameters(node["method"])
+    assert given <= taken, file
 
 
 @pytest.mark.parametrize("group", CLOSED)

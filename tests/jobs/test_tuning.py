@@ -25,13 +25,12 @@ FOLDER = Path("multirun/default")
 class World:
     """A launcher whose jobs score what a function of their configuration says."""
 
-    def __init__(self, composed, score) -> None:
-        self.compose, self.score = composed, score
+    def __init__(self, score) -> None:
+        self.score = score
         self.launched: list[tuple] = []
 
     def launch(self, batch, first) -> None:
-        for overrides in batch:
-            job = Job.from_hydra(self.compose(overrides))
+        for job, _ in batch:
             if not job.settled(since=1e12):
                 self.run(job)
 
@@ -55,7 +54,7 @@ def compare(composed, small):
     """Run a comparison, and give what was launched; the folder stays from one to the next."""
 
     def run(score, *arguments, budget=5, metric=METRIC) -> list[tuple]:
-        world = World(composed, score)
+        world = World(score)
         ours = Session(composed, world.launch, FOLDER.absolute())
         ours.compare([*small, *arguments], Compare(budget), FACTORS, metric)
         return world.launched

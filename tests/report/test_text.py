@@ -40,7 +40,3 @@ def test_shares() -> None:
     assert text.share(1, 2) == "50 %"
     assert text.share(1, 0) is None
     assert text.share(None, 1) is None
-
-
-def test_a_line_has_no_controls() -> None:
-    assert text.one_line("a\n b\x1b[2J\ud800\x00c") == "a b [2J c"

@@ -27,7 +27,7 @@ def noted(stop: KeyboardInterrupt, note: str) -> KeyboardInterrupt:
 @pytest.mark.parametrize(
     ("error", "status", "line"),
     [
-        (ConfigError("seed\n is\x1b[2J wrong."), 2, "error: seed is [2J wrong."),
+        (ConfigError("seed\n is\x1b[2J wrong."), 2, r"error: seed is\x1b[2J wrong."),
         (NonFiniteLossError("the loss is nan."), 1, "error: the loss is nan."),
         (KeyboardInterrupt(), 130, "stopped by Ctrl-C."),
         (Terminated(), 143, "stopped by SIGTERM."),
