@@ -98,7 +98,7 @@ def strategies(run: OpenRun, scales: Sequence[float], views: Sequence[int]) -> d
     """Ways of reading, by name."""
     data = run.data
     common = (data.mean, data.std)
-    side, augment = data.input_side, data.augment
+    side, augment = data.view.side, data.augment
     found: dict[str, Transform] = {
         view: evaluation(view, augment, side, *common) for view in EVAL_VIEWS
     }
