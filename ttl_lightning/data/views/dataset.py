@@ -29,19 +29,6 @@ class Batch(TypedDict):
     id: Tensor
 
 
-class ViewsBatch(TypedDict):
-    """What the loaders yield that give several views of each sample.
-
-    views: float32 (N, V, C, *spatial), in place of "image". The others are of samples, as there.
-    """
-
-    views: Tensor
-    label: Tensor
-    id: Tensor
-    study: NotRequired[Tensor]
-    study_label: NotRequired[Tensor]
-
-
 class WindowBatch(Batch):
     """What the loaders of volumes yield; every sample is a window.
 
