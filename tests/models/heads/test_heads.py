@@ -66,7 +66,7 @@ def test_a_wrong_head_is_said_in_a_line() -> None:
     with pytest.raises(UnknownNameError) as caught:
         ttl.create_model("no_such_network", "ftl", weights=None, head="liner")
     assert str(caught.value) == (
-        "unknown head 'liner'; did you mean 'linear'? Allowed: linear, linear_unpooled."
+        "unknown head 'liner'; did you mean 'linear'? Allowed: linear, linear_unpooled, unet."
     )
     with pytest.raises(ConfigError, match=r"^pooling=False is for head=linear, got head=.*Decoder"):
         ttl.create_model("no_such_network", "ftl", weights=None, pooling=False, head=Decoder)

@@ -1,7 +1,8 @@
 """Heads: what turns a backbone's maps into the result. A file each, and a line in `HEADS`.
 
 A head is a module with a class attribute `needs`: the backbone's "last" map, or its "pyramid", the
-tuple of maps that `Backbone.pyramid` gives. What makes one is given the backbone as the strategy
+tuple of maps that `Backbone.pyramid` gives, from which it makes a map of the input's size; the
+model sees to it that every resolution divides that size. What makes one is given the backbone as the strategy
 left it, the spatial size of the inputs, and the number of classes: a class with these arguments, or
 a function. `Backbone.channels` and `Backbone.reductions` say what the maps of the pyramid are.
 """
@@ -16,6 +17,7 @@ from torch import nn
 from ttl_lightning.errors import check_choice
 from ttl_lightning.models.backbones.base import Backbone
 from ttl_lightning.models.heads.linear import linear_head
+from ttl_lightning.models.heads.unet import unet_head
 
 NEEDS = ("last", "pyramid")
 
@@ -24,6 +26,7 @@ HeadMaker = Callable[[Backbone, tuple[int, ...], int], nn.Module]
 HEADS: dict[str, HeadMaker] = {
     "linear": linear_head,
     "linear_unpooled": partial(linear_head, pooling=False),
+    "unet": unet_head,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NotRequired, TypedDict
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ttl_lightning.errors import check_number
 from ttl_lightning.models.backbones.base import Backbone
@@ -26,7 +27,8 @@ class ParamGroup(TypedDict):
 class TransferModel(nn.Module):
     """A backbone that a strategy has split, and a new head.
 
-    `(N, C, *spatial)` to what the head gives: `(N, num_classes)` logits of a linear one.
+    `(N, C, *spatial)` to what the head gives: `(N, num_classes)` logits of a linear one,
+    `(N, num_classes, *spatial)` of a U-Net's.
 
     Raises:
         UnknownNameError: if the head does not say what it needs.
@@ -42,10 +44,18 @@ class TransferModel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The logits of images or volumes."""
-        needs: object = self.head.needs
-        maps = self.backbone.pyramid(x) if needs == "pyramid" else self.backbone(x)
-        logits: Tensor = self.head(maps)
-        return logits
+        if self.head.needs == "last":
+            logits: Tensor = self.head(self.backbone(x))
+            return logits
+        spatial = x.shape[2:]
+        maps: Tensor = self.head(self.backbone.pyramid(self._enlarged(x)))
+        return maps[(..., *(slice(size) for size in spatial))]
+
+    def _enlarged(self, x: Tensor) -> Tensor:
+        """Repeat the last pixels along each axis until every resolution divides its size."""
+        coarsest = self.backbone.reductions[-1]
+        more = [-size % by for size, by in zip(x.shape[2:], coarsest, strict=True)]
+        return functional.pad(x, [n for by in reversed(more) for n in (0, by)], mode="replicate")
 
     def param_groups(self, lr: float, pretrained_lr_factor: float = 1.0) -> list[ParamGroup]:
         """What the optimizer takes: the head at lr, the backbone's units at their multiples of it.
