@@ -49,20 +49,20 @@ def classification_loss(
     if task != "multilabel":
         if not focal_gamma:
             return F.cross_entropy(logits, labels, weight=class_weights)
-        entries = _focal(F.cross_entropy(logits, labels, reduction="none"), focal_gamma)
+        entries = focal(F.cross_entropy(logits, labels, reduction="none"), focal_gamma)
         weights = torch.ones_like(entries) if class_weights is None else class_weights[labels]
         return (entries * weights).sum() / weights.sum()
     known = ~labels.isnan()
     targets = torch.where(known, labels, 0.0).to(logits.dtype)
     entries = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     if focal_gamma:
-        entries = _focal(entries, focal_gamma)
+        entries = focal(entries, focal_gamma)
     if class_weights is not None:
         entries = entries * (1 + (class_weights - 1) * targets)
     return torch.where(known, entries, 0.0).sum() / known.sum().clamp(min=1)
 
 
-def _focal(cross_entropy: Tensor, gamma: float) -> Tensor:
+def focal(cross_entropy: Tensor, gamma: float) -> Tensor:
     """Cross entropies, -log p, times (1 - p)^gamma."""
     # 1 - exp(-x) without cancellation; a floor, since a power's slope at 0 may be infinite
     missed = (-torch.expm1(-cross_entropy)).clamp(min=torch.finfo(cross_entropy.dtype).eps)

@@ -1,10 +1,11 @@
 """Heads: what turns a backbone's maps into the result. A file each, and a line in `HEADS`.
 
 A head is a module with a class attribute `needs`: the backbone's "last" map, or its "pyramid", the
-tuple of maps that `Backbone.pyramid` gives, from which it makes a map of the input's size; the
-model sees to it that every resolution divides that size. What makes one is given the backbone as the strategy
-left it, the spatial size of the inputs, and the number of classes: a class with these arguments, or
-a function. `Backbone.channels` and `Backbone.reductions` say what the maps of the pyramid are.
+tuple of maps that `Backbone.pyramid` gives, from which it makes a map of the input's size (the
+model sees to it that every resolution divides that size). What makes one is given the backbone as
+the strategy left it, the spatial size of the inputs, and the number of classes: a class with these
+arguments, or a function. `Backbone.channels` and `Backbone.reductions` say what the maps of the
+pyramid are.
 """
 
 from __future__ import annotations
