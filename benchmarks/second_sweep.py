@@ -58,7 +58,6 @@ class Written(Source):
             labels=rows % 2,
             splits=np.array(["train", "train", "train", "val", "test"])[rows % 5],
             class_names=("even", "odd"),
-            task="binary",
             reader=self.reader,
         )
 

@@ -70,7 +70,7 @@ def check_fractions(fractions: Mapping[str, float]) -> None:
 
 
 def _columns(labels: Labels) -> NDArray[np.float64]:
-    """Indicator columns (n, K); for multilabel one more for the samples without any label."""
+    """Indicator columns (n, K); where several may hold, one more for samples of which none does."""
     if labels.ndim == 2:
         known = labels == 1  # one that is not labelled counts as none here
         return np.hstack([known, ~known.any(1, keepdims=True)]).astype(np.float64)

@@ -13,7 +13,7 @@ from ttl_lightning.data.completion import check_split_options, complete_splits
 from ttl_lightning.data.content import listing_hash
 from ttl_lightning.data.readers.picture import SUFFIXES, FileImages, is_image
 from ttl_lightning.data.readers.pillow import MOST_PIXELS
-from ttl_lightning.data.samples import SPLIT_NAMES, Samples, listed, positive_note, task_of
+from ttl_lightning.data.samples import SPLIT_NAMES, Samples, listed, positive_note
 from ttl_lightning.data.sources.base import Source, existing_path
 from ttl_lightning.data.tables.labels import encode_classes, unified
 from ttl_lightning.errors import DataError, check_number
@@ -98,7 +98,6 @@ class FolderSource(Source):
             labels=labels,
             splits=splits,
             class_names=names,
-            task=task_of(names),
             reader=FileImages([entry.path for entry in found], None, self.max_pixels),
             notes=(*notes, *drawn, *positive_note(names, chosen=self.classes is not None)),
         )

@@ -111,7 +111,6 @@ class Phantom3dSource(DrawnSource):
             labels=label_of(numbers, self.balance),
             splits=self.splits,
             class_names=("normal", "embolism"),
-            task="binary",
             reader=drawn,
             abnormal=drawn.abnormal_slices,
             masks=drawn.lesion_mask,

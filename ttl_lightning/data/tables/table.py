@@ -19,7 +19,6 @@ from ttl_lightning.data.samples import (
     check_classes,
     listed,
     positive_note,
-    task_of,
 )
 from ttl_lightning.data.tables.labels import (
     SEVERAL,
@@ -48,7 +47,7 @@ class TableOptions:
     """What a table's columns mean: options of every source that reads one.
 
     Attributes:
-        label_columns: one of class names or numbers, or several of 0 and 1 (multilabel).
+        label_columns: one of class names or numbers, or several of 0 and 1.
         split_column: with train, val or test; None: "split" where there is such a column.
         patient_column: whom a row shows; None: "patient_id" where there is such a column.
         classes: for one label column, the classes in the order of their numbers; None: sorted.
@@ -167,14 +166,12 @@ class TableOptions:
                 f"{table.path} has no {PATIENT_COLUMN!r} column: one patient's images may be in "
                 "two splits. data.patient_column names the column that says whom an image shows."
             )
-        task = "multilabel" if labels.ndim == 2 else task_of(names)
-        chosen = task == "multilabel" or self.classes is not None
+        chosen = labels.ndim == 2 or self.classes is not None
         return Samples(
             ids=tuple(ids),
             labels=labels,
             splits=splits,
             class_names=names,
-            task=task,
             patients=same,
             notes=(*table.notes, *notes, *drawn, *positive_note(names, chosen=chosen)),
         )

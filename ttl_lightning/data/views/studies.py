@@ -111,10 +111,11 @@ def _abnormal(
     found: list[Integers] = []
     for row, count, study, label in zip(rows, slices, samples.ids, samples.labels, strict=True):
         abnormal = samples.abnormal(int(row), int(count))
-        if samples.task != "binary":
+        if not samples.exclusive or len(samples.class_names) != 2:
+            held = "one holds" if samples.exclusive else "several may hold"
             raise DataError(
-                "abnormal slices go with one label of two classes, and the task is "
-                f"{samples.task}: leave them out."
+                "abnormal slices go with one label of two classes, and there are "
+                f"{len(samples.class_names)}, of which {held}: leave them out."
             )
         if bool(len(abnormal)) != bool(label):
             raise DataError(
