@@ -77,7 +77,7 @@ class DataModule(LightningDataModule):
         self.notes: list[str] = []
         self._samples: Samples | None = None
         self._rows: Integers = np.empty(0, np.int64)
-        self._datasets: dict[str, ImageDataset] | dict[str, WindowDataset] = {}
+        self._datasets: dict[str, ImageDataset | WindowDataset] = {}
 
     @property
     def evaluation(self) -> EvalTransform | CropTransform:
@@ -227,7 +227,11 @@ class DataModule(LightningDataModule):
             )
         verify_samples(used)
         train = TrainTransform(self.augment, view.side, self.mean, self.std, self.source.seed)
-        self._datasets = shown.datasets(store, rows, used, train, self.evaluation)
+        for split in SPLITS:
+            chosen = used.rows(split)
+            transform = train if split == "train" else self.evaluation
+            part = used.take(chosen)
+            self._datasets[split] = shown.dataset(store, rows[chosen], part, transform)
         self._rows = rows
         return used
 
