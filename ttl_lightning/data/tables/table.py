@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ttl_lightning.data.completion import check_split_options, complete_splits
 from ttl_lightning.data.readers.volume import about
 from ttl_lightning.data.samples import (
     SPLIT_NAMES,
@@ -20,6 +19,7 @@ from ttl_lightning.data.samples import (
     listed,
     positive_note,
 )
+from ttl_lightning.data.splits import check_fractions, complete_splits
 from ttl_lightning.data.tables.labels import (
     SEVERAL,
     UNCERTAIN,
@@ -73,6 +73,11 @@ class TableOptions:
         given = self.label_columns
         return (given,) if isinstance(given, str) else tuple(given)
 
+    @property
+    def fractions(self) -> dict[str, float]:
+        """Of the splits that may have to be drawn."""
+        return {"val": self.val_fraction, "test": self.test_fraction}
+
     def check(self, header: Sequence[str], others: Mapping[str, str | None], path: Path) -> None:
         """Demand that every column that is named exists, and options that are in range.
 
@@ -85,7 +90,7 @@ class TableOptions:
             UnknownNameError: naming key and column.
             ConfigError: naming the option that is out of range.
         """
-        check_split_options(self.val_fraction, self.test_fraction)
+        check_fractions(self.fractions)
         check_choice("data.missing", self.missing, ON_MISSING)
         check_choice("data.uncertain", self.uncertain, ON_UNCERTAIN)
         for key, action in (("missing", self.missing), ("uncertain", self.uncertain)):
@@ -159,8 +164,7 @@ class TableOptions:
         patients = table.optional(self.patient_column, PATIENT_COLUMN)
         # two spellings of one patient must not end up in two splits
         same = None if patients is None else tuple(unified(patients)[0])
-        fractions = {"val": self.val_fraction, "test": self.test_fraction}
-        splits, drawn = complete_splits(self._splits(table), labels, same, fractions, seed)
+        splits, drawn = complete_splits(self._splits(table), labels, same, self.fractions, seed)
         if same is None:
             notes.append(
                 f"{table.path} has no {PATIENT_COLUMN!r} column: one patient's images may be in "
