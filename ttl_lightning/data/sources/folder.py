@@ -34,7 +34,7 @@ class FolderSource(Source):
 
     Splits that are not given are drawn by class. Folders do not name patients, so they cannot be
     drawn by patient; a run says so. Of a file with several images the middle one is read, and a run
-    counts such files, and all else that is left out of one (`left_out.LeftOut`).
+    counts such files, and all else that is left out of one (`reading.LeftOut`).
 
     Attributes:
         path: the root folder.

@@ -10,7 +10,7 @@ import numpy as np
 
 from ttl_lightning.data.options import ImageView
 from ttl_lightning.data.ranges import spread_notes
-from ttl_lightning.data.readers.left_out import left_out_notes
+from ttl_lightning.data.readers.reading import left_out_notes
 from ttl_lightning.data.samples import Integers, Samples
 from ttl_lightning.data.store import Facts, Store
 from ttl_lightning.data.transforms import Transform
