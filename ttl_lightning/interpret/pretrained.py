@@ -13,6 +13,7 @@ from ttl_lightning.config import compose as config
 from ttl_lightning.models.backbones.factory import create_backbone
 from ttl_lightning.runs.build import create_data, device
 from ttl_lightning.runs.callbacks.progress import quiet
+from ttl_lightning.tasks.losses import kind_of
 from ttl_lightning.tasks.probes import ProbeResult, probe_units
 
 SPLITS = ("train", "val")
@@ -36,4 +37,4 @@ def probe(cfg: DictConfig) -> dict[str, ProbeResult]:
         backbone = create_backbone(cfg.backbone.name, cfg.backbone.weights, cfg.data.in_channels)
         backbone.to(device(cfg))
         splits = {split: data.plain_dataloader(split) for split in SPLITS}
-        return probe_units(backbone, splits, data.task)
+        return probe_units(backbone, splits, kind_of(data))

@@ -19,7 +19,7 @@ from ttl_lightning.errors import ConfigError, WeightsError
 from ttl_lightning.models.backbones.checkpoints import sha256
 from ttl_lightning.models.cost import complexity
 from ttl_lightning.models.create import create_model
-from ttl_lightning.models.head_start import zero_head
+from ttl_lightning.models.heads.linear import zero_head
 from ttl_lightning.models.strategies.base import TransferModel
 from ttl_lightning.records.schema import RunResult
 from ttl_lightning.runs import outputs as run_folder
@@ -135,7 +135,7 @@ def _start_head(cfg: DictConfig, parts: Parts) -> dict[str, Any]:
     started = time.perf_counter()
     told: dict[str, Any] = {"kind": kind}
     if kind == "zero":
-        zero_head(model)
+        zero_head(model.head)
     elif kind == "probe":
         device = parts.trainer.strategy.root_device
         model.to(device)

@@ -34,23 +34,23 @@ def written(path: Path, data: dict) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("labels", "task", "classes"),
+    ("labels", "exclusive", "classes"),
     [
-        (np.array([[0], [1], [0], [1]], np.uint8), "binary", 2),
-        (np.array([0, 1, 0, 1]), "binary", 2),
-        (np.array([[0], [1], [2], [3]], np.uint8), "multiclass", 4),
-        (np.array([[0, 1, 1], [1, 0, 0], [0, 0, 0], [1, 1, 1]], np.uint8), "multilabel", 3),
+        (np.array([[0], [1], [0], [1]], np.uint8), True, 2),
+        (np.array([0, 1, 0, 1]), True, 2),
+        (np.array([[0], [1], [2], [3]], np.uint8), True, 4),
+        (np.array([[0, 1, 1], [1, 0, 0], [0, 0, 0], [1, 1, 1]], np.uint8), False, 3),
     ],
 )
 @pytest.mark.parametrize("shape", [(12, 12), (12, 10, 3)])
-def test_tasks_and_colour(tmp_path: Path, labels, task: str, classes: int, shape) -> None:
+def test_labels_and_colour(tmp_path: Path, labels, exclusive: bool, classes: int, shape) -> None:
     data = data_of(NpzSource, path=written(tmp_path / "x.npz", arrays(labels, shape)), image_size=8)
     data.setup()
-    assert (data.task, data.num_classes) == (task, classes)
+    assert (data.exclusive, data.num_classes) == (exclusive, classes)
     assert data.class_names == tuple(str(i) for i in range(classes))
     batch = next(iter(data.test_dataloader()))
     assert batch["image"].shape == (4, 3, 8, 8)
-    if task == "multilabel":
+    if not exclusive:
         assert batch["label"].dtype.is_floating_point
         np.testing.assert_array_equal(batch["label"], labels)
     else:
@@ -122,7 +122,7 @@ def test_bad_arrays_are_named(tmp_path: Path, data: dict, text: str) -> None:
         (np.array([0, 1, 0, -1]), "labels run from 0 to 1, but 3 of 12 do not, such as -1"),
         (
             np.array([[0, 1], [1, 0], [0, 2], [1, 1]]),
-            "multilabel labels must be 0, 1 or NaN, got 2",
+            "labels of which several may hold must be 0, 1 or NaN, got 2",
         ),
     ],
 )
@@ -177,7 +177,7 @@ def test_real_x_rays(request: pytest.FixtureRequest) -> None:
         pytest.skip(f"{path} is not there")
     data = data_of(NpzSource, path=path, image_size=28)
     data.setup()
-    assert (data.task, len(data.labels("val")), len(data.labels("test"))) == ("binary", 524, 624)
+    assert (data.num_classes, len(data.labels("val")), len(data.labels("test"))) == (2, 524, 624)
     assert data.labels("test").sum() == 390
     assert any("left out" in note for note in data.notes)
 

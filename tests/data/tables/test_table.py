@@ -193,7 +193,7 @@ def test_measurements_are_no_classes(table) -> None:
 
 def test_several_labels_in_one_field(table) -> None:
     samples, notes = labelled(table("id,label\n1,Normal\n2,Edema|Effusion\n3,edema\n"))
-    assert samples.task == "multilabel"
+    assert not samples.exclusive
     assert samples.class_names == ("Edema", "Effusion", "Normal")
     assert samples.labels.tolist() == [[0, 0, 1], [1, 1, 0], [1, 0, 0]]
     assert any("several labels a row" in note for note in notes)
@@ -202,7 +202,7 @@ def test_several_labels_in_one_field(table) -> None:
 def test_one_hot_labels_are_one_label(table) -> None:
     path = table("id,x,y,z\n1,1,0,0\n2,0,True,0\n3,0,0,yes\n4,1,no,false\n")
     samples, notes = labelled(path, label_columns=("x", "y", "z"))
-    assert (samples.task, samples.labels.tolist()) == ("multiclass", [0, 1, 2, 0])
+    assert (samples.exclusive, samples.labels.tolist()) == (True, [0, 1, 2, 0])
     assert any("exactly one of the 3 labels" in note for note in notes)
 
 

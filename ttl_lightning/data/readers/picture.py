@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ttl_lightning.data.content import file_mark
-from ttl_lightning.data.readers.base import Reading
 from ttl_lightning.data.readers.dicom_tags import is_dicom
 from ttl_lightning.data.readers.heeded import heeded
 from ttl_lightning.data.readers.pillow import MOST_PIXELS, read_picture
+from ttl_lightning.data.readers.reading import Reading
 from ttl_lightning.data.readers.slices import read_dicom, read_nifti
-from ttl_lightning.data.readers.volume import told
-from ttl_lightning.errors import DataError, TTLError
+from ttl_lightning.data.readers.volume import naming
+from ttl_lightning.errors import DataError
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 DICOM = (".dcm", ".dicom")
@@ -82,11 +82,11 @@ def read_image(
         ConfigError: if the package that reads this kind of file is not installed.
     """
     name = path.name.lower()
-    try:
+    with naming(path, "image "):
         if not path.is_file():
-            raise ValueError("no such file")  # noqa: TRY301
+            raise ValueError("no such file")
         if path.stat().st_size == 0:
-            raise ValueError("the file has 0 bytes")  # noqa: TRY301
+            raise ValueError("the file has 0 bytes")
         with heeded(path):
             if name.endswith(DICOM) or (not name.endswith(SUFFIXES) and is_dicom(path)):
                 found = read_dicom(path, slice_index)
@@ -95,11 +95,6 @@ def read_image(
             else:
                 found = read_picture(path, slice_index, most_pixels)
         return Reading(to_storage(found.values, found.low, found.high), found.left_out)
-    except TTLError:
-        raise
-    except Exception as error:
-        # Decoders raise what they like (SyntaxError, struct.error, zlib.error …), none with a path.
-        raise DataError(f"cannot read image {path}: {told(error)}.") from error
 
 
 def is_image(path: Path) -> bool:

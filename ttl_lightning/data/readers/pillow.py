@@ -16,8 +16,8 @@ from PIL.TiffImagePlugin import (
     SAMPLESPERPIXEL,
 )
 
-from ttl_lightning.data.readers.left_out import LeftOut
 from ttl_lightning.data.readers.png import check_png
+from ttl_lightning.data.readers.reading import LeftOut
 from ttl_lightning.data.readers.slices import Pixels, middle
 
 MOST_PIXELS = 89_478_485

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ttl_lightning.data.readers.dicom_pixels import shown, stored
 from ttl_lightning.data.readers.dicom_tags import frames_in
-from ttl_lightning.data.readers.left_out import LeftOut
 from ttl_lightning.data.readers.nifti import load_nifti
+from ttl_lightning.data.readers.reading import LeftOut
 from ttl_lightning.data.readers.volume import missing_package
 
 
@@ -71,9 +71,9 @@ def read_nifti(path: Path, slice_index: int | None = None) -> Pixels:
         ValueError: if the file is not a 2D or 3D image, has no such slice, or is not finite.
     """
     volume = load_nifti(path)
-    low, high = float(volume.voxels.min()), float(volume.voxels.max())
-    slices = len(volume.voxels)
-    chosen = volume.voxels[middle(slice_index, slices)]
+    low, high = float(volume.pixels.min()), float(volume.pixels.max())
+    slices = len(volume.pixels)
+    chosen = volume.pixels[middle(slice_index, slices)]
     left_out = LeftOut(images=slices if slice_index is None else 1, scale=True)
     return Pixels(chosen.astype(np.float64), low, high, left_out)
 

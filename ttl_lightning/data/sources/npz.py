@@ -15,7 +15,7 @@ from ttl_lightning.data.options import DepthView
 from ttl_lightning.data.readers.base import ArrayImages, ArrayVolumes
 from ttl_lightning.data.readers.npz_members import check_members, source_of
 from ttl_lightning.data.readers.volume import about, told
-from ttl_lightning.data.samples import SPLITS, Labels, Samples, check_classes, listed, task_of
+from ttl_lightning.data.samples import SPLITS, Labels, Samples, check_classes, listed
 from ttl_lightning.data.sources.base import Source, existing_path
 from ttl_lightning.errors import DataError
 
@@ -31,8 +31,7 @@ NO_PATIENTS = "npz files hold no patient ids: splits are taken as the file gives
 class NpzSource(Source):
     """Images (N, H, W) or (N, H, W, 3) uint8 with the splits that the file gives.
 
-    Labels (N,) or (N, 1) are class numbers: two classes are a binary task, more a multiclass one.
-    Labels (N, L) of zeros and ones are multilabel.
+    Labels (N,) or (N, 1) are class numbers; of labels (N, L) of zeros and ones several may hold.
 
     A file of volumes is for `Npz3dSource`; the command line chooses between the two.
 
@@ -152,7 +151,6 @@ def load_arrays(
         labels=every,
         splits=np.repeat(SPLITS, [len(labels[split]) for split in SPLITS]),
         class_names=names,
-        task="multilabel" if every.ndim == 2 else task_of(names),
     )
     return samples, np.concatenate(list(images.values()))
 

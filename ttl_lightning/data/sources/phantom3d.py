@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ttl_lightning.data.options import AbnormalView
 from ttl_lightning.data.phantoms.images import label_of
 from ttl_lightning.data.phantoms.volumes import SMALLEST, PhantomVolume, draw_volume
-from ttl_lightning.data.readers.volume import UNKNOWN_MM, Volume
+from ttl_lightning.data.readers.reading import Reading
 from ttl_lightning.data.samples import SPLITS, Integers, Samples
 from ttl_lightning.data.sources.phantom import MOST, DrawnSource
 from ttl_lightning.errors import check_number
@@ -47,11 +47,11 @@ class PhantomStudies:
         """Number of volumes."""
         return len(self._numbers)
 
-    def read(self, row: int) -> Volume:
+    def read(self, row: int) -> Reading:
         """Draw one volume, and remember which of its slices are abnormal."""
         drawn = self._draw(row)
         self._abnormal[row] = np.flatnonzero(drawn.lesion_mask.any((1, 2))).astype(np.int64)
-        return Volume(drawn.voxels, UNKNOWN_MM)
+        return Reading(drawn.voxels)
 
     def abnormal_slices(self, row: int, count: int) -> Integers:
         """Slices of a volume that hold a part of an embolus."""
@@ -111,7 +111,6 @@ class Phantom3dSource(DrawnSource):
             labels=label_of(numbers, self.balance),
             splits=self.splits,
             class_names=("normal", "embolism"),
-            task="binary",
             reader=drawn,
             abnormal=drawn.abnormal_slices,
             masks=drawn.lesion_mask,

@@ -35,7 +35,7 @@ Range = tuple[int, int]
 class StudiesSource(TableOptions, Source):
     """Studies below a folder or in an archive, listed in a .csv file with a header.
 
-    One label column holds class names or numbers; several hold 0 or 1 each (multilabel).
+    One label column holds class names or numbers; several hold 0 or 1 each.
 
     Attributes:
         path: a folder with studies, as `find_studies` finds them, or an archive of them.

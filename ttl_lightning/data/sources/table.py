@@ -21,7 +21,7 @@ from ttl_lightning.errors import check_number
 class CsvSource(TableOptions, Source):
     """Image files listed in a .csv file with a header.
 
-    One label column holds class names or numbers; several hold 0 or 1 each (multilabel).
+    One label column holds class names or numbers; several hold 0 or 1 each.
 
     Attributes:
         path: the .csv file.

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ttl_lightning.data.completion import check_split_options, complete_splits
 from ttl_lightning.data.readers.volume import about
 from ttl_lightning.data.samples import (
     SPLIT_NAMES,
@@ -19,8 +18,8 @@ from ttl_lightning.data.samples import (
     check_classes,
     listed,
     positive_note,
-    task_of,
 )
+from ttl_lightning.data.splits import check_fractions, complete_splits
 from ttl_lightning.data.tables.labels import (
     SEVERAL,
     UNCERTAIN,
@@ -48,7 +47,7 @@ class TableOptions:
     """What a table's columns mean: options of every source that reads one.
 
     Attributes:
-        label_columns: one of class names or numbers, or several of 0 and 1 (multilabel).
+        label_columns: one of class names or numbers, or several of 0 and 1.
         split_column: with train, val or test; None: "split" where there is such a column.
         patient_column: whom a row shows; None: "patient_id" where there is such a column.
         classes: for one label column, the classes in the order of their numbers; None: sorted.
@@ -74,6 +73,11 @@ class TableOptions:
         given = self.label_columns
         return (given,) if isinstance(given, str) else tuple(given)
 
+    @property
+    def fractions(self) -> dict[str, float]:
+        """Of the splits that may have to be drawn."""
+        return {"val": self.val_fraction, "test": self.test_fraction}
+
     def check(self, header: Sequence[str], others: Mapping[str, str | None], path: Path) -> None:
         """Demand that every column that is named exists, and options that are in range.
 
@@ -86,7 +90,7 @@ class TableOptions:
             UnknownNameError: naming key and column.
             ConfigError: naming the option that is out of range.
         """
-        check_split_options(self.val_fraction, self.test_fraction)
+        check_fractions(self.fractions)
         check_choice("data.missing", self.missing, ON_MISSING)
         check_choice("data.uncertain", self.uncertain, ON_UNCERTAIN)
         for key, action in (("missing", self.missing), ("uncertain", self.uncertain)):
@@ -160,21 +164,18 @@ class TableOptions:
         patients = table.optional(self.patient_column, PATIENT_COLUMN)
         # two spellings of one patient must not end up in two splits
         same = None if patients is None else tuple(unified(patients)[0])
-        fractions = {"val": self.val_fraction, "test": self.test_fraction}
-        splits, drawn = complete_splits(self._splits(table), labels, same, fractions, seed)
+        splits, drawn = complete_splits(self._splits(table), labels, same, self.fractions, seed)
         if same is None:
             notes.append(
                 f"{table.path} has no {PATIENT_COLUMN!r} column: one patient's images may be in "
                 "two splits. data.patient_column names the column that says whom an image shows."
             )
-        task = "multilabel" if labels.ndim == 2 else task_of(names)
-        chosen = task == "multilabel" or self.classes is not None
+        chosen = labels.ndim == 2 or self.classes is not None
         return Samples(
             ids=tuple(ids),
             labels=labels,
             splits=splits,
             class_names=names,
-            task=task,
             patients=same,
             notes=(*table.notes, *notes, *drawn, *positive_note(names, chosen=chosen)),
         )

@@ -20,7 +20,7 @@ from ttl_lightning.data.views.windows import Places, WindowDraws, Windows
 class Batch(TypedDict):
     """What the loaders yield.
 
-    image: float32 (N, C, H, W). label: int64 (N,) or, for multilabel, float32 (N, L).
+    image: float32 (N, C, H, W). label: int64 (N,), or float32 (N, L) where several may hold.
     id: int64 (N,), the position in the split.
     """
 

@@ -1,9 +1,13 @@
-"""What reading one image leaves out of its file, and what a run says of it."""
+"""What a reader gives of one image or study: its pixels, and what of the file is not in them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+UNKNOWN_MM = (float("nan"), float("nan"), float("nan"))
 
 
 class LeftOut(NamedTuple):
@@ -21,6 +25,22 @@ class LeftOut(NamedTuple):
     channels: bool = False
     inks: bool = False
     scale: bool = False
+
+
+class Reading(NamedTuple):
+    """One image or study.
+
+    Attributes:
+        pixels: (C, H, W) of an image, C = 1 or 3, uint8 or uint16; (S, H, W) of a study, as
+            `volume.assemble` turns it.
+        left_out: what of the file is not in them.
+        spacing_mm: of neighbouring voxels of a study along each axis; NaN where the file does not
+            say.
+    """
+
+    pixels: NDArray[Any]
+    left_out: LeftOut = LeftOut()
+    spacing_mm: tuple[float, float, float] = UNKNOWN_MM
 
 
 _SAID = {

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from tests.data.making import data_of
-from ttl_lightning.data.readers.left_out import LeftOut, left_out_notes
 from ttl_lightning.data.readers.picture import FileImages
+from ttl_lightning.data.readers.reading import LeftOut, left_out_notes
 from ttl_lightning.data.sources.folder import FolderSource
 from ttl_lightning.data.sources.table import CsvSource
 from ttl_lightning.data.store import Store
