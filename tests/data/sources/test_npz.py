@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.data.making import data_of
-from ttl_lightning.data.sources.npz import NO_PATIENTS, NpzSource, load_images
+from ttl_lightning.data.sources.npz import NO_PATIENTS, NpzSource, load_file
 from ttl_lightning.errors import ConfigError, DataError
 
 
@@ -111,7 +111,7 @@ FLOATS = np.full((4, 12, 12), 0.5, np.float32)
 def test_bad_arrays_are_named(tmp_path: Path, data: dict, text: str) -> None:
     path = written(tmp_path / "x.npz", data)
     with pytest.raises(DataError, match=text) as caught:
-        load_images(path, None, NO_PATIENTS)
+        load_file(path, "npz", None, NO_PATIENTS)
     assert str(path) in str(caught.value) or "classes" in str(caught.value)
 
 
@@ -134,13 +134,13 @@ def test_bad_labels_are_named(tmp_path: Path, labels: np.ndarray, text: str) -> 
 def test_files_that_are_no_archive(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.zeros(3))
     with pytest.raises(DataError, match=r"cannot read .*x\.npy as an \.npz file"):
-        load_images(tmp_path / "x.npy", None, NO_PATIENTS)
+        load_file(tmp_path / "x.npy", "npz", None, NO_PATIENTS)
     path = written(tmp_path / "x.npz", arrays())
     whole = path.read_bytes()
     for data in (b"", b"text", whole[: len(whole) // 2]):
         path.write_bytes(data)
         with pytest.raises(DataError, match=r"cannot read .*x\.npz as an \.npz file: "):
-            load_images(path, None, NO_PATIENTS)
+            load_file(path, "npz", None, NO_PATIENTS)
 
 
 class Canary:
@@ -155,12 +155,12 @@ def test_a_pickle_does_not_run(tmp_path: Path) -> None:
     canary = tmp_path / "canary"
     (tmp_path / "x.npz").write_bytes(pickle.dumps(Canary(canary)))
     with pytest.raises(DataError, match="cannot read"):
-        load_images(tmp_path / "x.npz", None, NO_PATIENTS)
+        load_file(tmp_path / "x.npz", "npz", None, NO_PATIENTS)
     hidden = np.empty(4, object)
     hidden[:] = [Canary(canary)] * 4
     np.savez(tmp_path / "y.npz", **arrays() | {"train_labels": hidden})
     with pytest.raises(DataError, match="cannot read"):
-        load_images(tmp_path / "y.npz", None, NO_PATIENTS)
+        load_file(tmp_path / "y.npz", "npz", None, NO_PATIENTS)
     assert not canary.exists()
 
 
@@ -202,7 +202,7 @@ def test_a_header_that_promises_too_much_takes_no_memory(shape, tmp_path: Path) 
     _with_header(path, "train_images", shape)
     tracemalloc.start()
     with pytest.raises(DataError, match="train_images promises") as caught:
-        load_images(path, None, NO_PATIENTS)
+        load_file(path, "npz", None, NO_PATIENTS)
     assert tracemalloc.get_traced_memory()[1] < 20e6
     tracemalloc.stop()
     assert "\n" not in str(caught.value)
@@ -221,7 +221,7 @@ def test_members_that_numpy_does_not_write(flag, method, text, tmp_path: Path) -
         content[start + kind] = method
     path.write_bytes(content)
     with pytest.raises(DataError, match=text):
-        load_images(path, None, NO_PATIENTS)
+        load_file(path, "npz", None, NO_PATIENTS)
 
 
 @pytest.mark.parametrize("label", [1_000_000, 2**40, 1e300, -5])

@@ -82,7 +82,7 @@ def read_image(
         ConfigError: if the package that reads this kind of file is not installed.
     """
     name = path.name.lower()
-    with naming(path, "image "):
+    with naming(f"image {path}"):
         if not path.is_file():
             raise ValueError("no such file")
         if path.stat().st_size == 0:

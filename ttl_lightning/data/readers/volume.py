@@ -75,12 +75,11 @@ def closest_axes(steps_mm: NDArray[np.float64]) -> tuple[list[int], list[bool]]:
 
 
 @contextmanager
-def naming(path: Path, kind: str = "") -> Iterator[None]:
+def naming(file: Path | str) -> Iterator[None]:
     """Make any failure within one line that names the file.
 
     Args:
-        path: of the file.
-        kind: what it is called, if anything, with a blank.
+        file: its path, and what else shall be said of it.
 
     Raises:
         DataError: in place of whatever was raised; the project's own errors pass.
@@ -91,7 +90,7 @@ def naming(path: Path, kind: str = "") -> Iterator[None]:
         raise
     except Exception as error:
         # Decoders raise what they like (SyntaxError, zlib.error, EOFError …), most without a path.
-        raise DataError(f"cannot read {kind}{path}: {told(error)}.") from error
+        raise DataError(f"cannot read {file}: {told(error)}.") from error
 
 
 @contextmanager

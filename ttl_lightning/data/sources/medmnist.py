@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from ttl_lightning.data.options import DepthView
 from ttl_lightning.data.samples import Samples
 from ttl_lightning.data.sources.base import Source
-from ttl_lightning.data.sources.npz import load_images, load_volumes
+from ttl_lightning.data.sources.npz import load_file
 from ttl_lightning.errors import ConfigError, DataError, check_choice
 
 SMALLEST = 28
@@ -38,6 +38,7 @@ class MedMNISTSource(Source):
     defaults: ClassVar[Mapping[str, Any]] = {"on_duplicate": "drop"}
     places: ClassVar[tuple[str, ...]] = ("path",)
     choice: ClassVar[str] = "medmnist"
+    layout: ClassVar[str] = "npz"
     sizes: ClassVar[tuple[int, ...]] = (SMALLEST, 64, 128, 224)
 
     name: str = "medmnist"
@@ -104,7 +105,7 @@ class MedMNISTSource(Source):
         Raises:
             DataError: naming the file, if it is not there or not as it should be.
         """
-        return load_images(self.file, self.classes, NO_PATIENTS)
+        return load_file(self.file, self.layout, self.classes, NO_PATIENTS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,18 +117,11 @@ class MedMNIST3dSource(MedMNISTSource):
 
     view = DepthView
     choice: ClassVar[str] = "medmnist3d"
+    layout: ClassVar[str] = "npz3d"
     sizes: ClassVar[tuple[int, ...]] = (SMALLEST, 64)
 
     name: str = "medmnist3d"
     dataset: str = "adrenalmnist3d"
-
-    def load(self, side: int) -> Samples:
-        """Read the downloaded file.
-
-        Raises:
-            DataError: naming the file, if it is not there or not as it should be.
-        """
-        return load_volumes(self.file, self.classes, NO_PATIENTS)
 
 
 def _choice(dataset: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, NotRequired, TypedDict
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,31 +17,28 @@ from ttl_lightning.data.store import Store
 from ttl_lightning.data.transforms import Key, Transform
 from ttl_lightning.data.views.windows import Places, WindowDraws, Windows
 
+Batch = dict[str, Tensor]
+"""What the loaders yield.
 
-class Batch(TypedDict):
-    """What the loaders yield.
-
-    image: float32 (N, C, H, W). label: int64 (N,), or float32 (N, L) where several may hold.
-    id: int64 (N,), the position in the split.
-    """
-
-    image: Tensor
-    label: Tensor
-    id: Tensor
+image: float32 (N, C, H, W), of windows (N, C, D, H, W). label: int64 (N,), or float32 (N, L) where
+several may hold. id: int64 (N,), the position in the split. Of validation and test windows also
+study: int64 (N,), the study's position in the split, and study_label: in the form of label.
+"""
 
 
-class WindowBatch(Batch):
-    """What the loaders of volumes yield; every sample is a window.
+class _Batches(Dataset[Batch], ABC):
+    """Samples that are read a batch at a time."""
 
-    image: float32 (N, C, D, H, W). label: of the window. Of validation and test windows also
-    study: int64 (N,), the study's position in the split, and study_label: in the form of label.
-    """
+    def __getitem__(self, key: Key) -> Batch:
+        """One sample, without the batch's axis."""
+        return {name: value[0] for name, value in self.__getitems__([key]).items()}
 
-    study: NotRequired[Tensor]
-    study_label: NotRequired[Tensor]
+    @abstractmethod
+    def __getitems__(self, keys: Sequence[Key]) -> Batch:
+        """A whole batch: torch's loader asks for it in this way, and it needs no collating."""
 
 
-class ImageDataset(Dataset[Batch]):
+class ImageDataset(_Batches):
     """Takes images from the store and transforms a batch at a time.
 
     Args:
@@ -69,13 +67,8 @@ class ImageDataset(Dataset[Batch]):
         """Number of images in the split."""
         return len(self._rows)
 
-    def __getitem__(self, key: Key) -> Batch:
-        """One sample, without the batch's axis."""
-        batch = self.__getitems__([key])
-        return {"image": batch["image"][0], "label": batch["label"][0], "id": batch["id"][0]}
-
     def __getitems__(self, keys: Sequence[Key]) -> Batch:
-        """A whole batch: torch's loader asks for it in this way, and it needs no collating."""
+        """A whole batch."""
         index = np.array([index for _, index in keys], np.int64)
         images = as_batch([self._store.read(int(row)) for row in self._rows[index]])
         return {
@@ -85,7 +78,7 @@ class ImageDataset(Dataset[Batch]):
         }
 
 
-class WindowDataset(Dataset[WindowBatch]):
+class WindowDataset(_Batches):
     """Takes windows of studies from the store and transforms a batch at a time.
 
     What a study that is shorter than a window lacks at its end is black.
@@ -134,27 +127,15 @@ class WindowDataset(Dataset[WindowBatch]):
         """Number of windows an epoch."""
         return self._windows.count(self._draws or WindowDraws())
 
-    def __getitem__(self, key: Key) -> WindowBatch:
-        """One window, without the batch's axis."""
-        batch = self.__getitems__([key])
-        sample: WindowBatch = {
-            "image": batch["image"][0],
-            "label": batch["label"][0],
-            "id": batch["id"][0],
-        }
-        if "study" in batch:
-            sample["study"], sample["study_label"] = batch["study"][0], batch["study_label"][0]
-        return sample
-
-    def __getitems__(self, keys: Sequence[Key]) -> WindowBatch:
-        """A whole batch: torch's loader asks for it in this way, and it needs no collating."""
+    def __getitems__(self, keys: Sequence[Key]) -> Batch:
+        """A whole batch."""
         windows = self._windows
         index = np.array([index for _, index in keys], np.int64)
         if self._draws is None:
             places = Places(windows.grid.studies[index], windows.grid.starts[index])
         else:
             places = windows.draw(self._draws, keys)
-        batch: WindowBatch = {
+        batch: Batch = {
             "image": self._transform(self._voxels(places), keys),
             "label": torch.from_numpy(windows.label(places)),
             "id": torch.from_numpy(index),
