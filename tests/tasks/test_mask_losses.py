@@ -8,8 +8,9 @@ from monai.losses import DiceCELoss, DiceLoss, FocalLoss
 from torch import Tensor
 from torch.nn import functional
 
+from ttl_lightning.data.samples import IGNORED
 from ttl_lightning.errors import ConfigError, UnknownNameError
-from ttl_lightning.tasks.mask_losses import IGNORED, check_loss, mask_losses
+from ttl_lightning.tasks.mask_losses import check_loss, mask_losses
 
 
 def drawn(*shape: int) -> Tensor:

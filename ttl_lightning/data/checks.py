@@ -14,16 +14,24 @@ from ttl_lightning.errors import DataError
 MAX_PAIRS = 5
 
 
+def verify_labels(samples: Samples) -> None:
+    """Run every check of labels.
+
+    Raises:
+        DataError: on the first check that fails.
+    """
+    check_labels(samples.labels, samples.class_names)
+    check_training_classes(samples.labels, samples.splits, samples.class_names)
+
+
 def verify_samples(samples: Samples) -> None:
-    """Run every check that needs no image.
+    """Run every other check that needs no image.
 
     Raises:
         DataError: on the first check that fails.
     """
     check_ids(samples.ids)
-    check_labels(samples.labels, samples.class_names)
     check_filled(samples.splits)
-    check_training_classes(samples.labels, samples.splits, samples.class_names)
     if samples.patients is not None:
         check_patients(samples.patients, samples.splits)
 

@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from ttl_lightning.data.checks import check_images, describe_leaks, find_leaks, verify_samples
+from ttl_lightning.data.checks import (
+    check_images,
+    describe_leaks,
+    find_leaks,
+    verify_labels,
+    verify_samples,
+)
 from ttl_lightning.data.options import ImageView, Loading, WindowView
 from ttl_lightning.data.sampler import EpochSampler
 from ttl_lightning.data.samples import SPLITS, Integers, Labels, Samples
@@ -29,8 +35,11 @@ from ttl_lightning.data.views.evaluation import (
 )
 from ttl_lightning.data.views.fit import fit_notes
 from ttl_lightning.data.views.images import Images
+from ttl_lightning.data.views.masks import MaskedStudies, check_masks, masks_of
 from ttl_lightning.data.views.studies import Studies
 from ttl_lightning.errors import ConfigError, DataError, check_choice, check_number
+
+Split = ImageDataset | WindowDataset | MaskedStudies
 
 
 class DataModule(LightningDataModule):
@@ -77,7 +86,7 @@ class DataModule(LightningDataModule):
         self.notes: list[str] = []
         self._samples: Samples | None = None
         self._rows: Integers = np.empty(0, np.int64)
-        self._datasets: dict[str, ImageDataset | WindowDataset] = {}
+        self._datasets: dict[str, Split] = {}
 
     @property
     def evaluation(self) -> EvalTransform | CropTransform:
@@ -94,6 +103,16 @@ class DataModule(LightningDataModule):
     def exclusive(self) -> bool:
         """Whether a sample has one class, and not any number of them."""
         return self._ready().exclusive
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Names of what masks tell apart; unless they overlap, the first is the background."""
+        return self._ready().regions
+
+    @property
+    def overlap(self) -> bool:
+        """Whether a mask's pixel may be of several regions."""
+        return self._ready().overlap
 
     @property
     def num_classes(self) -> int:
@@ -125,8 +144,10 @@ class DataModule(LightningDataModule):
         if samples.masks is None:
             raise DataError(f"data={self.source.name} has no masks.")
         rows = self._rows[samples.rows(split)]
-        whole = np.stack([samples.masks(int(row)) for row in rows]).astype(np.float32)
-        seen: NDArray[np.bool_] = self.evaluation.read(torch.from_numpy(whole)).numpy() > 0.5
+        read = [samples.masks.read(int(row)).pixels for row in rows]
+        drawn = [mask[0] if len(mask) == 1 else mask for mask in read]
+        whole = torch.from_numpy(np.stack(drawn).astype(np.float32))
+        seen: NDArray[np.bool_] = self.evaluation.read(whole).numpy() > 0.5
         return seen
 
     def prepare_data(self) -> None:
@@ -182,14 +203,13 @@ class DataModule(LightningDataModule):
         Raises:
             UnknownNameError: if there is no such split.
         """
-        plain = self._split(split).plain(transform or self.evaluation)
+        plain: Split = self._split(split).plain(transform or self.evaluation)
         views = transform.count if isinstance(transform, SeveralViews) else 1
         return self._loader(plain, training=False, views=views)
 
-    def _loader(
-        self, dataset: ImageDataset | WindowDataset, *, training: bool, views: int = 1
-    ) -> DataLoader[Any]:
-        size, seed = max(1, self.batch_size // views), self.source.seed
+    def _loader(self, dataset: Split, *, training: bool, views: int = 1) -> DataLoader[Any]:
+        size = 1 if dataset.alone else max(1, self.batch_size // views)
+        seed = self.source.seed
         return DataLoader(
             dataset,
             batch_size=size,
@@ -209,10 +229,17 @@ class DataModule(LightningDataModule):
         samples = self.source.load(size)
         self.notes += samples.notes
         verify_samples(samples)
+        if not view.masks:
+            verify_labels(samples)
         assert samples.reader is not None  # as load() promises
         folder = _cache_folder(self.loading.cache_dir, shown.folder)
         store = Store(samples.reader, shown.form(size), self.loading.cache, folder)
         bad = store.scan(self.loading.on_bad_image, self.loading.max_bad, view.counted)
+        masks = None
+        if view.masks:
+            reader = masks_of(samples, self.source.name)
+            masks = Store(reader, shown.mask_form(size), self.loading.cache, folder)
+            bad |= masks.scan(self.loading.on_bad_image, self.loading.max_bad - len(bad), "masks")
         if bad:
             self.bad_images = [{"id": samples.ids[row], "reason": why} for row, why in bad.items()]
             self.notes.append(f"{len(bad)} {view.counted} that cannot be read were skipped.")
@@ -226,12 +253,20 @@ class DataModule(LightningDataModule):
                 f"{len(samples.ids)} studies take {store.megabytes():.1f} MB in {folder}."
             )
         verify_samples(used)
+        if masks is None:
+            verify_labels(used)
+        else:
+            check_masks(store, masks, rows, used)
         train = TrainTransform(self.augment, view.side, self.mean, self.std, self.source.seed)
         for split in SPLITS:
             chosen = used.rows(split)
             transform = train if split == "train" else self.evaluation
             part = used.take(chosen)
-            self._datasets[split] = shown.dataset(store, rows[chosen], part, transform)
+            self._datasets[split] = (
+                shown.dataset(store, rows[chosen], part, transform)
+                if masks is None
+                else shown.masked(store, masks, rows[chosen], part, transform)
+            )
         self._rows = rows
         return used
 
@@ -255,7 +290,7 @@ class DataModule(LightningDataModule):
             )
         return np.delete(rows, list(leaks))
 
-    def _split(self, split: str) -> ImageDataset | WindowDataset:
+    def _split(self, split: str) -> Split:
         self._ready()
         check_choice("split", split, SPLITS)
         return self._datasets[split]

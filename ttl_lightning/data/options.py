@@ -69,6 +69,7 @@ class View(ABC):
             "center_crop", as `views.evaluation` says.
         tta: views of each test sample, whose probabilities are averaged; 1 is the evaluation's
             view alone. Validation has one view.
+        masks: batches have the samples' masks, too.
 
     Raises:
         ConfigError: naming the key that is out of range.
@@ -81,9 +82,14 @@ class View(ABC):
     fit: str = FIT
     eval_view: str = EVAL_VIEW
     tta: int = 1
+    masks: bool = False
 
     def __post_init__(self) -> None:
         """Check what was given."""
+        if not isinstance(self.masks, bool):
+            raise ConfigError(f"data.masks must be true or false, got {self.masks!r}.")
+        if self.masks and self.tta != 1:
+            raise ConfigError(f"data.tta={self.tta} is for classes; masks are read in one view.")
         if self.in_channels not in (1, 3):
             raise ConfigError(f"data.in_channels must be 1 or 3, got {self.in_channels!r}.")
         check_choice("data.fit", self.fit, FITS)
@@ -173,6 +179,14 @@ class WindowView(View):
     def about_abnormal(self) -> float:
         """Probability that a training window lies about an abnormal slice."""
         return 0.0
+
+    @property
+    def about_marked(self) -> float:
+        """Probability that a training window lies about a slice in which the mask marks anything.
+
+        Source: nnU-Net (Isensee et al., Nature Methods 18, 2021), which draws a third so or more.
+        """
+        return 0.5
 
     @property
     def depth(self) -> int | None:

@@ -25,6 +25,8 @@ SPLIT_NAMES = {
 Labels = NDArray[Any]
 """(n,) int64, or (n, L) float32 of zeros and ones where several may hold; NaN: not labelled."""
 Integers = NDArray[np.int64]
+IGNORED = 255
+"""Value of a mask's pixels of which nothing is known, and which count nowhere."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,11 @@ class Samples:
         notes: what a run must say of how the samples were found.
         abnormal: of a source's row and its number of slices, which of them show what is looked for,
             ascending; None where the source does not know. Asked once all studies have been read.
-        masks: of a source's row, where what is looked for lies, of the pixels' height and width.
+        masks: reader of where what is looked for lies, by the same rows and of the same height and
+            width: (1, H, W) numbers of `regions`, or (regions, H, W) of 0 and 1 where they may
+            overlap; of studies (S, H, W). `IGNORED` where it is not known.
+        regions: names of what masks tell apart; where none overlap, the first is the background.
+        overlap: whether a pixel may be of several.
     """
 
     ids: tuple[str, ...]
@@ -52,7 +58,9 @@ class Samples:
     reader: Reader | None = None
     notes: tuple[str, ...] = ()
     abnormal: Callable[[int, int], Integers] | None = None
-    masks: Callable[[int], NDArray[np.bool_]] | None = None
+    masks: Reader | None = None
+    regions: tuple[str, ...] = ()
+    overlap: bool = False
 
     @property
     def exclusive(self) -> bool:

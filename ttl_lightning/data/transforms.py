@@ -96,6 +96,11 @@ class TrainTransform:
         warps = draw_warps(self.augment, self.seed, keys)
         return normalize(warp(images, warps, self.image_size), self.mean, self.std)
 
+    def masks(self, masks: Tensor, keys: Sequence[Key]) -> Tensor:
+        """Masks (N, C, R, R) warped as their images, each pixel to the nearest one's value."""
+        warps = draw_warps(self.augment, self.seed, keys)
+        return warp(masks.float(), warps, self.image_size, "nearest").to(masks.dtype)
+
 
 def draw_warps(augment: Augment, seed: int, keys: Sequence[Key]) -> NDArray[np.float32]:
     """Affine maps (N, 2, 3) from output to input coordinates, both in [-1, 1], one a key."""
@@ -120,8 +125,8 @@ def warps_at(augment: Augment, u: NDArray[np.float64]) -> NDArray[np.float32]:
     return warps.astype(np.float32)
 
 
-def warp(images: Tensor, warps: NDArray[np.float32], size: int) -> Tensor:
-    """Read each of (N, …, R, R) bilinearly along its map into (N, …, size, size); black outside.
+def warp(images: Tensor, warps: NDArray[np.float32], size: int, mode: str = "bilinear") -> Tensor:
+    """Read each of (N, …, R, R) along its map into (N, …, size, size); black outside.
 
     The grid is spelled out and not `affine_grid`, whose matrix product may round differently for
     another batch size.
@@ -133,7 +138,7 @@ def warp(images: Tensor, warps: NDArray[np.float32], size: int) -> Tensor:
     rows = maps[:, 1, 0] * across + maps[:, 1, 1] * down + maps[:, 1, 2]
     grid = torch.stack([columns, rows], dim=-1)
     stack = images.reshape(len(images), -1, *images.shape[-2:])
-    seen = functional.grid_sample(stack, grid, padding_mode="zeros", align_corners=False)
+    seen = functional.grid_sample(stack, grid, mode, padding_mode="zeros", align_corners=False)
     return seen.reshape(*images.shape[:-2], size, size)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -85,7 +86,8 @@ def distances(
         (classes,) a metric, NaN where a mask is empty.
     """
     import torch  # not where tables are read
-    from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance
+    from monai.metrics.hausdorff_distance import compute_hausdorff_distance
+    from monai.metrics.surface_distance import compute_average_surface_distance
 
     found = {name: np.full(len(predicted), np.nan) for name in DISTANCES}
     space = tuple(range(1, predicted.ndim))
@@ -94,7 +96,7 @@ def distances(
         # surfaces are looked for where one of the masks is, which gives the same in less time
         box = _around(predicted[number] | reference[number])
         one, other = (torch.from_numpy(m[number][box][None, None]) for m in (predicted, reference))
-        common = {"include_background": True, "spacing": None if spacing is None else list(spacing)}
+        common: dict[str, Any] = {"include_background": True, "spacing": spacing and list(spacing)}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it warns of the libraries that it would rather use
             hd95 = compute_hausdorff_distance(one, other, percentile=95, **common)

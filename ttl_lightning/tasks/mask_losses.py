@@ -8,15 +8,15 @@ Pixels of `IGNORED` count nowhere.
 from __future__ import annotations
 
 import torch
-from monai.losses import DiceLoss
+from monai.losses.dice import DiceLoss
 from torch import Tensor
 from torch.nn import functional as F
 
+from ttl_lightning.data.samples import IGNORED
 from ttl_lightning.errors import check_choice, check_number
 from ttl_lightning.tasks.losses import focal
 
 LOSSES = ("dice_ce", "dice", "focal")
-IGNORED = 255
 
 
 def check_loss(loss: str, focal_gamma: float) -> None:

@@ -36,14 +36,14 @@ def test_balance_is_met_in_every_stretch(balance: float) -> None:
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_exposure_and_lung_position_do_not_tell_the_classes(level: str) -> None:
-    images, labels, _ = generate(400, 48, level)
+    images, labels, *_ = generate(400, 48, level)
     values = images.astype(float)
     for statistic in (values.mean((1, 2)), values.std((1, 2)), values.max((1, 2))):
         assert abs(roc_auc_score(labels, statistic) - 0.5) < 0.1
 
 
 def test_local_texture_tells_the_classes() -> None:
-    images, labels, masks = generate(300, 64, "texture")
+    images, labels, masks, _ = generate(300, 64, "texture")
     score = local_detail(images, masks)
     assert roc_auc_score(labels, score) > 0.9
     other = generate(300, 64, "shape")
@@ -62,7 +62,7 @@ def local_detail(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 
 def test_a_heart_that_is_larger_leaves_less_lung() -> None:
-    _, labels, masks = generate(300, 48, "shape", difficulty=0.0)
+    _, labels, masks, _ = generate(300, 48, "shape", difficulty=0.0)
     assert roc_auc_score(labels, -masks.sum((1, 2)).astype(float)) > 0.9
 
 
@@ -77,9 +77,33 @@ def test_difficulty_weakens_the_feature() -> None:
 
 
 def test_lungs_are_two_dark_fields_on_either_side() -> None:
-    images, _, masks = generate(30, 64)
+    images, _, masks, _ = generate(30, 64)
     assert ((masks.mean((1, 2)) > 0.15) & (masks.mean((1, 2)) < 0.5)).all()
     assert (masks[:, :, :32].sum((1, 2)) > masks[:, :, 32:].sum((1, 2))).all()  # the heart is left
     assert all(
         image[mask].mean() < image[~mask].mean() for image, mask in zip(images, masks, strict=True)
     )
+
+
+@pytest.mark.parametrize("level", ["texture", "blob"])
+def test_lesions_are_in_the_lungs_of_positives_alone(level: str) -> None:
+    """Where they are, an image differs from the same one drawn as negative; elsewhere it does not.
+
+    But for its exposure, which is that of the whole image.
+    """
+    drawn = generate(40, 64, level, 0.0)
+    assert not drawn.lesion_masks[drawn.labels == 0].any()
+    assert drawn.lesion_masks[drawn.labels == 1].any(axis=(1, 2)).mean() > 0.9
+    assert not (drawn.lesion_masks & ~drawn.lung_masks).any()
+    healthy = generate(40, 64, level, 0.0, balance=0.0)
+    assert np.array_equal(healthy.lung_masks, drawn.lung_masks)
+    for sick, well, lesion, lung in zip(
+        drawn.images, healthy.images, drawn.lesion_masks, drawn.lung_masks, strict=True
+    ):
+        if lesion.any():
+            off = np.abs(sick.astype(float) - well)
+            assert off[lesion].mean() > 1.5 * off[lung & ~lesion].mean()
+
+
+def test_an_enlarged_heart_is_no_lesion() -> None:
+    assert not generate(20, 48, "shape").lesion_masks.any()

@@ -21,11 +21,15 @@ _COARSE, _FINE = 9, 56  # grid points a side of the smooth and of the fine rando
 
 
 class Phantoms(NamedTuple):
-    """Drawn images (N, H, W) uint8, labels (N,) int64 and lung masks (N, H, W) bool."""
+    """Drawn images (N, H, W) uint8, labels (N,) int64, and masks (N, H, W) bool.
+
+    Lesions are what marks the positives, but for an enlarged heart; negatives have none.
+    """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     lung_masks: NDArray[np.bool_]
+    lesion_masks: NDArray[np.bool_]
 
 
 class _Canvas(NamedTuple):
@@ -80,12 +84,13 @@ def generate(
     numbers = np.arange(first, first + n, dtype=np.int64)
     labels = label_of(numbers, balance)
     images = np.empty((n, size, size), np.uint8)
-    masks = np.empty((n, size, size), np.bool_)
+    lungs, lesions = np.empty((2, n, size, size), np.bool_)
     for start in range(0, n, _CHUNK):
         part = slice(start, min(start + _CHUNK, n))
         canvas = _canvas(numbers[part], labels[part], size, seed)
-        images[part], masks[part] = _draw(canvas, level, np.float32(1 - difficulty))
-    return Phantoms(images, labels, masks)
+        drawn = _draw(canvas, level, np.float32(1 - difficulty))
+        images[part], lungs[part], lesions[part] = drawn
+    return Phantoms(images, labels, lungs, lesions)
 
 
 def label_of(numbers: NDArray[np.int64], balance: float) -> NDArray[np.int64]:
@@ -137,7 +142,10 @@ def ramp(value: Array, softness: float | Array) -> Array:
     return share
 
 
-def _draw(c: _Canvas, level: str, ease: np.float32) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def _draw(
+    c: _Canvas, level: str, ease: np.float32
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Images, lungs and lesions."""
     mid = c.uniform(0, -0.06, 0.06)
     across = np.abs(c.x - mid)  # distance from the spine
     left = c.x > mid  # the patient's left is on the image's right
@@ -146,9 +154,10 @@ def _draw(c: _Canvas, level: str, ease: np.float32) -> tuple[NDArray[np.uint8], 
     image = _tissue(c, across) * (1 - c.uniform(1, 0.62, 0.72) * lung)
     image += _bones(c, across, left, lung)
     image += _vessels(c, across, lung)
-    image += _haze(c, mid, level, ease) * lung
+    haze, lesion = _haze(c, mid, level, ease)
+    image += haze * lung
     image += c.uniform(2, 0.008, 0.016) * c.noise
-    return _expose(c, image), lung > 0.5
+    return _expose(c, image), lung > 0.5, (lesion * lung > 0.5) & (c.positive > 0)
 
 
 def _heart(c: _Canvas, mid: Array, level: str, ease: np.float32) -> Array:
@@ -226,22 +235,26 @@ def _vessels(c: _Canvas, across: Array, lung: Array) -> Array:
     return vessels
 
 
-def _haze(c: _Canvas, mid: Array, level: str, ease: np.float32) -> Array:
+def _haze(c: _Canvas, mid: Array, level: str, ease: np.float32) -> tuple[Array, Array]:
     """Patches in the lung fields. Every image has some; only what fills them tells the classes.
 
     `texture`: fine grains in positives, a smooth field of the same strength in negatives.
     `blob`: nodules in positives, on the smooth patches that both classes have.
+
+    Returns:
+        The patches, and where that lies which only positives show, 0 to 1.
     """
     cloud = _patches(c, mid, 30, c.uniform(29, 0.16, 0.24))
     strength = np.float32(0.05) + np.float32(0.07) * ease
     if level == "texture":
         grain = np.where(c.positive > 0, c.fine, c.coarse)
-        return cloud * (np.float32(0.06) + strength * grain)
+        return cloud * (np.float32(0.06) + strength * grain), cloud
     smooth = cloud * (np.float32(0.04) + np.float32(0.04) * c.coarse)
-    if level == "blob":
-        nodules = _patches(c, mid, 42, c.uniform(29, 0.065, 0.09))
-        smooth += c.positive * nodules * (np.float32(0.10) + np.float32(0.26) * ease)
-    return smooth
+    if level != "blob":
+        return smooth, np.zeros_like(smooth)
+    nodules = _patches(c, mid, 42, c.uniform(29, 0.065, 0.09))
+    smooth += c.positive * nodules * (np.float32(0.10) + np.float32(0.26) * ease)
+    return smooth, nodules
 
 
 def _patches(c: _Canvas, mid: Array, column: int, radius: Array) -> Array:

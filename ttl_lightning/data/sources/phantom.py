@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ttl_lightning.data.phantoms.images import LEVELS, generate
 from ttl_lightning.data.readers.base import ArrayImages
 from ttl_lightning.data.samples import SPLITS, Samples
 from ttl_lightning.data.sources.base import Source
-from ttl_lightning.errors import check_choice, check_number
+from ttl_lightning.errors import ConfigError, check_choice, check_number
 
+REGIONS = ("lungs", "lesions")
 MOST = 10_000_000
 """Samples a split: each split has this stretch of the seed's series to itself."""
 
@@ -66,10 +65,11 @@ class DrawnSource(Source):
 
 @dataclass(frozen=True, kw_only=True)
 class PhantomSource(DrawnSource):
-    """Drawn images of one seed, whose masks are lung fields.
+    """Drawn images of one seed, whose masks are lung fields or what marks the positives.
 
     Attributes:
         level: what marks the positives: fine "texture", "blob" (nodules), or heart "shape".
+        region: what masks show: "lungs", or "lesions", which negatives have none of.
 
     Raises:
         ConfigError: naming the key that is out of range.
@@ -81,11 +81,15 @@ class PhantomSource(DrawnSource):
     test_size: int = 300
     difficulty: float = 0.5
     level: str = "texture"
+    region: str = "lungs"
 
     def __post_init__(self) -> None:
         """Check what was given."""
         super().__post_init__()
         check_choice("data.level", self.level, LEVELS)
+        check_choice("data.region", self.region, REGIONS)
+        if self.region == "lesions" and self.level == "shape":
+            raise ConfigError("data.region=lesions: an enlarged heart (data.level=shape) is none.")
 
     def load(self, side: int) -> Samples:
         """Draw every split at the size at which images are kept, so none is resized."""
@@ -101,17 +105,14 @@ class PhantomSource(DrawnSource):
             )
             for split, number in self.sizes.items()
         ]
-        masks = np.concatenate([part.lung_masks for part in drawn])
+        shown = "lung_masks" if self.region == "lungs" else "lesion_masks"
+        masks = np.concatenate([getattr(part, shown) for part in drawn]).astype(np.uint8)
         return Samples(
             ids=self.ids,
             labels=np.concatenate([part.labels for part in drawn]),
             splits=self.splits,
             class_names=("normal", LEVELS[self.level]),
             reader=ArrayImages(np.concatenate([part.images for part in drawn])),
-            masks=partial(_mask, masks),
+            masks=ArrayImages(masks),
+            regions=("background", self.region),
         )
-
-
-def _mask(masks: NDArray[np.bool_], row: int) -> NDArray[np.bool_]:
-    mask: NDArray[np.bool_] = masks[row]
-    return mask

@@ -73,6 +73,27 @@ class PhantomStudies:
         return f"phantom3d|{self._numbers[row]}|{options}"
 
 
+class LesionMasks:
+    """Where the emboli of drawn volumes are, by the same rows."""
+
+    decoders = 1
+
+    def __init__(self, drawn: PhantomStudies) -> None:
+        self._drawn = drawn
+
+    def __len__(self) -> int:
+        """Number of volumes."""
+        return len(self._drawn)
+
+    def read(self, row: int) -> Reading:
+        """Draw one volume's mask."""
+        return Reading(self._drawn.lesion_mask(row).astype(np.uint8))
+
+    def fingerprint(self, row: int) -> str:
+        """All that a mask depends on."""
+        return f"lesions|{self._drawn.fingerprint(row)}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Phantom3dSource(DrawnSource):
     """Drawn volumes of one seed, whose masks are emboli.
@@ -113,5 +134,6 @@ class Phantom3dSource(DrawnSource):
             class_names=("normal", "embolism"),
             reader=drawn,
             abnormal=drawn.abnormal_slices,
-            masks=drawn.lesion_mask,
+            masks=LesionMasks(drawn),
+            regions=("background", "embolism"),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -26,8 +26,14 @@ study: int64 (N,), the study's position in the split, and study_label: in the fo
 """
 
 
-class _Batches(Dataset[Batch], ABC):
-    """Samples that are read a batch at a time."""
+class Batches(Dataset[Batch], ABC):
+    """Samples that are read a batch at a time.
+
+    Attributes:
+        alone: whether they differ in size, so that a batch has one.
+    """
+
+    alone: ClassVar[bool] = False
 
     def __getitem__(self, key: Key) -> Batch:
         """One sample, without the batch's axis."""
@@ -38,7 +44,7 @@ class _Batches(Dataset[Batch], ABC):
         """A whole batch: torch's loader asks for it in this way, and it needs no collating."""
 
 
-class ImageDataset(_Batches):
+class ImageDataset(Batches):
     """Takes images from the store and transforms a batch at a time.
 
     Args:
@@ -78,7 +84,7 @@ class ImageDataset(_Batches):
         }
 
 
-class WindowDataset(_Batches):
+class WindowDataset(Batches):
     """Takes windows of studies from the store and transforms a batch at a time.
 
     What a study that is shorter than a window lacks at its end is black.
@@ -129,12 +135,8 @@ class WindowDataset(_Batches):
 
     def __getitems__(self, keys: Sequence[Key]) -> Batch:
         """A whole batch."""
-        windows = self._windows
+        windows, places = self._windows, self._places(keys)
         index = np.array([index for _, index in keys], np.int64)
-        if self._draws is None:
-            places = Places(windows.grid.studies[index], windows.grid.starts[index])
-        else:
-            places = windows.draw(self._draws, keys)
         batch: Batch = {
             "image": self._transform(self._voxels(places), keys),
             "label": torch.from_numpy(windows.label(places)),
@@ -145,19 +147,47 @@ class WindowDataset(_Batches):
             batch["study_label"] = torch.from_numpy(windows.labels[places.studies])
         return batch
 
+    def _places(self, keys: Sequence[Key]) -> Places:
+        if self._draws is not None:
+            return self._windows.draw(self._draws, keys)
+        index = np.array([index for _, index in keys], np.int64)
+        return Places(self._windows.grid.studies[index], self._windows.grid.starts[index])
+
     def _voxels(self, places: Places) -> Tensor:
         """Windows (N, 1, D, R, R), float32 in [0, 1]."""
-        rows = [int(self._rows[study]) for study in places.studies]
-        _, height, width = self._store.facts(rows[0]).shape
         length = self._windows.length
-        images = np.zeros((len(rows), 1, length, height, width), np.float32)
-        for image, row, start in zip(images, rows, places.starts, strict=True):
-            facts = self._store.facts(row)
-            low, high = self._value_range or (facts.low, facts.high)
-            voxels = self._store.read(row, slice(start, start + length)).astype(np.float32)
-            # a study of one value is black
-            image[0, : len(voxels)] = ((voxels - low) / max(high - low, 1e-12)).clip(0, 1)
-        return torch.from_numpy(images)
+        images = [
+            as_grey(
+                self._store,
+                int(self._rows[study]),
+                slice(start, start + length),
+                length,
+                self._value_range,
+            )
+            for study, start in zip(*places, strict=True)
+        ]
+        return torch.from_numpy(np.stack(images)[:, None])
+
+
+def as_grey(
+    store: Store, row: int, part: slice, length: int, value_range: tuple[float, float] | None
+) -> NDArray[np.float32]:
+    """Slices of a study, (length, R, R), from black, 0, to white, 1; black beyond its end.
+
+    Args:
+        store: of all the source's studies.
+        row: of the study.
+        part: its slices, no more than `length`.
+        length: slices of the result.
+        value_range: values of black and white; None: the study's own percentiles.
+    """
+    facts = store.facts(row)
+    low, high = value_range or (facts.low, facts.high)
+    voxels = store.read(row, part).astype(np.float32)
+    grey = np.zeros((length, *facts.shape[1:]), np.float32)
+    # a study of one value is black
+    grey[: len(voxels)] = ((voxels - low) / max(high - low, 1e-12)).clip(0, 1)
+    return grey
 
 
 def as_batch(images: Sequence[NDArray[Any]]) -> Tensor:

@@ -47,10 +47,21 @@ class EvalTransform:
         """Share of a stored image that is read."""
         return self.scale**2
 
-    def read(self, images: Tensor) -> Tensor:
+    def place(self, stored_size: int) -> tuple[float, float]:
+        """Factor and shift from the stored image's coordinates to those of what comes out.
+
+        Both run from -1 to 1 between the outer edges.
+        """
+        return 1 / self.scale, 0.0
+
+    def read(self, images: Tensor, mode: str = "bilinear") -> Tensor:
         """(N, …, R, R) -> (N, …, image_size, image_size), not normalized."""
         centre = np.array([[[self.scale, 0, 0], [0, self.scale, 0]]], np.float32)
-        return warp(images, np.repeat(centre, len(images), axis=0), self.image_size)
+        return warp(images, np.repeat(centre, len(images), axis=0), self.image_size, mode)
+
+    def masks(self, masks: Tensor, keys: Sequence[Key]) -> Tensor:
+        """Masks (N, C, R, R) read likewise, each pixel with the nearest one's value."""
+        return self.read(masks.float(), "nearest").to(masks.dtype)
 
     def __call__(self, images: Tensor, keys: Sequence[Key]) -> Tensor:
         """(N, C, R, R) -> (N, len(mean), image_size, image_size); volumes as `Transform` says."""
@@ -68,6 +79,15 @@ class CropTransform:
     def area(self, stored_size: int) -> float:
         """Share of a stored image that is read."""
         return (self.image_size / stored_size) ** 2
+
+    def place(self, stored_size: int) -> tuple[float, float]:
+        """As of `EvalTransform`."""
+        margin = stored_size - self.image_size
+        return stored_size / self.image_size, (margin - 2 * (margin // 2)) / self.image_size
+
+    def masks(self, masks: Tensor, keys: Sequence[Key]) -> Tensor:
+        """Masks (N, C, R, R) read likewise."""
+        return self.read(masks)
 
     def read(self, images: Tensor) -> Tensor:
         """(N, …, R, R) -> (N, …, image_size, image_size), not normalized."""

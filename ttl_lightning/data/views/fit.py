@@ -32,6 +32,21 @@ class ImageForm:
 
 
 @dataclass(frozen=True)
+class MaskForm:
+    """Masks as the squares that their images or slices become; arguments as of `VolumeForm`."""
+
+    size: int
+    fit: str = FIT
+    depth: int | None = None
+
+    def __call__(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """(C, H, W) so, or (S, H, W)."""
+        if self.depth is not None:
+            pixels = pixels[_nearest(len(pixels), self.depth)]
+        return fit_mask(pixels, self.size, self.fit)
+
+
+@dataclass(frozen=True)
 class VolumeForm:
     """Volumes of square slices, (slices, size, size), int16 or else float32.
 
@@ -75,13 +90,53 @@ def fit_square(
         return np.ascontiguousarray(image)
     values = torch.from_numpy(image.astype(np.float32))[None]
     resized = functional.interpolate(values, size=inner, mode="bilinear", antialias=True)[0].numpy()
-    top, left = (abs(side - size) // 2 for side in inner)
-    if fit == "pad":
-        fitted = np.full((len(image), size, size), black, np.float32)
-        fitted[:, top : top + inner[0], left : left + inner[1]] = resized
+    return _as_type(_placed(resized, size, black), image.dtype)
+
+
+def fit_mask(mask: NDArray[Any], size: int, fit: str = FIT) -> NDArray[Any]:
+    """A mask (C, H, W) as the square (C, size, size) that `fit_square` makes of its image.
+
+    Each pixel has the value of the nearest one; bars are background.
+    """
+    _, height, width = mask.shape
+    high, wide = _resized(height, width, size, fit)
+    near = mask[:, _nearest(height, high)[:, None], _nearest(width, wide)]
+    return _placed(near, size, 0)
+
+
+def _nearest(old: int, new: int) -> NDArray[np.int64]:
+    """Which of so many pixels each of the new ones lies in."""
+    return ((np.arange(new) + 0.5) * old / new).astype(np.int64)
+
+
+def place_of(sides: tuple[int, int], size: int, fit: str) -> NDArray[np.float64]:
+    """Where an image's own pixels lie in its square.
+
+    Args:
+        sides: height and width of the image.
+        size: of the square.
+        fit: as in `fit_square`.
+
+    Returns:
+        (2, 2): factor and shift, along rows and along columns, from the image's coordinates to the
+        square's; both run from -1 to 1 between the outer edges.
+    """
+    inner = np.array(_resized(*sides, size, fit), np.float64)
+    start = np.trunc((inner - size) / 2)  # as `_placed` rounds
+    return np.stack([inner / size, (inner - 2 * start) / size - 1], axis=1)
+
+
+def _placed(resized: NDArray[Any], size: int, fill: float) -> NDArray[Any]:
+    """The middle (C, size, size) of what is larger, with bars around what is smaller."""
+    (high, wide), fitted = resized.shape[1:], resized
+    if high < size or wide < size:
+        fitted = np.full((len(resized), size, size), fill, resized.dtype)
+        top, left = (size - high) // 2, (size - wide) // 2
+        fitted[:, top : top + high, left : left + wide] = resized
     else:
+        top, left = (high - size) // 2, (wide - size) // 2
         fitted = resized[:, top : top + size, left : left + size]
-    return np.ascontiguousarray(_as_type(fitted, image.dtype))
+    return np.ascontiguousarray(fitted)
 
 
 def fit_slices(voxels: NDArray[Any], size: int, fit: str, black: float) -> NDArray[Any]:

@@ -15,7 +15,8 @@ from ttl_lightning.data.samples import Integers, Samples
 from ttl_lightning.data.store import Facts, Store
 from ttl_lightning.data.transforms import Transform
 from ttl_lightning.data.views.dataset import ImageDataset
-from ttl_lightning.data.views.fit import ImageForm
+from ttl_lightning.data.views.fit import ImageForm, MaskForm
+from ttl_lightning.data.views.masks import MaskedImages, MaskTransform
 
 
 @dataclass(frozen=True)
@@ -48,3 +49,18 @@ class Images:
             transform: how a batch is read.
         """
         return ImageDataset(store, rows, samples.labels, transform)
+
+    def mask_form(self, size: int) -> MaskForm:
+        """How their masks are kept."""
+        return MaskForm(size, self.view.fit)
+
+    def masked(
+        self,
+        store: Store,
+        masks: Store,
+        rows: Integers,
+        samples: Samples,
+        transform: MaskTransform,
+    ) -> MaskedImages:
+        """One split with its masks, of which there is a store too; else as `dataset`."""
+        return MaskedImages(store, masks, rows, samples, transform, self.view.fit)

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ttl_lightning.data.options import WindowView
 from ttl_lightning.data.ranges import window_notes
-from ttl_lightning.data.samples import Integers, Samples
+from ttl_lightning.data.samples import IGNORED, Integers, Samples
 from ttl_lightning.data.store import Facts, Store
 from ttl_lightning.data.transforms import TrainTransform, Transform
 from ttl_lightning.data.views.dataset import WindowDataset
-from ttl_lightning.data.views.fit import VolumeForm
+from ttl_lightning.data.views.fit import MaskForm, VolumeForm
+from ttl_lightning.data.views.masks import MaskedStudies, MaskedWindows, MaskTransform
 from ttl_lightning.data.views.windows import WindowDraws, Windows
 from ttl_lightning.errors import ConfigError, DataError
 
@@ -73,6 +75,46 @@ class Studies:
             jitter, seed = transform.augment.slice_jitter, transform.seed
             draws = WindowDraws(view.windows_per_study, jitter, view.about_abnormal, seed)
         return WindowDataset(store, rows, windows, draws, view.black_and_white, transform)
+
+    def mask_form(self, size: int) -> MaskForm:
+        """How their masks are kept."""
+        return MaskForm(size, self.view.fit, self.view.depth)
+
+    def masked(
+        self,
+        store: Store,
+        masks: Store,
+        rows: Integers,
+        samples: Samples,
+        transform: MaskTransform,
+    ) -> MaskedWindows | MaskedStudies:
+        """One split with its masks; training sees windows, evaluation whole studies.
+
+        Args:
+            store: of all the source's studies.
+            masks: of their masks.
+            rows: of the split's samples in both.
+            samples: the split's.
+            transform: how a batch is read; training's has the seed of which windows are drawn.
+        """
+        view = self.view
+        slices = np.array([store.facts(int(row)).shape[0] for row in rows], np.int64)
+        marked = [_marked(masks.read(int(row))) for row in rows]
+        windows = Windows(slices, samples.labels, marked, view.image_size[0], view.stride)
+        whole = MaskedStudies(
+            store, masks, rows, samples, windows, view.black_and_white, transform, view.fit
+        )
+        if not isinstance(transform, TrainTransform):
+            return whole
+        jitter, about = transform.augment.slice_jitter, view.about_marked
+        draws = WindowDraws(view.windows_per_study, jitter, about, transform.seed)
+        return MaskedWindows(whole, draws)
+
+
+def _marked(mask: NDArray[np.uint8]) -> Integers:
+    """Slices in which a mask marks anything."""
+    known = (mask > 0) & (mask != IGNORED)
+    return np.flatnonzero(known.any(axis=(1, 2))).astype(np.int64)
 
 
 def _abnormal(

@@ -47,9 +47,10 @@ class TransferModel(nn.Module):
         if self.head.needs == "last":
             logits: Tensor = self.head(self.backbone(x))
             return logits
-        spatial = x.shape[2:]
         maps: Tensor = self.head(self.backbone.pyramid(self._enlarged(x)))
-        return maps[(..., *(slice(size) for size in spatial))]
+        for axis, size in enumerate(x.shape[2:], 2):
+            maps = maps.narrow(axis, 0, size)
+        return maps
 
     def _enlarged(self, x: Tensor) -> Tensor:
         """Repeat the last pixels along each axis until every resolution divides its size."""

@@ -1,0 +1,204 @@
+"""The task of segmentation: which pixels are of which region."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from monai.inferers.utils import sliding_window_inference
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from ttl_lightning.errors import ConfigError, check_choice
+from ttl_lightning.metrics.scores import Scores
+from ttl_lightning.metrics.segmentation import DISTANCES, MaskScores, distances, overlaps, score
+from ttl_lightning.tasks.base import Task
+from ttl_lightning.tasks.gather import Rows
+from ttl_lightning.tasks.hooks import Batch
+from ttl_lightning.tasks.mask_losses import check_loss, mask_losses, mask_probabilities
+from ttl_lightning.tasks.masks import labelled, on_own_grid, reference_regions
+from ttl_lightning.tasks.segmentation_report import SEGMENTATION
+
+WINDOWS_AT_ONCE = 4
+
+
+class SegmentationTask(Task):
+    """Trains and scores a model of masks; batches are as `data.views.masks` says.
+
+    Scores are of each image on its own grid. Distances are measured once training is over.
+
+    Args:
+        model: (N, C, *spatial) -> logits (N, K, *spatial).
+        regions: names of what masks tell apart, without the background.
+        overlap: whether a pixel may be of several.
+        loss: as of `mask_losses`.
+        class_weights: likewise, or None.
+        focal_gamma: likewise.
+        window: spatial size of what is seen at once; None: of all that there is.
+
+    Other arguments are those of `Task`.
+
+    Raises:
+        ConfigError: an unknown loss or monitor, or a number out of range.
+    """
+
+    report = SEGMENTATION
+    remembered = ("regions", "overlap", "window")
+    suspects = "the images and masks"
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        regions: Sequence[str],
+        overlap: bool = False,
+        loss: str = "dice_ce",
+        class_weights: Sequence[float] | None = None,
+        focal_gamma: float = 2.0,
+        window: Sequence[int] | None = None,
+        optimizer: Callable[[list[dict[str, Any]]], Optimizer] | None = None,
+        learning_rate: float = 1e-4,
+        pretrained_lr_factor: float = 1.0,
+        scheduler: Callable[..., LRScheduler | ReduceLROnPlateau] | None = None,
+        scheduler_interval: str = "epoch",
+        monitor: str | None = None,
+        lr_floor: float | None = None,
+    ) -> None:
+        super().__init__(
+            model,
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+            pretrained_lr_factor=pretrained_lr_factor,
+            scheduler=scheduler,
+            scheduler_interval=scheduler_interval,
+            monitor=monitor,
+            lr_floor=lr_floor,
+        )
+        check_loss(loss, focal_gamma)
+        self.regions, self.overlap = tuple(regions), overlap
+        names = [metric.name for metric in SEGMENTATION.metrics if metric.name not in DISTANCES]
+        keys = ["loss", *names, *(f"{name}/{region}" for name in names for region in regions)]
+        check_choice("protocol.monitor", self.monitor, [f"val/{key}" for key in keys])
+        outputs = _outputs(len(self.regions), overlap=overlap)
+        if class_weights is not None and len(class_weights) != outputs:
+            raise ConfigError(
+                f"task.class_weights must have {outputs} numbers, got {list(class_weights)}."
+            )
+        weights = None if class_weights is None else torch.tensor(class_weights)
+        self.class_weights: Tensor | None
+        self.register_buffer("class_weights", weights, persistent=False)
+        self.window = None if window is None else tuple(window)
+        self._loss, self._focal_gamma = loss, focal_gamma
+
+    @classmethod
+    def num_outputs(cls, data: Any) -> int:
+        """One for each region, and one for the background where several exclude each other."""
+        return _outputs(len(_regions(data)), overlap=data.overlap)
+
+    @classmethod
+    def settings(
+        cls, data: Any, protocol: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Regions are those of the data, and volumes are seen by windows of the size trained on."""
+        del protocol
+        size = data.view.image_size
+        return {
+            **options,
+            "regions": _regions(data),
+            "overlap": data.overlap,
+            "window": None if isinstance(size, int) else size,
+        }
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether logits are of classes of which a pixel has one, the background among them."""
+        return not self.overlap and len(self.regions) > 1
+
+    def outputs(self, batch: Batch) -> Tensor:
+        """The logits of a batch, (N, K, *spatial); of volumes longer than a window, by windows.
+
+        Source: MONAI's sliding windows, half of each overlapping, the middle of each counting most.
+        """
+        images = batch["image"]
+        window = self.window or tuple(images.shape[2:])
+        if all(size <= most for size, most in zip(images.shape[2:], window, strict=True)):
+            return super().outputs(batch)
+        found = sliding_window_inference(
+            images, window, WINDOWS_AT_ONCE, self.model, overlap=0.5, mode="gaussian"
+        )
+        return cast(Tensor, found).float()
+
+    def loss(self, outputs: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """See `mask_losses`."""
+        return self._losses(outputs, batch).mean()
+
+    def _losses(self, outputs: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        return mask_losses(
+            outputs, batch["mask"], self._loss, self.class_weights, self._focal_gamma
+        )
+
+    def rows(self, outputs: Tensor, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Each image's loss, and its metrics on its own grid."""
+        shown = mask_probabilities(outputs, exclusive=self.exclusive)
+        spacings = batch.get("spacing", [None] * len(outputs))
+        images = zip(shown, batch["place"], batch["reference"], spacings, strict=True)
+        found = [self._scored(*image) for image in images]
+        rows = {key: torch.from_numpy(np.stack([row[key] for row in found])) for key in found[0]}
+        return {"loss": self._losses(outputs, batch), **rows}
+
+    def _scored(
+        self, shown: Tensor, place: Tensor, reference: Any, spacing: Sequence[float] | None
+    ) -> dict[str, Any]:
+        """What is kept of one image beside its loss."""
+        mask = torch.as_tensor(reference)
+        predicted = self.masks(shown, place, mask.shape[-len(place) :])
+        expected, known = reference_regions(mask, len(self.regions), overlap=self.overlap)
+        ours, theirs = ((m & known).numpy() for m in (predicted.cpu(), expected))
+        space = tuple(range(1, ours.ndim))
+        kept = {
+            "reference": theirs.sum(axis=space),
+            "predicted": ours.sum(axis=space),
+            **overlaps(ours, theirs),
+        }
+        return kept if self._fitting() else {**kept, **distances(ours, theirs, spacing)}
+
+    def masks(self, shown: Tensor, place: Tensor, shape: Sequence[int]) -> Tensor:
+        """One image's regions on its own grid, (regions, *shape) bool.
+
+        Args:
+            shown: probabilities (K, *spatial).
+            place: as of a batch.
+            shape: of the image.
+        """
+        return labelled(on_own_grid(shown, place, shape), exclusive=self.exclusive)
+
+    def split_loss(self, rows: Rows) -> float:
+        """The mean loss over images."""
+        return float(rows["loss"].mean())
+
+    def table(self, rows: Rows) -> MaskScores:
+        """The metrics of each image."""
+        names = [metric.name for metric in SEGMENTATION.metrics if metric.name in rows]
+        values = {name: rows[name] for name in names}
+        return MaskScores(rows["id"], values, rows["reference"], rows["predicted"])
+
+    def score(self, table: MaskScores) -> Scores:
+        """See `metrics.segmentation.score`."""
+        return score(table, self.regions)
+
+    def predict_step(self, batch: Batch) -> dict[str, Tensor]:
+        """Predict one batch: "id" (N,) and "probabilities" (N, K, *spatial) of the view."""
+        shown = mask_probabilities(self.outputs(batch), exclusive=self.exclusive)
+        return {"id": batch["id"].cpu(), "probabilities": shown.cpu()}
+
+
+def _regions(data: Any) -> tuple[str, ...]:
+    names = tuple(data.regions)
+    return names if data.overlap else names[1:]
+
+
+def _outputs(regions: int, *, overlap: bool) -> int:
+    return regions if overlap or regions == 1 else regions + 1
