@@ -23,7 +23,8 @@ from ttl_lightning.config import compose as config
 from ttl_lightning.errors import TTLError
 from ttl_lightning.jobs.process import Call, Command, Task
 from ttl_lightning.jobs.server import die_with_parent
-from ttl_lightning.records.schema import FILE_NAME, RunResult
+from ttl_lightning.records.folder import RunFolder
+from ttl_lightning.records.schema import RunResult
 from ttl_lightning.runs.build import device
 from ttl_lightning.runs.fit import train
 from ttl_lightning.runs.record import clear
@@ -47,7 +48,7 @@ def run(cfg: DictConfig, settings: HydraConf) -> RunResult:
         clear(folder)  # Hydra made it before anything was checked
         raise
     except KeyboardInterrupt as stop:
-        kept = (folder / FILE_NAME).is_file()
+        kept = RunFolder(folder).result.is_file()
         stop.add_note(
             f"the same command with hydra.run.dir={folder} goes on from here"
             if kept

@@ -21,11 +21,11 @@ from ttl_lightning.config.identity import differences, digest
 from ttl_lightning.errors import DataError
 from ttl_lightning.jobs.alone import task_of
 from ttl_lightning.jobs.process import End, Limits, environment, run
-from ttl_lightning.records.schema import FILE_NAME, RunResult
+from ttl_lightning.records.folder import RunFolder
+from ttl_lightning.records.schema import RunResult
 from ttl_lightning.runs.fingerprint import Known, identity, left_in
-from ttl_lightning.runs.record import LOG_FILE, described
+from ttl_lightning.runs.record import described
 
-LOCK_FILE = ".lock"
 LOG_TAIL_LINES = 20
 ENDED = ("completed", "failed", "paused")
 WAIT_S = 0.5
@@ -55,6 +55,10 @@ class Job:
     def fingerprint(self) -> str:
         """SHA-256 of all that bears on its result."""
         return digest(self.identity)
+
+    @property
+    def _files(self) -> RunFolder:
+        return RunFolder(self.folder)
 
     @classmethod
     def from_hydra(
@@ -100,7 +104,7 @@ class Job:
         found = self.result()
         if found is None:
             return None
-        fresh = (self.folder / FILE_NAME).stat().st_mtime >= since
+        fresh = self._files.result.stat().st_mtime >= since
         if found.status == "failed" or self.cfg.resume == "never":
             return found if fresh and found.status in ENDED else None
         until = self.cfg.until_epoch
@@ -129,7 +133,7 @@ class Job:
             return done
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(self.folder / LOCK_FILE, timeout=0):
+            with FileLock(self._files.job_lock, timeout=0):
                 if done := self.settled(since):
                     return done
                 started = time.time()
@@ -159,19 +163,19 @@ class Job:
 
     def _run(self, limits: Limits, stop: threading.Event, env: Mapping[str, str]) -> End:
         self.folder.mkdir(parents=True, exist_ok=True)
-        log = self.folder / LOG_FILE
+        log = self._files.log
         task = task_of(self.composed)
         return run(task, log, cwd=self.cwd, env=env, limits=limits, stop=stop)
 
     def _record(self, end: End, started: float) -> RunResult:
         """Make `result.json` say how the job ended, whatever the job could write itself."""
         found = self.result()
-        if found and (self.folder / FILE_NAME).stat().st_mtime < started:
+        if found and self._files.result.stat().st_mtime < started:
             found.status = "running"  # so it was before; this time the job wrote nothing
         if end.returncode == 0 and found and found.succeeded:
             return found
         result = found or self._described()
-        result.log_tail = tail(self.folder / LOG_FILE)
+        result.log_tail = tail(self._files.log)
         if end.stopped == "interrupted":
             result.status, result.error = "interrupted", None
         else:
@@ -187,7 +191,7 @@ class Job:
         found = self.result()
         if found is None or found.status == "running":
             return False
-        fresh = (self.folder / FILE_NAME).stat().st_mtime >= since
+        fresh = self._files.result.stat().st_mtime >= since
         return fresh or self.settled(since) is not None
 
     def abandoned(self) -> bool:
@@ -196,7 +200,7 @@ class Job:
         if found is None or found.status != "running":
             return False
         try:
-            with FileLock(self.folder / LOCK_FILE, timeout=0):
+            with FileLock(self._files.job_lock, timeout=0):
                 return True
         except Timeout:
             return False
@@ -205,7 +209,7 @@ class Job:
         """Record that the launcher brought nothing back."""
         result = self.result() or self._described()
         result.status, result.error = "failed", why
-        result.log_tail = tail(self.folder / LOG_FILE)
+        result.log_tail = tail(self._files.log)
         self.folder.mkdir(parents=True, exist_ok=True)
         result.save(self.folder)
         return result
@@ -218,7 +222,7 @@ class Job:
         with suppress(DataError, OSError):
             found = RunResult.load(self.folder)
             names = differences(self.identity, found.identity)
-            if names and (self.folder / FILE_NAME).stat().st_mtime >= started:
+            if names and self._files.result.stat().st_mtime >= started:
                 return f"{', '.join(names)} changed while the sweep ran: give it again"
         return None
 

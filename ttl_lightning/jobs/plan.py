@@ -23,7 +23,8 @@ from ttl_lightning.jobs.precision import Settled
 from ttl_lightning.models.backbones.factory import create_backbone
 from ttl_lightning.models.create import create_model
 from ttl_lightning.models.strategies import STRATEGIES, Strategy
-from ttl_lightning.records.schema import FILE_NAME, RunResult
+from ttl_lightning.records.folder import RunFolder, SweepFolder
+from ttl_lightning.records.schema import RunResult
 from ttl_lightning.runs.build import check
 from ttl_lightning.runs.fingerprint import Known, left_in, resolved_unit
 
@@ -209,7 +210,7 @@ class Plan:
 
     def _owner(self, folder: Path) -> str | None:
         """Fingerprint of the run in a folder; None if there is none that can be read."""
-        if not (folder / FILE_NAME).is_file():
+        if not RunFolder(folder).result.is_file():
             return None
         try:
             return left_in(folder, RunResult.load(folder), self._known)
@@ -248,13 +249,13 @@ def units_of(cfg: DictConfig, cutoffs: Iterable[Overrides]) -> list[Overrides]:
 def homes(root: Path, known: Known) -> dict[str, Path]:
     """The folders of all runs below a sweep's, by fingerprint; of equal ones the completed."""
     found: dict[str, tuple[bool, Path]] = {}
-    for file in sorted(root.rglob(FILE_NAME)):
+    for run in SweepFolder(root).runs():
         with suppress(DataError):
-            result = RunResult.load(file.parent)
+            result = RunResult.load(run.path)
             completed = result.status == "completed"
-            fingerprint = left_in(file.parent, result, known)
+            fingerprint = left_in(run.path, result, known)
             if fingerprint and (fingerprint not in found or completed > found[fingerprint][0]):
-                found[fingerprint] = completed, file.parent
+                found[fingerprint] = completed, run.path
     return {fingerprint: folder for fingerprint, (_, folder) in found.items()}
 
 

@@ -17,14 +17,15 @@ from ttl_lightning.errors import ConfigError, DataError
 from ttl_lightning.jobs.process import call
 from ttl_lightning.models.create import create_model
 from ttl_lightning.models.strategies.base import TransferModel
-from ttl_lightning.records.schema import write_atomically
+from ttl_lightning.records.files import write_atomically
+from ttl_lightning.records.folder import SweepFolder
 from ttl_lightning.runs.build import device
 from ttl_lightning.runtime.bfloat16 import wrong_in_bfloat16
 from ttl_lightning.runtime.precision import choose
 
 log = logging.getLogger(__name__)
 
-FILE_NAME, SCHEMA = "precision.json", 1
+SCHEMA = 1
 
 
 class Network(NamedTuple):
@@ -89,7 +90,7 @@ class Settled:
         """Keep it in the sweep's folder, for when it is taken up again, here or elsewhere."""
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2) + "\n"
-        write_atomically(folder / FILE_NAME, text.encode())
+        write_atomically(SweepFolder(folder).precision, text.encode())
 
     def check(self, configs: Sequence[DictConfig], folder: Path) -> None:
         """Demand gradients that are right, of networks that came to the sweep later.
@@ -101,9 +102,10 @@ class Settled:
             return
         for network in dict.fromkeys(map(Network.of, configs)):
             if wrong := _wrong(network):
+                path = SweepFolder(folder).precision
                 raise ConfigError(
-                    f"{folder / FILE_NAME} settles trainer.precision=auto as {self.precision}, "
-                    f"which gives wrong gradients for {wrong} of {network.name} on a CPU: give "
+                    f"{path} settles trainer.precision=auto as {self.precision}, which gives wrong "
+                    f"gradients for {wrong} of {network.name} on a CPU: give "
                     "trainer.precision=32-true, or another name=… for another sweep."
                 )
 
@@ -140,7 +142,7 @@ def settled(configs: Sequence[DictConfig], folder: Path) -> Settled:
         where = f"measured with {found.network} on {found.device}"
     else:
         found.check(configs, folder)
-        where = f"as {folder / FILE_NAME} says"
+        where = f"as {SweepFolder(folder).precision} says"
     layout = ", channels last" if found.channels_last else ""
     log.info("precision of all jobs: %s%s, %s", found.precision, layout, where)
     return found
@@ -169,7 +171,7 @@ def read(folder: Path) -> Settled | None:
     Raises:
         DataError: if the file is damaged.
     """
-    path = folder / FILE_NAME
+    path = SweepFolder(folder).precision
     if not path.is_file():
         return None
     try:

@@ -23,8 +23,8 @@ from ttl_lightning.models.backbones.factory import pixel_statistics
 from ttl_lightning.models.backbones.pretrained import find, record_of
 from ttl_lightning.models.create import create_model
 from ttl_lightning.models.strategies.base import TransferModel
+from ttl_lightning.records.folder import RunFolder
 from ttl_lightning.records.schema import RunResult
-from ttl_lightning.runs.callbacks import history
 from ttl_lightning.runs.callbacks.agreement import SameBuffers, SameConfig
 from ttl_lightning.runs.callbacks.checkpoints import (
     AtomicCheckpointIO,
@@ -165,12 +165,12 @@ def assemble(cfg: DictConfig, folder: Path, result: RunResult) -> Parts:
     choice = _precision(cfg, model, result)
     if choice.channels_last:
         to_channels_last(model)
-    checkpoints = folder / "checkpoints"
+    there = RunFolder(folder)
     others, protocol = callbacks_of(cfg), cfg.protocol
-    best = best_checkpoint(checkpoints, protocol.monitor, protocol.monitor_mode, others)
-    last = LastCheckpoint(checkpoints, until_epoch=cfg.until_epoch)
+    best = best_checkpoint(there.best, protocol.monitor, protocol.monitor_mode, others)
+    last = LastCheckpoint(there.last, until_epoch=cfg.until_epoch)
     same = [SameConfig(str(result.config_sha256)), SameBuffers()]
-    rows = History(folder / history.FILE_NAME)
+    rows = History(there.history)
     trainer = trainer_of(
         cfg,
         precision=choice.precision,
@@ -185,7 +185,7 @@ def assemble(cfg: DictConfig, folder: Path, result: RunResult) -> Parts:
     )
     _same_devices(cfg, trainer, result)
     _fit_batch(cfg, data, task, trainer, result)
-    return Parts(data, task, trainer, rows, checkpoints / "best.ckpt", last)
+    return Parts(data, task, trainer, rows, there.best, last)
 
 
 def create_data(cfg: DictConfig) -> DataModule:

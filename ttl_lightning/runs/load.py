@@ -7,7 +7,8 @@ from pathlib import Path
 from ttl_lightning.errors import DataError, WeightsError
 from ttl_lightning.models.backbones.checkpoints import check_usable, read
 from ttl_lightning.models.create import create_model
-from ttl_lightning.records.schema import FILE_NAME, RunResult
+from ttl_lightning.records.folder import RunFolder
+from ttl_lightning.records.schema import RunResult
 from ttl_lightning.runs.holding import completed
 from ttl_lightning.tasks import classification as _classification  # noqa: F401 - makes it known
 from ttl_lightning.tasks.base import Task
@@ -28,15 +29,16 @@ def load(run: str | Path) -> Task:
         WeightsError: if the checkpoint cannot be read, or does not fit.
     """
     path = Path(run)
-    folder = path if path.is_dir() else path.parent.parent
-    checkpoint = folder / "checkpoints" / "best.ckpt" if path.is_dir() else path
-    result = completed(folder) if path.is_dir() else RunResult.load(folder)
+    whole = path.is_dir()
+    there = RunFolder(path) if whole else RunFolder.of_checkpoint(path)
+    checkpoint = there.best if whole else path
+    result = completed(path) if whole else RunResult.load(there.path)
     if not checkpoint.is_file():
         raise WeightsError(f"there is no checkpoint {checkpoint}.")
     described = result.model
     kind: type[Task] = task_of(result)
     if lacking := [key for key in (*kind.remembered, *DESCRIBED) if key not in described]:
-        raise DataError(f"{folder / FILE_NAME}: model lacks {', '.join(lacking)}.")
+        raise DataError(f"{there.result}: model lacks {', '.join(lacking)}.")
     try:
         # results of before there were other tasks name their classes alone
         outputs = described.get("outputs") or len(described["class_names"])
@@ -54,9 +56,7 @@ def load(run: str | Path) -> Task:
         backbone.mean, backbone.std = tuple(described["mean"]), tuple(described["std"])
         task = kind.restored(model, described)
     except (TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
-        raise DataError(
-            f"{folder / FILE_NAME}: model does not describe a network: {error}."
-        ) from error
+        raise DataError(f"{there.result}: model does not describe a network: {error}.") from error
     try:
         tensors = read(checkpoint)
         check_usable(tensors, str(checkpoint))
@@ -65,6 +65,6 @@ def load(run: str | Path) -> Task:
         model.load_state_dict({**body, **head})
     except RuntimeError as error:
         raise WeightsError(
-            f"{checkpoint} does not fit the model of {folder / FILE_NAME}: {error}"
+            f"{checkpoint} does not fit the model of {there.result}: {error}"
         ) from error
     return task.eval()

@@ -13,6 +13,7 @@ from ttl_lightning.config import compose as config
 from ttl_lightning.data.module import DataModule
 from ttl_lightning.errors import ConfigError, check_choice, check_number
 from ttl_lightning.models.strategies.base import TransferModel
+from ttl_lightning.records.folder import RunFolder
 from ttl_lightning.records.schema import RunResult
 from ttl_lightning.runs import stored
 from ttl_lightning.runs.build import create_data, initial_model
@@ -20,8 +21,6 @@ from ttl_lightning.runs.callbacks.progress import watched
 from ttl_lightning.runs.holding import completed
 from ttl_lightning.runs.load import load
 
-# Where the results of every kind lie, in the run's folder.
-FOLDER = "analysis"
 UNITS = ("all", "blocks")
 
 
@@ -87,7 +86,7 @@ class OpenRun:
 
     def place(self, kind: str) -> Path:
         """Path below the run's folder, without a suffix, for the results of a kind."""
-        folder = self.folder / FOLDER
+        folder = RunFolder(self.folder).analysis
         folder.mkdir(exist_ok=True)
         return folder / kind
 

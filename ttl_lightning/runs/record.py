@@ -19,16 +19,14 @@ from ttl_lightning.config import compose as config
 from ttl_lightning.config.identity import differences, digest
 from ttl_lightning.config.schema import RunSpec
 from ttl_lightning.errors import ConfigError, TTLError
-from ttl_lightning.records.schema import FILE_NAME, RunResult
+from ttl_lightning.records.folder import RunFolder
+from ttl_lightning.records.schema import RunResult
 from ttl_lightning.runs.fingerprint import left_in
 from ttl_lightning.runs.holding import held, is_held, is_main_process
 from ttl_lightning.runtime.shortage import shortage
 from ttl_lightning.runtime.stopping import interruption
 
 log = logging.getLogger(__name__)
-
-# What a supervised run prints; the process that started it writes this file.
-LOG_FILE = "job.log"
 
 
 def described(spec: RunSpec, overrides: Sequence[str], identity: Mapping[str, Any]) -> RunResult:
@@ -61,7 +59,7 @@ def already_completed(spec: RunSpec, folder: Path, result: RunResult) -> RunResu
     """
     # Another process of this very run has the settings to share, also where none is to resume.
     anew = spec.resume == "never" and is_main_process()
-    if anew or not (folder / FILE_NAME).is_file():
+    if anew or not RunFolder(folder).result.is_file():
         return None
     earlier = RunResult.load(folder)
     auto = spec.trainer.precision == "auto"
@@ -127,9 +125,10 @@ def _save(result: RunResult, folder: Path) -> None:
     try:
         result.save(folder)
     except OSError as error:
-        log.warning("%s could not be written: %s", folder / FILE_NAME, error)
+        path = RunFolder(folder).result
+        log.warning("%s could not be written: %s", path, error)
         if result.succeeded:
-            raise ConfigError(f"{folder / FILE_NAME} could not be written: {error}") from error
+            raise ConfigError(f"{path} could not be written: {error}") from error
 
 
 def clear(folder: Path) -> None:
@@ -137,8 +136,8 @@ def clear(folder: Path) -> None:
 
     It stays if another process has begun there.
     """
-    kept = any((folder / name).exists() for name in (FILE_NAME, LOG_FILE))
-    if kept or not is_main_process() or is_held(folder):
+    run = RunFolder(folder)
+    if run.result.exists() or run.log.exists() or not is_main_process() or is_held(folder):
         return
     shutil.rmtree(folder, ignore_errors=True)
     here = Path.cwd()

@@ -17,8 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 from ttl_lightning.config import compose as config
 from ttl_lightning.data.sources.registry import AUGMENT, SOURCES, source
 from ttl_lightning.errors import ConfigError
+from ttl_lightning.records.folder import RunFolder
 
-CONFIG_FILE = "config.yaml"
 # A run's own file has some 3 kB.
 MOST_BYTES, MOST_DEPTH = 1_000_000, 32
 # What is built again, and from which names.
@@ -34,7 +34,7 @@ def read(folder: Path) -> DictConfig:
         ConfigError: in one line, if the file is missing, damaged, or holds what asks for more:
             tags, references, interpolations, or `_target_`s where the product writes none.
     """
-    path = folder / CONFIG_FILE
+    path = RunFolder(folder).config
     try:
         return _values(path)
     except (OSError, ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
@@ -56,7 +56,7 @@ def write(cfg: DictConfig, folder: Path) -> None:
             and (path := Path(value).expanduser()).exists()
         ):
             resolved[group][key] = str(path.absolute())
-    OmegaConf.save(resolved, folder / CONFIG_FILE)
+    OmegaConf.save(resolved, RunFolder(folder).config)
 
 
 def rebuildable(folder: Path, overrides: Sequence[str] = ()) -> DictConfig:
@@ -70,7 +70,7 @@ def rebuildable(folder: Path, overrides: Sequence[str] = ()) -> DictConfig:
         ConfigError: as `read`; if an override names no key; or if source or augmentation are not
             the package's own, or hold more than their own plain options.
     """
-    path = folder / CONFIG_FILE
+    path = RunFolder(folder).config
     cfg = read(folder)
     try:
         cfg = DictConfig(OmegaConf.merge({"data": BEFORE}, cfg))
