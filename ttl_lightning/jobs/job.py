@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from ttl_lightning.config import compose as config
 from ttl_lightning.config.identity import differences, digest
+from ttl_lightning.config.schema import RunSpec
 from ttl_lightning.errors import DataError
 from ttl_lightning.jobs.alone import task_of
 from ttl_lightning.jobs.process import End, Limits, environment, run
@@ -37,15 +38,15 @@ class Job:
 
     Attributes:
         overrides: what the command line would say, Hydra's own settings left out.
-        cfg: its whole configuration, Hydra's own settings left out.
-        composed: that with Hydra's own settings, as of one run in its folder.
+        spec: its whole configuration.
+        composed: the same with Hydra's own settings, as of one run in its folder.
         folder: where its results lie, absolute.
         cwd: the folder where the sweep was started; relative paths begin there.
         identity: the values that bear on its result.
     """
 
     overrides: tuple[str, ...]
-    cfg: DictConfig
+    spec: RunSpec
     composed: DictConfig
     folder: Path
     cwd: Path
@@ -80,13 +81,13 @@ class Job:
         settings = composed.hydra
         cwd = Path(settings.runtime.cwd)
         folder = cwd / (folder or Path(settings.sweep.dir) / str(settings.sweep.subdir))
-        alone, cfg = composed.copy(), without_hydra(composed)
+        alone, spec = composed.copy(), spec_of(composed)
         with read_write(alone.hydra):
             alone.hydra.mode, alone.hydra.run.dir = RunMode.RUN, str(folder)
             for key in ("launcher", "sweeper"):  # whose types cannot be pickled for some plugins
                 alone.hydra[key] = OmegaConf.create(OmegaConf.to_container(settings[key]))
         overrides = tuple(settings.overrides.task)
-        return cls(overrides, cfg, alone, folder, cwd, identity(config.values_of(cfg), known))
+        return cls(overrides, spec, alone, folder, cwd, identity(spec.values, known))
 
     def result(self) -> RunResult | None:
         """What the folder says of this very job; None if nothing."""
@@ -105,9 +106,9 @@ class Job:
         if found is None:
             return None
         fresh = self._files.result.stat().st_mtime >= since
-        if found.status == "failed" or self.cfg.resume == "never":
+        if found.status == "failed" or self.spec.resume == "never":
             return found if fresh and found.status in ENDED else None
-        until = self.cfg.until_epoch
+        until = self.spec.until_epoch
         enough = found.status == "paused" and until is not None
         if found.status == "completed" or (enough and found.train["epochs"] >= until):
             return found
@@ -164,7 +165,7 @@ class Job:
     def _run(self, limits: Limits, stop: threading.Event, env: Mapping[str, str]) -> End:
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self._files.log
-        task = task_of(self.composed)
+        task = task_of(self.composed, self.spec)
         return run(task, log, cwd=self.cwd, env=env, limits=limits, stop=stop)
 
     def _record(self, end: End, started: float) -> RunResult:
@@ -215,7 +216,7 @@ class Job:
         return result
 
     def _described(self) -> RunResult:
-        return described(config.typed(self.cfg), self.overrides, self.identity)
+        return described(self.spec, self.overrides, self.identity)
 
     def _turned_other(self, started: float) -> str | None:
         """Why a run that ended well is not this one, or None: its data may have been changed."""
@@ -225,6 +226,15 @@ class Job:
             if names and self._files.result.stat().st_mtime >= started:
                 return f"{', '.join(names)} changed while the sweep ran: give it again"
         return None
+
+
+def spec_of(composed: DictConfig) -> RunSpec:
+    """A job's configuration, of that with Hydra's own settings.
+
+    Raises:
+        ConfigError: naming the first key that is not as it should be.
+    """
+    return config.typed(without_hydra(composed))
 
 
 def without_hydra(composed: DictConfig) -> DictConfig:

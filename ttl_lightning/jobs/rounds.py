@@ -45,7 +45,7 @@ class Criterion:
         Raises:
             UnknownNameError: if the task does not choose by it; nothing ever selects on test.
         """
-        key, found = task_class(group.cfg).report.choosing(metric)
+        key, found = task_class(group.spec).report.choosing(metric)
         return cls(key, found.sign)
 
     @property
@@ -130,7 +130,7 @@ class Search:
         value = self.criterion.of_run(run)
         longer = run.succeeded and epochs is not None and run.train["epochs"] > epochs
         if longer:  # a search that is taken up again
-            protocol = self.group.cfg.protocol
+            protocol = self.group.spec.protocol
             sign = 1 if protocol.monitor_mode == "max" else -1
             rows = history.read(RunFolder(self.root / folder).history)[:epochs]
             best = max(rows, key=lambda row: sign * row.get(protocol.monitor, -sign * math.inf))
@@ -148,8 +148,8 @@ class Search:
     def described(self) -> dict[str, Any]:
         """Its entry in `search.json`."""
         return {
-            "data": self.group.cfg.data.name,
-            "backbone": self.group.cfg.backbone.name,
+            "data": self.group.spec.data.name,
+            "backbone": self.group.spec.backbone.name,
             "strategy": self.group.strategy.name,
             "overrides": list(self.group.overrides),
             "method": self.method.name,

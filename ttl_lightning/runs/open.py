@@ -106,14 +106,14 @@ def open_run(run: str | Path, overrides: Sequence[str] = (), device: str = "auto
     """
     folder = Path(run)
     result = completed(folder)
-    cfg = stored.rebuildable(folder, overrides)
+    recipe = stored.rebuildable(folder, overrides)
     with config.made():
-        data = create_data(cfg)
+        data = create_data(recipe)
     data.prepare_data()
     data.setup("fit")
     where = _device(device)
     task = load(folder)
-    before = initial_model(cfg, task.num_outputs(data)).eval().to(where)
+    before = initial_model(recipe, task.num_outputs(data)).eval().to(where)
     after = task.model.eval().to(where)
     assert isinstance(after, TransferModel)  # what load() makes
     return OpenRun(folder, result, data, before, after, where)

@@ -190,7 +190,7 @@ def _lacking(state: Mapping[str, Any]) -> str:
     return ""
 
 
-def is_finished(checkpoint: dict[str, Any]) -> bool:
+def is_finished(checkpoint: Mapping[str, Any]) -> bool:
     """Whether training had ended when this `last.ckpt` was written."""
     return bool(
         checkpoint.get("callbacks", {}).get(LastCheckpoint.__qualname__, {}).get("finished")
