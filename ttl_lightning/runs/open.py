@@ -19,7 +19,7 @@ from ttl_lightning.runs import stored
 from ttl_lightning.runs.build import create_data, initial_model
 from ttl_lightning.runs.callbacks.progress import watched
 from ttl_lightning.runs.holding import completed
-from ttl_lightning.runs.load import load
+from ttl_lightning.runs.predictor import load
 
 UNITS = ("all", "blocks")
 
@@ -112,11 +112,9 @@ def open_run(run: str | Path, overrides: Sequence[str] = (), device: str = "auto
     data.prepare_data()
     data.setup("fit")
     where = _device(device)
-    task = load(folder)
-    before = initial_model(recipe, task.num_outputs(data)).eval().to(where)
-    after = task.model.eval().to(where)
-    assert isinstance(after, TransferModel)  # what load() makes
-    return OpenRun(folder, result, data, before, after, where)
+    predictor = load(folder)
+    before = initial_model(recipe, predictor.task.num_outputs(data)).eval().to(where)
+    return OpenRun(folder, result, data, before, predictor.model.to(where), where)
 
 
 def _device(name: str) -> torch.device:
