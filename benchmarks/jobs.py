@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from ttl_lightning.jobs.job import LOCK_FILE
+from ttl_lightning.records.folder import RunFolder
 
 SMALL = (
     "backbone=test_resnet", "backbone.weights=null", "data.image_size=32", "latency=false",
@@ -81,7 +81,7 @@ def swept(jobs: int) -> Sweep:
         stamps = sorted(folder.rglob("first_batch"), key=lambda file: file.stat().st_mtime)
         assert len(stamps) == jobs
         starts = [
-            float(stamp.read_text()) - stamp.with_name(LOCK_FILE).stat().st_mtime
+            float(stamp.read_text()) - RunFolder(stamp.parent).job_lock.stat().st_mtime
             for stamp in stamps
         ]
         pids = composed.read_text().split()

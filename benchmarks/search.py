@@ -17,6 +17,7 @@ from statistics import fmean
 
 from smoke import every_cutoff, small_sweep
 
+from ttl_lightning.records.folder import RunFolder
 from ttl_lightning.report.collect import Run, collect
 from ttl_lightning.runs.callbacks import history
 from ttl_lightning.search import Exhaustive, Halving, Hierarchical, Incremental, Method, search
@@ -47,7 +48,7 @@ def candidate(runs: list[Run], root: Path, metric: str) -> Candidate:
     """Read the runs of a cutoff, one a seed."""
     curves, images = [], 0.0
     for run in runs:
-        rows = history.read(root / run.folder / history.FILE_NAME)
+        rows = history.read(RunFolder(root / run.folder).history)
         best = [max(row[metric] for row in rows[: k + 1]) for k in range(len(rows))]
         curves.append(best)
         images = rows[0]["images"]

@@ -33,7 +33,7 @@ from ttl_lightning.data.views.evaluation import (
     mean_scale,
 )
 from ttl_lightning.metrics.classification import score
-from ttl_lightning.records.schema import FILE_NAME
+from ttl_lightning.records.folder import SweepFolder
 from ttl_lightning.runs.open import OpenRun, open_run
 from ttl_lightning.tasks.losses import class_probabilities, kind_of, mean_over_views
 from ttl_lightning.tasks.studies import by_study
@@ -89,9 +89,9 @@ def measure(folders: Sequence[Path], options: argparse.Namespace) -> None:
 def run_folders(folders: Sequence[Path]) -> Iterator[Path]:
     """Folders of completed runs, at or below those given."""
     for folder in folders:
-        for path in sorted(folder.rglob(FILE_NAME)):
-            if json.loads(path.read_text()).get("status") == "completed":
-                yield path.parent
+        for run in SweepFolder(folder).runs():
+            if json.loads(run.result.read_text()).get("status") == "completed":
+                yield run.path
 
 
 def strategies(run: OpenRun, scales: Sequence[float], views: Sequence[int]) -> dict[str, Transform]:

@@ -22,8 +22,7 @@ from ttl_lightning.data.phantoms.volumes import draw_volume
 from ttl_lightning.errors import ConfigError
 from ttl_lightning.metrics.class_predictions import PROBABILITY
 from ttl_lightning.records.stem import stem_note
-from ttl_lightning.runs.build import assemble
-from ttl_lightning.runs.record import described
+from ttl_lightning.runs.build import create_data
 
 SMALL = [
     "data=phantom3d", "backbone=resnet3d_10", "protocol=3d_fast", "data.image_size=[8,24,24]",
@@ -56,7 +55,8 @@ def test_views_are_averaged_for_each_window_before_its_study(finished, tmp_path)
     )
     assert result.metrics["val/auroc"] == plain.metrics["val/auroc"]
     task, cfg = ttl.load(tmp_path), OmegaConf.load(tmp_path / "config.yaml")
-    data = assemble(cfg, tmp_path, described(config.typed(cfg), [], {})).data
+    data = create_data(config.typed(cfg).recipe)
+    data.setup()
     highest: dict[int, float] = {}
     for batch in data.test_dataloader():
         for views, study in zip(batch["views"], batch["study"].tolist(), strict=True):
@@ -72,7 +72,8 @@ def test_a_study_has_the_highest_score_of_its_windows(finished) -> None:
     folder, result = finished
     task = ttl.load(folder)
     cfg = OmegaConf.load(folder / "config.yaml")
-    data = assemble(cfg, folder, described(config.typed(cfg), [], {})).data
+    data = create_data(config.typed(cfg).recipe)
+    data.setup()
     highest: dict[int, float] = {}
     for batch in data.test_dataloader():
         scores = task(batch["image"]).detach().double().softmax(1)[:, 1]

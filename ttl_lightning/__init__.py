@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from ttl_lightning.models.create import create_model, list_strategies
     from ttl_lightning.records.schema import RunResult
     from ttl_lightning.runs.fit import train
-    from ttl_lightning.runs.load import load
     from ttl_lightning.runs.open import open_run
+    from ttl_lightning.runs.predictor import load
     from ttl_lightning.search import search
     from ttl_lightning.tasks.classification import ClassificationTask
 
@@ -29,7 +29,7 @@ _HOMES = {
     "create_model": "ttl_lightning.models.create",
     "list_backbones": "ttl_lightning.models.backbones.factory",
     "list_strategies": "ttl_lightning.models.create",
-    "load": "ttl_lightning.runs.load",
+    "load": "ttl_lightning.runs.predictor",
     "open_run": "ttl_lightning.runs.open",
     "search": "ttl_lightning.search",
     "train": "ttl_lightning.runs.fit",

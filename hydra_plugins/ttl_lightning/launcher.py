@@ -80,12 +80,14 @@ class ProcessLauncher(Launcher):
 
 
 def _returned(job: Job, result: RunResult | None) -> JobReturn:
+    from ttl_lightning.jobs.job import without_hydra
+
     done = result is not None and result.succeeded
-    value = result.metrics.get(job.cfg.protocol.monitor) if done and result else None
+    value = result.metrics.get(job.spec.protocol.monitor) if done and result else None
     error = RuntimeError(result.error if result else "not run")
     return JobReturn(
         overrides=job.overrides,
-        cfg=job.cfg,
+        cfg=without_hydra(job.composed),
         working_dir=str(job.folder),
         task_name="ttl_lightning",
         status=JobStatus.COMPLETED if done else JobStatus.FAILED,

@@ -110,7 +110,7 @@ class SearchSweeper(_SessionSweeper):
         make = method_at(self._method, self._options)
 
         def method(group: Group) -> Method | Prepared[Any]:
-            settings = plain(group.cfg.hydra.sweeper)
+            settings = plain(group.composed.hydra.sweeper)
             made: Method | Prepared[Any] = make(**{key: settings[key] for key in self._options})
             return made
 

@@ -23,7 +23,8 @@ from ttl_lightning.config.ranks import sourced
 from ttl_lightning.errors import ConfigError, DataError, UnknownNameError
 from ttl_lightning.jobs.plan import Plan
 from ttl_lightning.records.schema import RunResult
-from ttl_lightning.runs.build import check, create_data
+from ttl_lightning.runs.build import create_data
+from ttl_lightning.runs.check import check
 from ttl_lightning.runs.fingerprint import identity
 
 PLAIN = (
@@ -58,7 +59,7 @@ def images(tmp_path: Path) -> Path:
 
 def test_the_tensors_are_those_of_the_file(volumes: Path) -> None:
     cfg, _ = config.read(["data=npz", f"data.path={volumes}", "data.image_size=[8,8,8]", *PLAIN])
-    data = create_data(cfg)
+    data = create_data(config.typed(cfg).recipe)
     data.setup()
     with np.load(volumes) as file:
         for split in ("train", "val", "test"):
@@ -114,17 +115,17 @@ def test_options_of_the_other_rank_are_refused(volumes: Path, images: Path) -> N
     ):
         cfg, _ = config.read(["data=npz", f"data.path={path}", f"data.image_size={size}", *PLAIN])
         with pytest.raises(ConfigError, match=text) as caught:
-            check(cfg)
+            check(config.typed(cfg))
         assert "\n" not in str(caught.value)
 
 
 def test_a_network_of_the_other_rank_is_refused(volumes: Path, images: Path) -> None:
     cfg, _ = config.read(["data=npz", f"data.path={volumes}"])
     with pytest.raises(ConfigError, match=r"takes images, .* choose a 3D backbone such as"):
-        check(cfg)
+        check(config.typed(cfg))
     cfg, _ = config.read(["data=npz", f"data.path={images}", *PLAIN])
     with pytest.raises(ConfigError, match=r"takes volumes, .* got \[64, 64\]"):
-        check(cfg)
+        check(config.typed(cfg))
 
 
 def test_real_adrenal_glands(request: pytest.FixtureRequest) -> None:
@@ -132,7 +133,7 @@ def test_real_adrenal_glands(request: pytest.FixtureRequest) -> None:
     if not path.exists():
         pytest.skip(f"{path} is not there")
     cfg, _ = config.read(["data=npz", f"data.path={path}", "data.image_size=[28,28,28]", *PLAIN])
-    check(cfg)
+    check(config.typed(cfg))
     assert cfg.data.name == "npz3d"
 
 
@@ -162,7 +163,7 @@ def test_only_the_header_is_read(volumes: Path) -> None:
     cfg, _ = config.read([f"data.path={_with_header(volumes, header.getvalue())}", "data=npz"])
     assert cfg.data.name == "npz3d"
     with pytest.raises(DataError, match="train_images promises 4,000,000,000 bytes"):
-        create_data(cfg).setup()
+        create_data(config.typed(cfg).recipe).setup()
 
 
 @pytest.mark.parametrize("make", [lambda _: None, lambda p: p.mkdir(), os.mkfifo])
@@ -215,14 +216,14 @@ def test_jobs_of_a_sweep_each_have_their_own(
     caplog.set_level(logging.INFO)
     plan = Plan(composed)
     groups = plan.groups(["data=npz", f"data.path={volumes},{images}", "seed=0,1", "cutoff=null"])
-    assert [group.cfg.data.name for group in groups] == ["npz3d", "npz"]
+    assert [group.spec.data.name for group in groups] == ["npz3d", "npz"]
     assert sum("holds volumes" in record.getMessage() for record in caplog.records) == 1
     # npz3d by its own name is the same job
     groups = plan.groups(["data=npz,npz3d", f"data.path={volumes}", *SMALL])
     (group,) = groups
     job, overrides = plan.job(next(group.jobs()))
     assert "data=npz3d" in overrides
-    assert job.cfg.data.name == "npz3d"
+    assert job.spec.data.name == "npz3d"
     assert job.folder.relative_to(workdir).parts[:3] == ("multirun", "default", "npz3d")
 
 

@@ -5,7 +5,7 @@ import pytest
 import ttl_lightning as ttl
 from ttl_lightning.jobs import alone
 from ttl_lightning.jobs.alone import CARRIED, forks, task_of
-from ttl_lightning.jobs.job import Job
+from ttl_lightning.jobs.job import Job, spec_of
 from ttl_lightning.jobs.process import Call, Command, call
 from ttl_lightning.records.schema import RunResult
 
@@ -24,20 +24,21 @@ from ttl_lightning.records.schema import RunResult
 )
 def test_what_may_be_a_fork(overrides, expected, composed, monkeypatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert forks(composed(overrides)) == expected
+    assert forks(spec_of(composed(overrides))) == expected
 
 
 def test_a_gpu_wants_an_interpreter_of_its_own(composed, monkeypatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    assert not forks(composed(["trainer.accelerator=auto"]))
-    assert forks(composed(["trainer.accelerator=cpu"]))
+    assert not forks(spec_of(composed(["trainer.accelerator=auto"])))
+    assert forks(spec_of(composed(["trainer.accelerator=cpu"])))
 
 
 def test_a_configuration_is_carried_to_the_ranks(composed, small, monkeypatch) -> None:
     job = Job.from_hydra(composed([*small, "strategy=ftl", "trainer.devices=2"]))
-    task = task_of(job.composed)
+    task = task_of(job.composed, job.spec)
     assert isinstance(task, Command)
-    assert isinstance(task_of(Job.from_hydra(composed([*small])).composed), Call)
+    here = Job.from_hydra(composed([*small]))
+    assert isinstance(task_of(here.composed, here.spec), Call)
     given = []
     monkeypatch.setattr(alone, "perform", given.append)
     monkeypatch.setenv(CARRIED, task.variables[CARRIED])

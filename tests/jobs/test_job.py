@@ -161,8 +161,8 @@ def test_a_job_is_composed_as_one_run_in_its_folder(composed, small) -> None:
     assert (settings.mode, settings.run.dir, settings.verbose) == (
         RunMode.RUN, str(job.folder), True,
     )  # fmt: skip
-    assert job.composed.name == job.cfg.name == "it, is=odd"
-    assert "hydra" not in job.cfg
+    assert job.composed.name == job.spec.name == "it, is=odd"
+    assert "hydra" not in job.spec.values
 
 
 @pytest.mark.filterwarnings(r"ignore:\s*'hydra/launcher/:UserWarning")

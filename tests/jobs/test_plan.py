@@ -83,7 +83,7 @@ def test_a_mistake_is_found_before_anything_runs(plan, arguments, error, text) -
 
 def test_code_of_others_is_not_run_to_check_a_job(plan, small) -> None:
     (job,) = planned(plan, [*small, "strategy=ftl", "data._target_=nowhere.to.be.Found"])
-    assert job[0].cfg.data._target_ == "nowhere.to.be.Found"
+    assert job[0].spec.data.options["_target_"] == "nowhere.to.be.Found"
 
 
 def test_a_folder_says_what_the_job_is(plan, small, workdir) -> None:
@@ -147,7 +147,7 @@ def test_two_names_of_one_unit_are_one_job(plan, small, caplog) -> None:
     caplog.set_level("INFO")
     (group,) = plan.groups([*small, "strategy=ttl", "cutoff=block2,block3,block2.1,3,full"])
     planned_once = plan.jobs(group.jobs())
-    assert [job.cfg.cutoff for job, _ in planned_once] == ["block2.1", "block3.1", "block4.1"]
+    assert [job.spec.cutoff for job, _ in planned_once] == ["block2.1", "block3.1", "block4.1"]
     assert "cutoff=block2 and cutoff=block2.1 are one unit" in caplog.text
     assert "cutoff=block2 and cutoff=3 are one unit" in caplog.text
 
@@ -174,4 +174,4 @@ def test_a_run_is_found_under_the_name_it_was_given(plan, small, composed) -> No
 
 def test_a_cutoff_of_a_file_is_named_in_full_too(plan, small) -> None:
     job, _ = plan.job(("experiment=table1_ttl1", "backbone.weights=null", *small[2:]))
-    assert job.folder.parent.name == job.cfg.cutoff == "block3.6"
+    assert job.folder.parent.name == job.spec.cutoff == "block3.6"

@@ -5,7 +5,6 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from omegaconf import OmegaConf
 
 from ttl_lightning.errors import ConfigError
 from ttl_lightning.jobs.pool import VISIBLE, Devices, Pool
@@ -17,9 +16,9 @@ class FakeJob:
 
     def __init__(self, name, *, seconds=0.05, busy=0, devices=1, accelerator="auto") -> None:
         self.name, self.seconds, self.busy = name, seconds, busy
-        trainer = {"accelerator": accelerator, "devices": devices}
-        protocol = {"monitor": "val/auprc"}
-        self.cfg = OmegaConf.create({"trainer": trainer, "protocol": protocol})
+        trainer = SimpleNamespace(accelerator=accelerator, devices=devices)
+        protocol = SimpleNamespace(monitor="val/auprc")
+        self.spec = SimpleNamespace(trainer=trainer, protocol=protocol)
         self.folder = self.cwd = ""
         self.span, self.variables = (0.0, 0.0), {}
 

@@ -7,6 +7,7 @@ import pytest
 
 from ttl_lightning.errors import ConfigError, DataError
 from ttl_lightning.jobs import precision
+from ttl_lightning.jobs.job import spec_of
 from ttl_lightning.jobs.session import Session
 from ttl_lightning.runtime.precision import Choice
 
@@ -26,7 +27,7 @@ def measure(monkeypatch):
     monkeypatch.setattr(precision, "call", lambda function, *given: function(*given))
     monkeypatch.setattr(precision, "choose", choose)
     monkeypatch.setattr(precision, "_wrong", lambda _: None)
-    monkeypatch.setattr("ttl_lightning.runs.build.wrong_in_bfloat16", lambda *_: None)
+    monkeypatch.setattr("ttl_lightning.runs.check.wrong_in_bfloat16", lambda *_: None)
     return seen, answers
 
 
@@ -109,6 +110,6 @@ def test_where_bfloat16_is_wrong_for_one_network_it_decides(composed) -> None:
     assert found.network == "resnet3d_10"
     assert found.precision == "32-true"
     settled = precision.Settled("bf16-mixed", True, "resnet18", "cpu", {})
-    cfg = composed(["backbone=resnet3d_10", "data=phantom3d", "trainer.accelerator=cpu"])
+    spec = spec_of(composed(["backbone=resnet3d_10", "data=phantom3d", "trainer.accelerator=cpu"]))
     with pytest.raises(ConfigError, match=r"wrong gradients for .* of resnet3d_10"):
-        settled.check([cfg], Path("x"))
+        settled.check([spec], Path("x"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from omegaconf import OmegaConf
 
 from ttl_lightning.errors import UnknownNameError
 from ttl_lightning.jobs.rounds import Criterion, Search
@@ -18,9 +17,13 @@ TOY = "tests.tasks.toy_tasks.Regression"
 
 
 def group(task):
-    data = {"task": {"_target_": task}, "data": {"name": "d"}, "backbone": {"name": "b"}}
+    spec = SimpleNamespace(
+        task=SimpleNamespace(options={"_target_": task}),
+        data=SimpleNamespace(name="d"),
+        backbone=SimpleNamespace(name="b"),
+    )
     return SimpleNamespace(
-        cfg=OmegaConf.create(data),
+        spec=spec,
         overrides=(),
         seeds=((),),
         strategy=SimpleNamespace(name="ttl"),

@@ -35,17 +35,20 @@ class World:
         for job, _ in batch:
             if job.settled(since=1e12):
                 continue
-            ran.append((job.cfg.strategy.name, job.cfg.cutoff, job.cfg.seed, job.cfg.until_epoch))
+            ran.append(
+                (job.spec.strategy.name, job.spec.cutoff, job.spec.seed, job.spec.until_epoch)
+            )
             self.run(job)
         self.launched.append(ran)
 
     def run(self, job: Job) -> None:
-        scores = self.table(job.cfg.strategy.name, job.cfg.cutoff)
+        spec = job.spec
+        scores = self.table(spec.strategy.name, spec.cutoff)
         if scores is None:
             raise RuntimeError("the machine went away")
-        epochs = job.cfg.until_epoch or len(scores)
+        epochs = spec.until_epoch or len(scores)
         result = RunResult(
-            "n", "phantom", "test_resnet", job.cfg.strategy.name, job.cfg.cutoff, 1, job.cfg.seed,
+            "n", "phantom", "test_resnet", spec.strategy.name, spec.cutoff, 1, spec.seed,
             status="paused" if epochs < len(scores) else "completed",
             metrics={METRIC: max(scores[:epochs])}, train={"epochs": epochs},
             config_sha256=job.fingerprint,
@@ -129,8 +132,8 @@ def test_those_that_probes_rank_highest_race(session, small, monkeypatch) -> Non
     promised = {"stem": 0.6, "block1.1": 0.9, "block2.1": 0.7, "block3.1": 0.8, "block4.1": 0.5}
     probed = []
 
-    def predicted(configs) -> dict[str, float]:
-        probed.append([(cfg.data.train_size, cfg.seed) for cfg in configs])
+    def predicted(specs) -> dict[str, float]:
+        probed.append([(spec.data.options["train_size"], spec.seed) for spec in specs])
         return promised
 
     monkeypatch.setattr("ttl_lightning.jobs.prediction.predicted", predicted)

@@ -35,12 +35,12 @@ class World:
                 self.run(job)
 
     def run(self, job: Job) -> None:
-        cfg = job.cfg
-        rate = float(cfg.protocol.learning_rate)
-        self.launched.append((cfg.strategy.name, cfg.cutoff, rate, cfg.seed))
+        spec = job.spec
+        rate = float(spec.protocol.learning_rate)
+        self.launched.append((spec.strategy.name, spec.cutoff, rate, spec.seed))
         score = self.score(*self.launched[-1])
         result = RunResult(
-            "n", "phantom", "test_resnet", cfg.strategy.name, cfg.cutoff, 1, cfg.seed,
+            "n", "phantom", "test_resnet", spec.strategy.name, spec.cutoff, 1, spec.seed,
             metrics={METRIC: score, "test/auroc": 0.5, "test/auprc": 0.5}, train={"epochs": 1},
             status="failed" if score is None else "completed", overrides=list(job.overrides),
             config_sha256=job.fingerprint,
@@ -179,7 +179,7 @@ def test_rates_are_multiples_of_the_protocols_and_cutoffs_the_blocks_ends(
     (ttl,) = Plan(composed).groups([*small, "strategy=ttl", f"protocol={protocol}"])
     order = list(cutoffs_of(ttl))
     rates, cutoffs = axes_of(ttl, {}, FACTORS, order)
-    own = float(ttl.cfg.protocol.learning_rate)
+    own = float(ttl.spec.protocol.learning_rate)
     assert list(map(float, rates.values)) == pytest.approx([0.3 * own, own, 3 * own])
     assert cutoffs.values == ("block1.1", "block2.1", "block3.1", "block4.1")
     assert cutoffs.beyond("block1.1", -1) == "stem"

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from ttl_lightning.errors import DataError
-from ttl_lightning.records.schema import RunResult, write_atomically
+from ttl_lightning.records.schema import RunResult
 
 
 def made() -> RunResult:
@@ -32,13 +32,3 @@ def test_a_foreign_or_torn_file_is_an_error(content, tmp_path) -> None:
     (tmp_path / "result.json").write_text(content)
     with pytest.raises(DataError, match=r"result\.json"):
         RunResult.load(tmp_path)
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch) -> None:
-    target = tmp_path / "file"
-    write_atomically(target, b"old")
-    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
-        write_atomically(target, b"new")
-    assert target.read_bytes() == b"old"
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]

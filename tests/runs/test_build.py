@@ -41,14 +41,14 @@ def test_a_source_of_ones_own_is_as_good_as_the_packages(own: str) -> None:
     cfg = composed(
         f"data._target_={own}.Mine", "+data.word=yes", "data.image_size=32", "data.tta=2", "seed=5"
     )
-    data = create_data(cfg)
+    data = create_data(config.typed(cfg).recipe)
     assert isinstance(data, DataModule)
     assert (data.source.word, data.source.seed, data.view.side) == ("yes", 5, 32)
     cfg = composed(f"data._target_={own}.Mine", "+data.wrod=yes")
     with pytest.raises(ConfigError, match=r"unknown key 'data\.wrod': Mine takes no such argument"):
-        create_data(cfg)
+        create_data(config.typed(cfg).recipe)
 
 
 def test_a_module_of_ones_own_takes_what_it_names(own: str) -> None:
-    made = create_data(composed(f"data._target_={own}.module", "seed=5"))
+    made = create_data(config.typed(composed(f"data._target_={own}.module", "seed=5")).recipe)
     assert (made["seed"], made["train_size"], len(made["mean"])) == (5, 1200, 3)

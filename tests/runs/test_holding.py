@@ -11,8 +11,9 @@ import pytest
 import ttl_lightning as ttl
 from ttl_lightning.errors import ConfigError, DataError, WeightsError
 from ttl_lightning.models.backbones.factory import create_backbone
+from ttl_lightning.records.folder import RunFolder
 from ttl_lightning.records.schema import RunResult
-from ttl_lightning.runs.holding import HOLDER_FILE, held, holder, is_held
+from ttl_lightning.runs.holding import held, holder, is_held
 
 FORK = multiprocessing.get_context("fork")
 
@@ -47,7 +48,7 @@ def test_the_second_is_told_who_has_the_folder(taken: Path) -> None:
     # and takes nothing from the first, which may not have written its result yet
     with pytest.raises(ConfigError, match="another run has the folder"):
         ttl.train(overrides=["data.train_size=8"], run_dir=taken)
-    assert (taken / HOLDER_FILE).is_file()
+    assert (RunFolder(taken).holder).is_file()
 
 
 def test_a_folder_is_free_again(tmp_path: Path) -> None:
@@ -55,7 +56,7 @@ def test_a_folder_is_free_again(tmp_path: Path) -> None:
     with held(folder):
         assert is_held(folder)
     assert not is_held(folder)
-    assert not (folder / HOLDER_FILE).exists()
+    assert not (RunFolder(folder).holder).exists()
     with held(folder):
         pass
     assert not is_held(tmp_path)
@@ -63,7 +64,7 @@ def test_a_folder_is_free_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "[", "[1]", '{"pid": "x"}'])
 def test_a_holder_that_does_not_say_who_it_is(text: str, tmp_path: Path) -> None:
-    (tmp_path / HOLDER_FILE).write_text(text)
+    (RunFolder(tmp_path).holder).write_text(text)
     assert holder(tmp_path) == "which does not say who it is"
 
 

@@ -61,11 +61,12 @@ def test_a_new_task_is_trained_scored_and_written_down(regressions) -> None:
 
 
 def test_a_new_task_is_loaded_and_predicts(regressions) -> None:
-    task = ttl.load(regressions / "ttl")
-    assert type(task) is Regression
-    assert task(torch.rand(3, 3, 32, 32)).shape == (3, 1)
+    predictor = ttl.load(regressions / "ttl")
+    assert type(predictor.task) is Regression
+    assert predictor.class_names == ()
+    assert predictor(torch.rand(3, 3, 32, 32)).shape == (3, 1)
     with pytest.raises(ConfigError, match="no optimizer"):
-        task.configure_optimizers()
+        predictor.task.configure_optimizers()
 
 
 def test_the_report_of_a_new_task_has_its_table_and_its_test(regressions) -> None:
@@ -126,7 +127,7 @@ def test_a_metric_more_is_monitored_and_reported(tmp_path) -> None:
     assert result.metrics["test/auprc"] is not None
     sweep.write(tmp_path)
     assert "| test AUPRC | test Brier score |" in (tmp_path / "table.md").read_text()
-    assert type(ttl.load(tmp_path / "run")) is WithBrier
+    assert type(ttl.load(tmp_path / "run").task) is WithBrier
 
 
 def test_a_monitor_of_another_task_is_refused(tmp_path) -> None:

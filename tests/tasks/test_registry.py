@@ -44,9 +44,9 @@ def test_a_result_says_its_task(cut) -> None:
 def test_a_result_of_before_there_were_other_tasks_is_of_classification(cut, tmp_path) -> None:
     old = changed(cut, tmp_path / "old", report=None, outputs=None)
     assert report_of(RunResult.load(old)) is CLASSIFICATION
-    task = ttl.load(old)
-    assert type(task) is ClassificationTask
-    assert task.class_names == ttl.load(cut).class_names
+    predictor = ttl.load(old)
+    assert type(predictor.task) is ClassificationTask
+    assert predictor.class_names == ttl.load(cut).class_names
     assert "test AUPRC" in write(tmp_path).tables[0][1].columns
 
 

@@ -38,7 +38,7 @@ def run(overrides: Sequence[str]) -> None:
     from ttl_lightning.interpret.pretrained import probe
     from ttl_lightning.tasks.probes import LABELS
 
-    found = probe(config.read(overrides)[0])
+    found = probe(config.typed(config.read(overrides)[0]))
     best = max(found, key=lambda unit: found[unit].score or 0.0)
     table = Table()
     for column in ("cutoff", "number", *(f"validation {m}" for m in LABELS.values()), "penalty"):

@@ -64,7 +64,8 @@ def run(arguments: Sequence[str]) -> None:
         cfg, folder = config.read(overrides if one else config.without_sweeps(overrides))
         if one:
             check_folder(folder)
-            made_of(cfg)  # a mistake is said before the seconds that importing torch takes
+            spec = config.typed(cfg)
+            made_of(spec.data.options, spec.seed)  # said before the seconds of importing torch
     _hydra_main()
 
 

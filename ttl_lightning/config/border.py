@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from ttl_lightning.config.rules import Rule
-from ttl_lightning.config.schema import OF_SOURCES, Options, RunSpec
+from ttl_lightning.config.schema import OF_SOURCES, Options, Recipe, RunSpec
 from ttl_lightning.errors import ConfigError, check_choice
 
 Made = TypeVar("Made")
@@ -80,6 +80,18 @@ def spec_of(values: Mapping[str, Any]) -> RunSpec:
     """
     check_values(values)
     return _made(RunSpec, values)
+
+
+def recipe_of(values: Mapping[str, Any]) -> Recipe:
+    """The same of a configuration that may be of an older version, which lacks other keys.
+
+    Raises:
+        ConfigError: if it lacks one of these.
+    """
+    try:
+        return _made(Recipe, {**values, "augment": values["protocol"]["augment"]})
+    except (KeyError, TypeError) as error:
+        raise ConfigError(f"it lacks a key: {error}") from error
 
 
 def _made(kind: type[Made], values: Mapping[str, Any]) -> Made:

@@ -23,7 +23,7 @@ from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ttl_lightning.config import ranks, schema
+from ttl_lightning.config import ranks
 from ttl_lightning.config.border import check_values, spec_of
 from ttl_lightning.config.mistakes import SEVERAL, keys, wrong_choice, wrong_key
 from ttl_lightning.config.schema import RunSpec
@@ -218,17 +218,6 @@ def parsed(overrides: Sequence[str]) -> list[Override]:
 def plain(value: Any) -> Any:  # noqa: ANN401 - whatever a key may hold
     """A key's value, with OmegaConf's lists and dicts as Python's own."""
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-
-
-def spatial(cfg: DictConfig) -> list[int]:
-    """The spatial size of the network's input."""
-    return schema.spatial(plain(cfg.data.image_size))
-
-
-def channels_last(cfg: DictConfig) -> bool | None:
-    """Whether convolutions lay their channels last; see `schema.channels_last`."""
-    said, precision = cfg.trainer.channels_last, cfg.trainer.precision
-    return schema.channels_last(precision, plain(cfg.data.image_size), said=said)
 
 
 def choices(group: str) -> list[str]:

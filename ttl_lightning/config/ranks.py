@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from ttl_lightning.data.readers.npz_members import shape_of, source_of
@@ -20,17 +20,17 @@ CHOOSING = ("data", "experiment")
 NAMING = ("data.path", "data.dataset")
 
 
-def made_of(cfg: DictConfig) -> Made | None:
-    """The source that `data` names, with how it is seen and loaded, all of it checked.
+def made_of(data: Mapping[str, Any], seed: int) -> Made | None:
+    """The source that the options of `data` name, with how it is seen and loaded, all checked.
 
     None where it is not the package's own: then only what it names can tell.
 
     Raises:
         TTLError: naming the key that is unknown or out of range, or the data's place.
     """
-    options: Any = OmegaConf.to_container(cfg.data, resolve=True)
-    kind = source(options.pop("_target_"))
-    return None if kind is None else made(kind, options, cfg.seed)
+    kind = source(data["_target_"])
+    options = {key: value for key, value in data.items() if key != "_target_"}
+    return None if kind is None else made(kind, options, seed)
 
 
 class Sourced(NamedTuple):

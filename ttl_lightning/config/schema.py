@@ -1,7 +1,7 @@
 """Every option once: its type and what it may be. Imports nothing heavy, so it is asked first.
 
 Its default is the value in `conf/`, its help the comment there. Of `data`, and of what a `_target_`
-names, the constructors say themselves what they take; see `build.check`, which tries them.
+names, the constructors say themselves what they take; see `runs.check`, which tries them.
 """
 
 from __future__ import annotations
@@ -107,6 +107,18 @@ class Trainer:
 
 
 @dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a run's data and the model that it begins with are made of."""
+
+    seed: int
+    cutoff: str | int | None
+    backbone: Backbone
+    strategy: Strategy
+    data: Data
+    augment: Options
+
+
+@dataclass(frozen=True, slots=True)
 class RunSpec:
     """A run's whole configuration, checked; `values` are the same as `config.yaml` has them."""
 
@@ -125,6 +137,12 @@ class RunSpec:
     trainer: Annotated[Trainer, rules.options]
     logger: Annotated[Options, rules.logger]
     callbacks: Annotated[Options, rules.callbacks] = field(default_factory=dict)
+
+    @property
+    def recipe(self) -> Recipe:
+        """What its data and its first model are made of."""
+        parts = self.seed, self.cutoff, self.backbone, self.strategy, self.data
+        return Recipe(*parts, self.protocol.augment)
 
     @property
     def channels_last(self) -> bool | None:

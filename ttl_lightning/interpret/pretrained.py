@@ -7,9 +7,9 @@ validation images are read, test images are not.
 from __future__ import annotations
 
 import pytorch_lightning as pl
-from omegaconf import DictConfig
 
 from ttl_lightning.config import compose as config
+from ttl_lightning.config.schema import RunSpec
 from ttl_lightning.models.backbones.factory import create_backbone
 from ttl_lightning.runs.build import create_data, device
 from ttl_lightning.runs.callbacks.progress import quiet
@@ -19,22 +19,22 @@ from ttl_lightning.tasks.probes import ProbeResult, probe_units
 SPLITS = ("train", "val")
 
 
-def probe(cfg: DictConfig) -> dict[str, ProbeResult]:
+def probe(spec: RunSpec) -> dict[str, ProbeResult]:
     """Probe every unit of the pretrained network, whatever the strategy and the cutoff.
 
     Args:
-        cfg: a run's configuration.
+        spec: a run's configuration.
 
     Raises:
         TTLError: if data or weights cannot be used, or no class can be probed.
     """
     with quiet():
         with config.made():
-            data = create_data(cfg)
+            data = create_data(spec.recipe)
         data.prepare_data()
         data.setup("fit")
-        pl.seed_everything(cfg.seed, workers=True, verbose=False)  # networks without weights
-        backbone = create_backbone(cfg.backbone.name, cfg.backbone.weights, cfg.data.in_channels)
-        backbone.to(device(cfg))
+        pl.seed_everything(spec.seed, workers=True, verbose=False)  # networks without weights
+        backbone = create_backbone(spec.backbone.name, spec.backbone.weights, spec.data.in_channels)
+        backbone.to(device(spec))
         splits = {split: data.plain_dataloader(split) for split in SPLITS}
         return probe_units(backbone, splits, kind_of(data))

@@ -20,10 +20,12 @@ from hydra.version import setbase
 from omegaconf import DictConfig
 
 from ttl_lightning.config import compose as config
+from ttl_lightning.config.schema import RunSpec
 from ttl_lightning.errors import TTLError
 from ttl_lightning.jobs.process import Call, Command, Task
 from ttl_lightning.jobs.server import die_with_parent
-from ttl_lightning.records.schema import FILE_NAME, RunResult
+from ttl_lightning.records.folder import RunFolder
+from ttl_lightning.records.schema import RunResult
 from ttl_lightning.runs.build import device
 from ttl_lightning.runs.fit import train
 from ttl_lightning.runs.record import clear
@@ -47,7 +49,7 @@ def run(cfg: DictConfig, settings: HydraConf) -> RunResult:
         clear(folder)  # Hydra made it before anything was checked
         raise
     except KeyboardInterrupt as stop:
-        kept = (folder / FILE_NAME).is_file()
+        kept = RunFolder(folder).result.is_file()
         stop.add_note(
             f"the same command with hydra.run.dir={folder} goes on from here"
             if kept
@@ -57,24 +59,25 @@ def run(cfg: DictConfig, settings: HydraConf) -> RunResult:
         raise
 
 
-def task_of(composed: DictConfig) -> Task:
+def task_of(composed: DictConfig, spec: RunSpec) -> Task:
     """What runs a job: a fork if it may be one, else an interpreter of its own.
 
     Args:
         composed: the job's configuration, with Hydra's node, which names its folder.
+        spec: the same, without it.
     """
-    if forks(composed):
+    if forks(spec):
         return Call(perform, (composed,))
     carried = base64.b64encode(zlib.compress(pickle.dumps(composed))).decode()
     return Command((sys.executable, "-m", __name__), {CARRIED: carried})
 
 
-def forks(cfg: DictConfig) -> bool:
+def forks(spec: RunSpec) -> bool:
     """Whether a run may be a fork: no GPU is in play, and it starts no ranks, as commands do."""
-    trainer = cfg.trainer
-    devices = config.wanted_devices(trainer.accelerator, config.plain(trainer.devices))
-    single = devices == 1 and trainer.get("num_nodes", 1) == 1
-    return single and trainer.accelerator in ("auto", "cpu") and device(cfg).type == "cpu"
+    trainer = spec.trainer
+    devices = config.wanted_devices(trainer.accelerator, trainer.devices)
+    single = devices == 1 and trainer.options.get("num_nodes", 1) == 1
+    return single and trainer.accelerator in ("auto", "cpu") and device(spec).type == "cpu"
 
 
 def perform(composed: DictConfig) -> None:

@@ -18,14 +18,15 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from ttl_lightning.config import compose as config
 from ttl_lightning.config.identity import differences, digest
+from ttl_lightning.config.schema import RunSpec
 from ttl_lightning.errors import DataError
 from ttl_lightning.jobs.alone import task_of
 from ttl_lightning.jobs.process import End, Limits, environment, run
-from ttl_lightning.records.schema import FILE_NAME, RunResult
+from ttl_lightning.records.folder import RunFolder
+from ttl_lightning.records.schema import RunResult
 from ttl_lightning.runs.fingerprint import Known, identity, left_in
-from ttl_lightning.runs.record import LOG_FILE, described
+from ttl_lightning.runs.record import described
 
-LOCK_FILE = ".lock"
 LOG_TAIL_LINES = 20
 ENDED = ("completed", "failed", "paused")
 WAIT_S = 0.5
@@ -37,15 +38,15 @@ class Job:
 
     Attributes:
         overrides: what the command line would say, Hydra's own settings left out.
-        cfg: its whole configuration, Hydra's own settings left out.
-        composed: that with Hydra's own settings, as of one run in its folder.
+        spec: its whole configuration.
+        composed: the same with Hydra's own settings, as of one run in its folder.
         folder: where its results lie, absolute.
         cwd: the folder where the sweep was started; relative paths begin there.
         identity: the values that bear on its result.
     """
 
     overrides: tuple[str, ...]
-    cfg: DictConfig
+    spec: RunSpec
     composed: DictConfig
     folder: Path
     cwd: Path
@@ -55,6 +56,10 @@ class Job:
     def fingerprint(self) -> str:
         """SHA-256 of all that bears on its result."""
         return digest(self.identity)
+
+    @property
+    def _files(self) -> RunFolder:
+        return RunFolder(self.folder)
 
     @classmethod
     def from_hydra(
@@ -76,13 +81,13 @@ class Job:
         settings = composed.hydra
         cwd = Path(settings.runtime.cwd)
         folder = cwd / (folder or Path(settings.sweep.dir) / str(settings.sweep.subdir))
-        alone, cfg = composed.copy(), without_hydra(composed)
+        alone, spec = composed.copy(), spec_of(composed)
         with read_write(alone.hydra):
             alone.hydra.mode, alone.hydra.run.dir = RunMode.RUN, str(folder)
             for key in ("launcher", "sweeper"):  # whose types cannot be pickled for some plugins
                 alone.hydra[key] = OmegaConf.create(OmegaConf.to_container(settings[key]))
         overrides = tuple(settings.overrides.task)
-        return cls(overrides, cfg, alone, folder, cwd, identity(config.values_of(cfg), known))
+        return cls(overrides, spec, alone, folder, cwd, identity(spec.values, known))
 
     def result(self) -> RunResult | None:
         """What the folder says of this very job; None if nothing."""
@@ -100,10 +105,10 @@ class Job:
         found = self.result()
         if found is None:
             return None
-        fresh = (self.folder / FILE_NAME).stat().st_mtime >= since
-        if found.status == "failed" or self.cfg.resume == "never":
+        fresh = self._files.result.stat().st_mtime >= since
+        if found.status == "failed" or self.spec.resume == "never":
             return found if fresh and found.status in ENDED else None
-        until = self.cfg.until_epoch
+        until = self.spec.until_epoch
         enough = found.status == "paused" and until is not None
         if found.status == "completed" or (enough and found.train["epochs"] >= until):
             return found
@@ -129,7 +134,7 @@ class Job:
             return done
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(self.folder / LOCK_FILE, timeout=0):
+            with FileLock(self._files.job_lock, timeout=0):
                 if done := self.settled(since):
                     return done
                 started = time.time()
@@ -159,19 +164,19 @@ class Job:
 
     def _run(self, limits: Limits, stop: threading.Event, env: Mapping[str, str]) -> End:
         self.folder.mkdir(parents=True, exist_ok=True)
-        log = self.folder / LOG_FILE
-        task = task_of(self.composed)
+        log = self._files.log
+        task = task_of(self.composed, self.spec)
         return run(task, log, cwd=self.cwd, env=env, limits=limits, stop=stop)
 
     def _record(self, end: End, started: float) -> RunResult:
         """Make `result.json` say how the job ended, whatever the job could write itself."""
         found = self.result()
-        if found and (self.folder / FILE_NAME).stat().st_mtime < started:
+        if found and self._files.result.stat().st_mtime < started:
             found.status = "running"  # so it was before; this time the job wrote nothing
         if end.returncode == 0 and found and found.succeeded:
             return found
         result = found or self._described()
-        result.log_tail = tail(self.folder / LOG_FILE)
+        result.log_tail = tail(self._files.log)
         if end.stopped == "interrupted":
             result.status, result.error = "interrupted", None
         else:
@@ -187,7 +192,7 @@ class Job:
         found = self.result()
         if found is None or found.status == "running":
             return False
-        fresh = (self.folder / FILE_NAME).stat().st_mtime >= since
+        fresh = self._files.result.stat().st_mtime >= since
         return fresh or self.settled(since) is not None
 
     def abandoned(self) -> bool:
@@ -196,7 +201,7 @@ class Job:
         if found is None or found.status != "running":
             return False
         try:
-            with FileLock(self.folder / LOCK_FILE, timeout=0):
+            with FileLock(self._files.job_lock, timeout=0):
                 return True
         except Timeout:
             return False
@@ -205,22 +210,31 @@ class Job:
         """Record that the launcher brought nothing back."""
         result = self.result() or self._described()
         result.status, result.error = "failed", why
-        result.log_tail = tail(self.folder / LOG_FILE)
+        result.log_tail = tail(self._files.log)
         self.folder.mkdir(parents=True, exist_ok=True)
         result.save(self.folder)
         return result
 
     def _described(self) -> RunResult:
-        return described(config.typed(self.cfg), self.overrides, self.identity)
+        return described(self.spec, self.overrides, self.identity)
 
     def _turned_other(self, started: float) -> str | None:
         """Why a run that ended well is not this one, or None: its data may have been changed."""
         with suppress(DataError, OSError):
             found = RunResult.load(self.folder)
             names = differences(self.identity, found.identity)
-            if names and (self.folder / FILE_NAME).stat().st_mtime >= started:
+            if names and self._files.result.stat().st_mtime >= started:
                 return f"{', '.join(names)} changed while the sweep ran: give it again"
         return None
+
+
+def spec_of(composed: DictConfig) -> RunSpec:
+    """A job's configuration, of that with Hydra's own settings.
+
+    Raises:
+        ConfigError: naming the first key that is not as it should be.
+    """
+    return config.typed(without_hydra(composed))
 
 
 def without_hydra(composed: DictConfig) -> DictConfig:

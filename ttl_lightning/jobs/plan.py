@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import torch
 from hydra.errors import HydraException
@@ -17,14 +18,16 @@ from omegaconf.errors import OmegaConfBaseException
 from ttl_lightning.config import compose as config
 from ttl_lightning.config import ranks
 from ttl_lightning.config.identity import digest
+from ttl_lightning.config.schema import RunSpec
 from ttl_lightning.errors import ConfigError, DataError, UnknownCutoffError, check_choice
-from ttl_lightning.jobs.job import Job, without_hydra
+from ttl_lightning.jobs.job import Job, spec_of
 from ttl_lightning.jobs.precision import Settled
 from ttl_lightning.models.backbones.factory import create_backbone
-from ttl_lightning.models.create import create_model
 from ttl_lightning.models.strategies import STRATEGIES, Strategy
-from ttl_lightning.records.schema import FILE_NAME, RunResult
-from ttl_lightning.runs.build import check
+from ttl_lightning.records.folder import RunFolder, SweepFolder
+from ttl_lightning.records.schema import RunResult
+from ttl_lightning.runs.build import network
+from ttl_lightning.runs.check import check
 from ttl_lightning.runs.fingerprint import Known, left_in, resolved_unit
 
 log = logging.getLogger(__name__)
@@ -62,20 +65,22 @@ class Group:
 
     Attributes:
         overrides: without those two.
-        cfg: their configuration, without cutoff, with the default seed.
+        spec: their configuration, without cutoff, with the default seed.
+        composed: the same with Hydra's own settings.
         cutoffs: overrides of the cutoff, none if the strategy takes none.
         seeds: overrides of the seed, an empty one where it is left as it is.
     """
 
     overrides: Overrides
-    cfg: DictConfig
+    spec: RunSpec
+    composed: DictConfig
     cutoffs: tuple[Overrides, ...]
     seeds: tuple[Overrides, ...]
 
     @property
     def strategy(self) -> Strategy:
         """What the jobs share."""
-        return STRATEGIES[self.cfg.strategy.name]
+        return STRATEGIES[self.spec.strategy.name]
 
     def jobs(self) -> Iterator[Overrides]:
         """The overrides of every job."""
@@ -124,18 +129,20 @@ class Plan:
             cutoffs[_only(overrides, "cutoff")] = None
             seeds[_only(overrides, "seed")] = None
         composed = {shared: self.composed(shared) for shared in found}
-        for cfg in composed.values():
-            check_choice("strategy", cfg.strategy.name, STRATEGIES)
+        specs = {shared: spec_of(cfg) for shared, cfg in composed.items()}
+        for spec in specs.values():
+            check_choice("strategy", spec.strategy.name, STRATEGIES)
         needs = {
-            shared: STRATEGIES[cfg.strategy.name].needs_cutoff for shared, cfg in composed.items()
+            shared: STRATEGIES[spec.strategy.name].needs_cutoff for shared, spec in specs.items()
         }
         # A cutoff beside `strategy=ftl,ttl` is meant for ttl; beside `ftl` alone it is a mistake.
         mixed = any(needs.values())
         groups = []
         for shared, (cutoffs, seeds) in found.items():
             given = [c for c in cutoffs if c and (needs[shared] or not mixed)]
-            units = units_of(composed[shared], given) if needs[shared] else given
-            groups.append(Group(shared, composed[shared], tuple(units), tuple(seeds)))
+            spec = specs[shared]
+            units = units_of(spec, given) if needs[shared] else given
+            groups.append(Group(shared, spec, composed[shared], tuple(units), tuple(seeds)))
         return groups
 
     def _sourced(self, jobs: Iterable[Overrides]) -> dict[Overrides, Overrides]:
@@ -148,10 +155,11 @@ class Plan:
 
     def settled(self, group: Group, choice: Settled) -> Group:
         """A group with a sweep's precision in the place of `auto`."""
-        if group.cfg.trainer.precision != "auto":
+        if group.spec.trainer.precision != "auto":
             return group
-        overrides = (*without(group.overrides, "trainer.precision"), *choice.overrides(group.cfg))
-        return replace(group, overrides=overrides, cfg=self.composed(overrides))
+        overrides = (*without(group.overrides, "trainer.precision"), *choice.overrides(group.spec))
+        composed = self.composed(overrides)
+        return replace(group, overrides=overrides, spec=spec_of(composed), composed=composed)
 
     def jobs(self, many: Iterable[Overrides]) -> list[tuple[Job, Overrides]]:
         """Checked jobs, those that are the same run only once.
@@ -182,9 +190,10 @@ class Plan:
         """
         composed = self.composed(overrides)
         config.check_place(composed)
-        self._check(without_hydra(composed))
-        unit = _unit(composed)
-        if unit is not None and str(composed.cutoff) != unit:
+        spec = spec_of(composed)
+        self._check(spec)
+        unit = _unit(spec)
+        if unit is not None and str(spec.cutoff) != unit:
             overrides = (*without(overrides, "cutoff"), f"cutoff={unit}")
             composed = self.composed(overrides)
         job = Job.from_hydra(composed, known=self._known)
@@ -209,25 +218,22 @@ class Plan:
 
     def _owner(self, folder: Path) -> str | None:
         """Fingerprint of the run in a folder; None if there is none that can be read."""
-        if not (folder / FILE_NAME).is_file():
+        if not RunFolder(folder).result.is_file():
             return None
         try:
             return left_in(folder, RunResult.load(folder), self._known)
         except DataError:  # half-written by something else: the run will replace it
             return None
 
-    def _check(self, cfg: DictConfig) -> None:
-        """Once for all seeds that are possible at all."""
-        seedless = cfg.copy()
-        if isinstance(seedless.seed, int) and 0 <= seedless.seed < 2**32:
-            seedless.seed = 0
-        key = digest(config.plain(seedless))
+    def _check(self, spec: RunSpec) -> None:
+        """Once for all seeds."""
+        key = digest({**spec.values, "seed": 0})
         if key not in self._checked:
-            check(cfg)
+            check(spec)
             self._checked.add(key)
 
 
-def units_of(cfg: DictConfig, cutoffs: Iterable[Overrides]) -> list[Overrides]:
+def units_of(spec: RunSpec, cutoffs: Iterable[Overrides]) -> list[Overrides]:
     """The cutoffs' overrides by the full names of their units, each unit once.
 
     What names no unit stays as it is; the check of its job says so.
@@ -235,7 +241,7 @@ def units_of(cfg: DictConfig, cutoffs: Iterable[Overrides]) -> list[Overrides]:
     named: dict[Overrides, Overrides] = {}
     for overrides in cutoffs:
         try:
-            unit = _unit(_cut(cfg, overrides))
+            unit = _unit(_cut(spec, overrides))
         except UnknownCutoffError:
             unit = None
         meant = overrides if unit is None else (f"cutoff={unit}",)
@@ -248,13 +254,13 @@ def units_of(cfg: DictConfig, cutoffs: Iterable[Overrides]) -> list[Overrides]:
 def homes(root: Path, known: Known) -> dict[str, Path]:
     """The folders of all runs below a sweep's, by fingerprint; of equal ones the completed."""
     found: dict[str, tuple[bool, Path]] = {}
-    for file in sorted(root.rglob(FILE_NAME)):
+    for run in SweepFolder(root).runs():
         with suppress(DataError):
-            result = RunResult.load(file.parent)
+            result = RunResult.load(run.path)
             completed = result.status == "completed"
-            fingerprint = left_in(file.parent, result, known)
+            fingerprint = left_in(run.path, result, known)
             if fingerprint and (fingerprint not in found or completed > found[fingerprint][0]):
-                found[fingerprint] = completed, file.parent
+                found[fingerprint] = completed, run.path
     return {fingerprint: folder for fingerprint, (_, folder) in found.items()}
 
 
@@ -267,20 +273,13 @@ def cutoffs_of(group: Group) -> dict[str, float]:
         UnknownCutoffError: if the command line names one that there is not.
         ConfigError: if the images are too small for one of them.
     """
-    cfg = group.cfg
-    settings = {
-        "weights": None,
-        "pooling": cfg.strategy.pooling,
-        "in_channels": cfg.data.in_channels,
-        "image_size": config.spatial(cfg),
-    }
-    name, strategy = cfg.backbone.name, cfg.strategy.name
+    recipe, name = group.spec.recipe, group.spec.backbone.name
     with torch.device("meta"):
-        backbone = create_backbone(name, None, cfg.data.in_channels)
+        backbone = create_backbone(name, None, recipe.data.in_channels)
         given = [override.partition("=")[2] for cutoff in group.cutoffs for override in cutoff]
         named = {backbone.resolve(int(cut) if cut.isdigit() else cut) for cut in given}
         models = {
-            cutoff: create_model(name, strategy, cutoff, **settings)
+            cutoff: network(replace(recipe, cutoff=cutoff), num_classes=2, weights=None)
             for cutoff in backbone.cutoffs
             if not named or cutoff in named
         }
@@ -294,13 +293,11 @@ def _only(overrides: Overrides, key: str) -> Overrides:
     return tuple(o for o in overrides if o not in without(overrides, key))
 
 
-def _unit(cfg: DictConfig) -> str | None:
-    return resolved_unit(cfg.backbone.name, cfg.data.in_channels, cfg.strategy.name, cfg.cutoff)
+def _unit(spec: RunSpec) -> str | None:
+    return resolved_unit(spec.backbone.name, spec.data.in_channels, spec.strategy.name, spec.cutoff)
 
 
-def _cut(cfg: DictConfig, cutoff: Overrides) -> DictConfig:
+def _cut(spec: RunSpec, cutoff: Overrides) -> RunSpec:
     """A group's configuration with a cutoff's override."""
     (override,) = config.parsed(cutoff)
-    cut = without_hydra(cfg)
-    cut.cutoff = override.value()
-    return cut
+    return replace(spec, cutoff=cast("str | int | None", override.value()))

@@ -106,8 +106,8 @@ class Pool:
         return {**variables, **os.environ}
 
     def _attempt(self, job: Job, stop: threading.Event) -> RunResult | None:
-        count = config.wanted_devices(job.cfg.trainer.accelerator, job.cfg.trainer.devices)
-        taken = self.devices.take(0 if job.cfg.trainer.accelerator == "cpu" else count)
+        count = config.wanted_devices(job.spec.trainer.accelerator, job.spec.trainer.devices)
+        taken = self.devices.take(0 if job.spec.trainer.accelerator == "cpu" else count)
         variables = self._variables(count or len(self.devices.names) or 1)
         if self.devices.names:
             variables[VISIBLE] = ",".join(taken)
@@ -148,10 +148,10 @@ def gpus() -> list[str]:
 
 
 def _say(result: RunResult, job: Job, number: int, count: int, seconds: float) -> None:
-    score = result.metrics.get(job.cfg.protocol.monitor)
+    score = result.metrics.get(job.spec.protocol.monitor)
     parts = [
         f"[{number}/{count}] {os.path.relpath(job.folder, job.cwd)}: {result.status}",
-        f"{job.cfg.protocol.monitor} {score:.4f}" if score is not None else "",
+        f"{job.spec.protocol.monitor} {score:.4f}" if score is not None else "",
         f"{seconds:.0f} s" if seconds > WAIT_S else "already",
         result.error or "",
     ]

@@ -10,21 +10,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from omegaconf import DictConfig
 
-from ttl_lightning.config import compose as config
+from ttl_lightning.config.schema import RunSpec
 from ttl_lightning.errors import ConfigError, DataError
 from ttl_lightning.jobs.process import call
 from ttl_lightning.models.create import create_model
 from ttl_lightning.models.strategies.base import TransferModel
-from ttl_lightning.records.schema import write_atomically
+from ttl_lightning.records.files import write_atomically
+from ttl_lightning.records.folder import SweepFolder
 from ttl_lightning.runs.build import device
 from ttl_lightning.runtime.bfloat16 import wrong_in_bfloat16
 from ttl_lightning.runtime.precision import choose
 
 log = logging.getLogger(__name__)
 
-FILE_NAME, SCHEMA = "precision.json", 1
+SCHEMA = 1
 
 
 class Network(NamedTuple):
@@ -39,12 +39,12 @@ class Network(NamedTuple):
     channels_last: bool | None
 
     @classmethod
-    def of(cls, cfg: DictConfig) -> Network:
+    def of(cls, spec: RunSpec) -> Network:
         """The one that a configuration trains, whatever its strategy and cutoff."""
-        size = tuple(config.spatial(cfg))
-        channels, batch = cfg.data.in_channels, cfg.data.batch_size
-        where, said = device(cfg).type, cfg.trainer.channels_last
-        return cls(cfg.backbone.name, cfg.strategy.pooling, channels, size, batch, where, said)
+        data, where, said = spec.data, device(spec).type, spec.trainer.channels_last
+        size, batch = tuple(data.spatial), data.batch_size or 1
+        name, pooling = spec.backbone.name, spec.strategy.pooling
+        return cls(name, pooling, data.in_channels, size, batch, where, said)
 
     def model(self) -> TransferModel:
         """With random weights."""
@@ -79,19 +79,19 @@ class Settled:
     device: str
     timings_ms: dict[str, float]
 
-    def overrides(self, cfg: DictConfig) -> tuple[str, ...]:
+    def overrides(self, spec: RunSpec) -> tuple[str, ...]:
         """What takes the place of `auto` in a job; a layout that is asked for stays."""
         layout = f"trainer.channels_last={str(self.channels_last).lower()}"
-        own = cfg.trainer.channels_last is not None
+        own = spec.trainer.channels_last is not None
         return (f"trainer.precision={self.precision}", *(() if own else (layout,)))
 
     def write(self, folder: Path) -> None:
         """Keep it in the sweep's folder, for when it is taken up again, here or elsewhere."""
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2) + "\n"
-        write_atomically(folder / FILE_NAME, text.encode())
+        write_atomically(SweepFolder(folder).precision, text.encode())
 
-    def check(self, configs: Sequence[DictConfig], folder: Path) -> None:
+    def check(self, specs: Sequence[RunSpec], folder: Path) -> None:
         """Demand gradients that are right, of networks that came to the sweep later.
 
         Raises:
@@ -99,22 +99,23 @@ class Settled:
         """
         if not self.precision.startswith("bf16"):
             return
-        for network in dict.fromkeys(map(Network.of, configs)):
+        for network in dict.fromkeys(map(Network.of, specs)):
             if wrong := _wrong(network):
+                path = SweepFolder(folder).precision
                 raise ConfigError(
-                    f"{folder / FILE_NAME} settles trainer.precision=auto as {self.precision}, "
-                    f"which gives wrong gradients for {wrong} of {network.name} on a CPU: give "
+                    f"{path} settles trainer.precision=auto as {self.precision}, which gives wrong "
+                    f"gradients for {wrong} of {network.name} on a CPU: give "
                     "trainer.precision=32-true, or another name=… for another sweep."
                 )
 
 
-def settled(configs: Sequence[DictConfig], folder: Path) -> Settled:
+def settled(specs: Sequence[RunSpec], folder: Path) -> Settled:
     """What a sweep's folder says, else what the largest network's whole model is fastest in.
 
     Where bfloat16 is wrong for one of the networks, that one decides for all.
 
     Args:
-        configs: those of the jobs that ask for `auto`, one for each kind of job.
+        specs: those of the jobs that ask for `auto`, one for each kind of job.
         folder: the sweep's.
 
     Raises:
@@ -123,15 +124,15 @@ def settled(configs: Sequence[DictConfig], folder: Path) -> Settled:
     """
     found = read(folder)
     if found is None:
-        for cfg in configs:
-            if cfg.trainer.accelerator in ("gpu", "cuda") and device(cfg).type != "cuda":
+        for spec in specs:
+            if spec.trainer.accelerator in ("gpu", "cuda") and device(spec).type != "cuda":
                 raise ConfigError(
                     "trainer.precision=auto is measured where a sweep is started, and there is no "
-                    f"GPU here for trainer.accelerator={cfg.trainer.accelerator}: give the "
+                    f"GPU here for trainer.accelerator={spec.trainer.accelerator}: give the "
                     "precision, such as bf16-mixed."
                 )
         try:
-            found = call(measured, list(dict.fromkeys(map(Network.of, configs))))
+            found = call(measured, list(dict.fromkeys(map(Network.of, specs))))
         except ChildProcessError as error:
             raise DataError(
                 "the process that measured trainer.precision=auto was killed (does the system "
@@ -139,8 +140,8 @@ def settled(configs: Sequence[DictConfig], folder: Path) -> Settled:
             ) from error
         where = f"measured with {found.network} on {found.device}"
     else:
-        found.check(configs, folder)
-        where = f"as {folder / FILE_NAME} says"
+        found.check(specs, folder)
+        where = f"as {SweepFolder(folder).precision} says"
     layout = ", channels last" if found.channels_last else ""
     log.info("precision of all jobs: %s%s, %s", found.precision, layout, where)
     return found
@@ -169,7 +170,7 @@ def read(folder: Path) -> Settled | None:
     Raises:
         DataError: if the file is damaged.
     """
-    path = folder / FILE_NAME
+    path = SweepFolder(folder).precision
     if not path.is_file():
         return None
     try:

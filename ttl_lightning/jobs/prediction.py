@@ -6,8 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from omegaconf import DictConfig
-
+from ttl_lightning.config.schema import RunSpec
 from ttl_lightning.errors import DataError
 from ttl_lightning.interpret.pretrained import probe
 from ttl_lightning.jobs.plan import Group, Overrides
@@ -50,24 +49,24 @@ class PredictedByProbes(Prepared[Scores]):
     def look(self, jobs: Sequence[Planned], _: object) -> Scores:
         """Probe; nothing is trained."""
         log.info("probing the pretrained network, for %d seeds", len(jobs))
-        return predicted([job.cfg for job, _ in jobs])
+        return predicted([job.spec for job, _ in jobs])
 
     def method(self, found: Scores, _: Sequence[str]) -> Method:
         """The race."""
         return Predicted(found, self.max_epochs, self.keep, self.eta, self.min_epochs)
 
 
-def predicted(configs: Sequence[DictConfig]) -> Scores:
+def predicted(specs: Sequence[RunSpec]) -> Scores:
     """The mean over seeds of the probes' validation score, by unit; None where one is undefined.
 
     Args:
-        configs: a job's of each seed, whatever its cutoff.
+        specs: a job's of each seed, whatever its cutoff.
 
     Raises:
         TTLError: if data or weights cannot be used, no class can be probed, or the process died.
     """
     try:
-        found = [call(scores, cfg) for cfg in configs]
+        found = [call(scores, spec) for spec in specs]
     except ChildProcessError as error:
         raise DataError(
             "the process that probed the features was killed (does the system lack memory?)."
@@ -75,6 +74,6 @@ def predicted(configs: Sequence[DictConfig]) -> Scores:
     return {unit: mean([of_seed[unit] for of_seed in found]) for unit in found[0]}
 
 
-def scores(cfg: DictConfig) -> Scores:
+def scores(spec: RunSpec) -> Scores:
     """The probes' validation score of one configuration, by unit."""
-    return {unit: result.score for unit, result in probe(cfg).items()}
+    return {unit: result.score for unit, result in probe(spec).items()}

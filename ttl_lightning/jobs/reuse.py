@@ -27,7 +27,7 @@ from ttl_lightning.interpret.detection import (
 from ttl_lightning.jobs.plan import Group, Overrides, without
 from ttl_lightning.jobs.process import call
 from ttl_lightning.jobs.session import Planned, Prepared
-from ttl_lightning.records.schema import finite
+from ttl_lightning.records.files import finite
 from ttl_lightning.runs.callbacks.progress import quiet
 from ttl_lightning.runs.open import open_run
 from ttl_lightning.runtime.shortage import shortage

@@ -14,8 +14,10 @@ from typing import Any, cast
 
 from ttl_lightning.config.identity import bears
 from ttl_lightning.jobs.plan import Group, Overrides
-from ttl_lightning.records.schema import RunResult, write_atomically
-from ttl_lightning.report.collect import SEARCH_FILE, SEARCH_SCHEMA
+from ttl_lightning.records.files import write_atomically
+from ttl_lightning.records.folder import RunFolder, SweepFolder
+from ttl_lightning.records.schema import RunResult
+from ttl_lightning.report.collect import SEARCH_SCHEMA
 from ttl_lightning.report.text import number
 from ttl_lightning.runs.callbacks import history
 from ttl_lightning.runs.parts import task_class
@@ -43,7 +45,7 @@ class Criterion:
         Raises:
             UnknownNameError: if the task does not choose by it; nothing ever selects on test.
         """
-        key, found = task_class(group.cfg).report.choosing(metric)
+        key, found = task_class(group.spec).report.choosing(metric)
         return cls(key, found.sign)
 
     @property
@@ -128,9 +130,9 @@ class Search:
         value = self.criterion.of_run(run)
         longer = run.succeeded and epochs is not None and run.train["epochs"] > epochs
         if longer:  # a search that is taken up again
-            protocol = self.group.cfg.protocol
+            protocol = self.group.spec.protocol
             sign = 1 if protocol.monitor_mode == "max" else -1
-            rows = history.read(self.root / folder / history.FILE_NAME)[:epochs]
+            rows = history.read(RunFolder(self.root / folder).history)[:epochs]
             best = max(rows, key=lambda row: sign * row.get(protocol.monitor, -sign * math.inf))
             value = number(best.get(self.criterion.key))
         return value
@@ -146,8 +148,8 @@ class Search:
     def described(self) -> dict[str, Any]:
         """Its entry in `search.json`."""
         return {
-            "data": self.group.cfg.data.name,
-            "backbone": self.group.cfg.backbone.name,
+            "data": self.group.spec.data.name,
+            "backbone": self.group.spec.backbone.name,
             "strategy": self.group.strategy.name,
             "overrides": list(self.group.overrides),
             "method": self.method.name,
@@ -173,12 +175,12 @@ def write(folder: Path, searches: Sequence[dict[str, Any]]) -> None:
     content = {"schema": SEARCH_SCHEMA, "searches": [*searches, *kept]}
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(folder / SEARCH_FILE, text.encode())
+    write_atomically(SweepFolder(folder).search, text.encode())
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
     """The entries of `search.json`; a file that is none is set aside, and that is said."""
-    path = folder / SEARCH_FILE
+    path = SweepFolder(folder).search
     if not path.exists():
         return []
     try:

@@ -8,6 +8,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -21,7 +22,7 @@ from ttl_lightning.errors import (
     TTLError,
 )
 from ttl_lightning.jobs import rounds
-from ttl_lightning.jobs.job import Job, without_hydra
+from ttl_lightning.jobs.job import Job
 from ttl_lightning.jobs.plan import Group, Overrides, Plan, cutoffs_of, without
 from ttl_lightning.jobs.precision import Settled, settled
 from ttl_lightning.jobs.rounds import Criterion, Search
@@ -29,7 +30,7 @@ from ttl_lightning.jobs.tuning import Tuning, tuned
 from ttl_lightning.records.schema import RunResult
 from ttl_lightning.report import sweep as report
 from ttl_lightning.report.terminal import show
-from ttl_lightning.runs.build import check
+from ttl_lightning.runs.check import check
 from ttl_lightning.runtime.shortage import check_folder
 from ttl_lightning.runtime.stopping import heed_sigterm, name_of, status_of
 from ttl_lightning.search import Compare, Method
@@ -215,13 +216,13 @@ class Session:
     def _groups(self, arguments: Sequence[str]) -> list[Group]:
         """The command line's, with one precision for all that ask for `auto`."""
         groups = self._plan.groups(arguments)
-        auto = [group.cfg for group in groups if group.cfg.trainer.precision == "auto"]
+        auto = [group.spec for group in groups if group.spec.trainer.precision == "auto"]
         if not auto:
             return groups
-        for cfg in auto:  # a mistake is told before anything is measured
-            whole = without_hydra(cfg)
-            whole.strategy.name, whole.cutoff, whole.trainer.precision = "ftl", None, "32-true"
-            check(whole)
+        for spec in auto:  # a mistake is told before anything is measured
+            strategy = replace(spec.strategy, name="ftl")
+            trainer = replace(spec.trainer, precision="32-true")
+            check(replace(spec, strategy=strategy, cutoff=None, trainer=trainer))
         self._settled = settled(auto, self._folder)
         return [self._plan.settled(group, self._settled) for group in groups]
 

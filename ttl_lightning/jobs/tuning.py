@@ -66,7 +66,7 @@ def axes_of(
         for key, values in swept.items()
     ]
     if RATE not in map(key_of, (*swept, *group.overrides)):
-        rate = float(group.cfg.protocol.learning_rate)
+        rate = float(group.spec.protocol.learning_rate)
         axes.append(Rates(RATE, tuple(written(rate * factor) for factor in factors)))
     if order:
         first = order if group.cutoffs else block_ends(order)
@@ -196,8 +196,8 @@ class Tuning:
         setting = self.chosen.setting if self.chosen else None
         tried = [t for t in self.trials if setting is not None and self._same(t, setting)]
         return {
-            "data": self.group.cfg.data.name,
-            "backbone": self.group.cfg.backbone.name,
+            "data": self.group.spec.data.name,
+            "backbone": self.group.spec.backbone.name,
             "strategy": self.group.strategy.name,
             "overrides": list(self.group.overrides),
             "method": self.method.name,

@@ -12,7 +12,8 @@ from ttl_lightning.errors import DataError
 from ttl_lightning.metrics.classification import Labels
 from ttl_lightning.metrics.kernel import Floats
 from ttl_lightning.metrics.paired import Scored
-from ttl_lightning.metrics.predictions import FILE_NAME, Columns, numbers
+from ttl_lightning.metrics.predictions import Columns, numbers
+from ttl_lightning.records.folder import PREDICTIONS
 
 LABEL, LABELS, PROBABILITY = "label", "label/", "probability/"
 
@@ -61,7 +62,7 @@ def scored_classes(columns: Columns, task: object = None) -> Scored:
     names = [name.removeprefix(PROBABILITY) for name in columns if name.startswith(PROBABILITY)]
     scores = numbers(columns, [PROBABILITY + name for name in names], f"{PROBABILITY}…")
     if not np.isfinite(scores).all():
-        raise DataError(f"{FILE_NAME} has probabilities that are not finite.")
+        raise DataError(f"{PREDICTIONS} has probabilities that are not finite.")
     targets = _targets(columns, names)
     if len(names) == 2 and LABEL in columns and task != "multiclass":
         scores, targets = scores[:, 1:], targets[:, 1:]
@@ -72,10 +73,10 @@ def _targets(columns: Columns, names: list[str]) -> Floats:
     if LABEL not in columns:
         targets = numbers(columns, [LABELS + name for name in names])
         if not np.isin(targets[~np.isnan(targets)], (0, 1)).all():
-            raise DataError(f"{FILE_NAME} has labels other than 0, 1 and nan.")
+            raise DataError(f"{PREDICTIONS} has labels other than 0, 1 and nan.")
         return targets
     number = {name: index for index, name in enumerate(names)}
     unknown = sorted(set(columns[LABEL]) - number.keys())
     if unknown:
-        raise DataError(f"{FILE_NAME} has the label {unknown[0]!r}, which is no class.")
+        raise DataError(f"{PREDICTIONS} has the label {unknown[0]!r}, which is no class.")
     return np.eye(len(names))[[number[name] for name in columns[LABEL]]]

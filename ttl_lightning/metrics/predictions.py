@@ -11,8 +11,8 @@ import numpy as np
 
 from ttl_lightning.errors import DataError
 from ttl_lightning.metrics.kernel import Floats
+from ttl_lightning.records.folder import PREDICTIONS, RunFolder
 
-FILE_NAME = "predictions.csv"
 FIRST = ["id", "split"]
 
 Columns = Mapping[str, Sequence[str]]
@@ -43,22 +43,22 @@ def read_test(folder: Path) -> dict[str, tuple[str, ...]]:
     Raises:
         DataError: if the file is missing or is not such a table.
     """
-    path = folder / FILE_NAME
+    path = RunFolder(folder).predictions
     try:
         with path.open(newline="", encoding="utf-8") as stream:
             rows = csv.reader(stream)
             header = next(rows, [])
             if header[:2] != FIRST:
-                raise DataError(f"{FILE_NAME} must begin with the columns id and split.")
+                raise DataError(f"{PREDICTIONS} must begin with the columns id and split.")
             table = [row for row in rows if len(row) > 1 and row[1] == "test"]
     except OSError as error:
-        raise DataError(f"{FILE_NAME} cannot be read: {error.strerror}.") from error
+        raise DataError(f"{PREDICTIONS} cannot be read: {error.strerror}.") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{FILE_NAME} cannot be read: {error}.") from error
+        raise DataError(f"{PREDICTIONS} cannot be read: {error}.") from error
     if not table:
-        raise DataError(f"{FILE_NAME} has no rows of the test split.")
+        raise DataError(f"{PREDICTIONS} has no rows of the test split.")
     if any(len(row) != len(header) for row in table):
-        raise DataError(f"{FILE_NAME} has rows that are cut off.")
+        raise DataError(f"{PREDICTIONS} has rows that are cut off.")
     return dict(zip(header, zip(*table, strict=True), strict=True))
 
 
@@ -75,8 +75,8 @@ def numbers(columns: Columns, names: Sequence[str], wanted: str = "") -> Floats:
     """
     missing = [name for name in names if name not in columns]
     if missing or not names:
-        raise DataError(f"{FILE_NAME} has no column {(missing or [wanted])[0]}.")
+        raise DataError(f"{PREDICTIONS} has no column {(missing or [wanted])[0]}.")
     try:
         return np.array([columns[name] for name in names], np.float64).T
     except ValueError as error:
-        raise DataError(f"{FILE_NAME} has cells that are no numbers: {error}.") from error
+        raise DataError(f"{PREDICTIONS} has cells that are no numbers: {error}.") from error

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
-import os
-import tempfile
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
 from ttl_lightning.errors import DataError
+from ttl_lightning.records.files import finite, write_atomically
+from ttl_lightning.records.folder import RunFolder
 
 SCHEMA = 1
-FILE_NAME = "result.json"
-# how the name of a file ends that is being written
-PART = ".part"
-
-
 WAY_OUT = "The run that it is of goes on with resume=never, from the beginning."
 # What a file that another program wrote, or that was damaged, may hold anything under.
 TYPES: dict[str, type | tuple[type, ...]] = {
@@ -87,7 +81,7 @@ class RunResult:
     def save(self, folder: Path) -> None:
         """Write `result.json` into the folder, replacing the one there in a single step."""
         content = json.dumps(finite(asdict(self)), indent=2, allow_nan=False, ensure_ascii=False)
-        write_atomically(folder / FILE_NAME, (content + "\n").encode())
+        write_atomically(RunFolder(folder).result, (content + "\n").encode())
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -96,7 +90,7 @@ class RunResult:
         Raises:
             DataError: if it is missing, half-written, or of another schema.
         """
-        path = folder / FILE_NAME
+        path = RunFolder(folder).result
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except RecursionError as error:
@@ -120,40 +114,3 @@ class RunResult:
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:40]}…"
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file by new content in a single step that a crash cannot tear."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def remove_parts(folder: Path) -> None:
-    """Remove what writes of a run left that were killed half-way.
-
-    Nobody may be writing there: the run that calls this has the folder for itself. Other folders
-    below it may be those of other runs, which write just now.
-    """
-    for place in (folder, folder / "checkpoints", folder / "analysis"):
-        for part in place.glob(f".*{PART}"):
-            part.unlink(missing_ok=True)
-
-
-def finite(value: object) -> object:
-    """JSON has no NaN: what is not finite becomes null."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return value

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ttl_lightning.errors import DataError, one_line
-from ttl_lightning.records.schema import FILE_NAME, RunResult
+from ttl_lightning.records.folder import RESULT, SEARCH, SweepFolder
+from ttl_lightning.records.schema import RunResult
 from ttl_lightning.tasks.registry import report_of
 
-SEARCH_FILE, SEARCH_SCHEMA = "search.json", 1
+SEARCH_SCHEMA = 1
 STATUSES = ("completed", "failed", "interrupted", "running", "paused")
 
 
@@ -74,22 +75,23 @@ def collect(root: Path) -> Sweep:
     """
     if not root.is_dir():
         raise DataError(f"there is no folder {root}.")
-    files = sorted(root.rglob(FILE_NAME), key=lambda path: path.parts)
-    if not files:
-        raise DataError(f"{root} holds no {FILE_NAME}, at any depth: not the folder of a sweep.")
+    there = SweepFolder(root)
+    runs = there.runs()
+    if not runs:
+        raise DataError(f"{root} holds no {RESULT}, at any depth: not the folder of a sweep.")
     sweep = Sweep(root)
-    for path in files:
-        name = path.relative_to(root).as_posix()
+    for run in runs:
         try:
-            result = _load(path.parent)
+            result = _load(run.path)
         except DataError as error:
-            sweep.unreadable[name] = str(error).replace(str(path), name)
+            name = run.result.relative_to(root).as_posix()
+            sweep.unreadable[name] = str(error).replace(str(run.result), name)
         else:
-            sweep.runs.append(Run(path.parent.relative_to(root).as_posix(), result))
+            sweep.runs.append(Run(run.path.relative_to(root).as_posix(), result))
     try:
-        sweep.searches.extend(_searches(root / SEARCH_FILE))
+        sweep.searches.extend(_searches(there.search))
     except DataError as error:
-        sweep.unreadable[SEARCH_FILE] = str(error)
+        sweep.unreadable[SEARCH] = str(error)
     return sweep
 
 
@@ -107,21 +109,19 @@ def _searches(path: Path) -> list[Search]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{SEARCH_FILE} cannot be read: {error}") from error
+        raise DataError(f"{SEARCH} cannot be read: {error}") from error
     if not isinstance(content, dict) or content.get("schema") != SEARCH_SCHEMA:
-        raise DataError(f"{SEARCH_FILE} is not a search of schema {SEARCH_SCHEMA}.")
+        raise DataError(f"{SEARCH} is not a search of schema {SEARCH_SCHEMA}.")
     try:
         return [_search({**content, **entry}) for entry in content["searches"]]
     except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{SEARCH_FILE} lacks a field of schema {SEARCH_SCHEMA}: {error!r}"
-        ) from error
+        raise DataError(f"{SEARCH} lacks a field of schema {SEARCH_SCHEMA}: {error!r}") from error
 
 
 def _search(entry: dict[str, Any]) -> Search:
     choice, metric = entry["choice"], str(entry["metric"])
     if metric.startswith("test/"):
-        raise DataError(f"{SEARCH_FILE} chose by {metric}: what is tested on must not choose.")
+        raise DataError(f"{SEARCH} chose by {metric}: what is tested on must not choose.")
     if not isinstance(choice, str | None):
         raise TypeError(f"choice {_short(choice)}")
     folders = {str(folder) for trial in entry["trials"] for folder in trial["folders"]}

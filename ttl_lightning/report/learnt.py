@@ -10,10 +10,9 @@ from pathlib import Path
 
 from ttl_lightning.errors import DataError
 from ttl_lightning.metrics.paired import Scored
+from ttl_lightning.records.folder import HISTORY, RunFolder
 from ttl_lightning.report.text import count
 from ttl_lightning.tasks.reports import Described, TaskReport
-
-HISTORY = "metrics.csv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ def read_history(folder: Path, criterion: str) -> list[float]:
     Raises:
         DataError: if the file cannot be read.
     """
-    path = folder / HISTORY
+    path = RunFolder(folder).history
     if not path.exists():
         return []
     try:

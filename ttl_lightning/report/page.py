@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ttl_lightning import __version__
 from ttl_lightning.errors import one_line
+from ttl_lightning.records.folder import RunFolder
 from ttl_lightning.report.collect import Run, Sweep
 from ttl_lightning.report.headline import recommended, title
 from ttl_lightning.report.methods import Group, Method
@@ -17,7 +18,6 @@ from ttl_lightning.report.rows import Row
 from ttl_lightning.report.tables import Table
 from ttl_lightning.report.text import count, number
 
-PAGE = "report.html"
 CAPTIONS = {
     "cutoffs": (
         "{metric} against the cutoff: means over seeds, with bands from the lowest to the highest "
@@ -126,7 +126,7 @@ def _loading(root: Path, rows: Sequence[Row]) -> dict[str, object] | None:
         return None
     run = best_run(row.method)
     folder = root / run.folder
-    there = (folder / "checkpoints" / "best.ckpt").is_file()
+    there = RunFolder(folder).best.is_file()
     return {"path": repr(_path(folder)), "seed": run.result.seed, "there": there}
 
 

@@ -10,7 +10,6 @@ from ttl_lightning.report.collect import Run
 from ttl_lightning.report.methods import COSTS, run_cost
 from ttl_lightning.report.text import cell
 
-FILE_NAME = "summary.csv"
 FIELDS = ("data", "backbone", "strategy", "cutoff", "cutoff_index", "seed")
 TRAIN = ("epochs", "best_epoch", "wall_s")
 

@@ -12,15 +12,16 @@ from pathlib import Path
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from ttl_lightning.records.schema import write_atomically
+from ttl_lightning.records.files import write_atomically
+from ttl_lightning.records.folder import SweepFolder
 from ttl_lightning.report.choice import best_at_cutoffs, choose
 from ttl_lightning.report.collect import STATUSES, Sweep, collect
 from ttl_lightning.report.cutoffs import choice_figure, tradeoff_figure
 from ttl_lightning.report.headline import headline
 from ttl_lightning.report.methods import Group, group
-from ttl_lightning.report.page import PAGE, Section, page
+from ttl_lightning.report.page import Section, page
 from ttl_lightning.report.rows import compare
-from ttl_lightning.report.summary import FILE_NAME, summary_csv
+from ttl_lightning.report.summary import summary_csv
 from ttl_lightning.report.tables import Table, full_table, main_table
 
 DPI = 150
@@ -58,26 +59,26 @@ def write(folder: Path) -> Summary:
     Raises:
         DataError: if there is no folder, or no run in it; nothing is written then.
     """
-    sweep = collect(folder)
-    files = {FILE_NAME: summary_csv(sweep.runs).encode("utf-8", "replace")}
+    sweep, there = collect(folder), SweepFolder(folder)
+    files = {there.summary: summary_csv(sweep.runs).encode("utf-8", "replace")}
     sections: list[Section] = []
     for found in group(sweep.having("completed")):
         section, pictures = _section(sweep, found, len(sections) + 1)
         sections.append(section)
-        files |= pictures
+        files |= {there.figure(name): picture for name, picture in pictures.items()}
     tables = [(section.title, section.table) for section in sections]
-    files["table.md"] = _markdown(sections).encode("utf-8", "replace")
-    files["table.tex"] = _latex(tables).encode("utf-8", "replace")
-    files[PAGE] = page(sweep, sections).encode("utf-8", "replace")
-    for name, content in files.items():
-        write_atomically(folder / name, content)
+    files[there.markdown] = _markdown(sections).encode("utf-8", "replace")
+    files[there.latex] = _latex(tables).encode("utf-8", "replace")
+    files[there.report] = page(sweep, sections).encode("utf-8", "replace")
+    for path, content in files.items():
+        write_atomically(path, content)
     return Summary(
         **{status: len(sweep.having(status)) for status in STATUSES},
         unreadable=len(sweep.unreadable),
         causes=[f"{run.folder}: {run.cause}" for run in sweep.having("failed")],
         headlines=[section.headline for section in sections],
         tables=tables,
-        page=folder / PAGE,
+        page=there.report,
     )
 
 
@@ -88,7 +89,7 @@ def _section(sweep: Sweep, found: Group, number: int) -> tuple[Section, dict[str
     shown = best_at_cutoffs(found.methods, chosen)
     drawn = {"cutoffs": choice_figure(shown, chosen), "tradeoff": tradeoff_figure(shown, chosen)}
     suffix = _file_name(f"{found.data}-{found.backbone}", number)
-    pictures = {f"{name}-{suffix}.png": _png(figure) for name, figure in drawn.items()}
+    pictures = {f"{name}-{suffix}": _png(figure) for name, figure in drawn.items()}
     figures = {name: _svg(figure) for name, figure in drawn.items()}
     table, full = main_table(rows, found.report), full_table(found, choices)
     return Section(found, tuple(rows), headline(rows), table, full, figures), pictures

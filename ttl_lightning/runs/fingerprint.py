@@ -21,6 +21,7 @@ from ttl_lightning.models.backbones.base import Backbone
 from ttl_lightning.models.backbones.factory import create_backbone, pixel_statistics
 from ttl_lightning.models.backbones.pretrained import find as find_weights
 from ttl_lightning.models.strategies import STRATEGIES
+from ttl_lightning.records.folder import RunFolder
 from ttl_lightning.records.schema import RunResult
 from ttl_lightning.runs import stored
 
@@ -113,7 +114,7 @@ def left_in(
         known: as in `identity`.
         auto: a run of `trainer.precision=auto` is asked for, which goes on with what was chosen.
     """
-    if result.identity or not (folder / stored.CONFIG_FILE).is_file():
+    if result.identity or not RunFolder(folder).config.is_file():
         return result.config_sha256
     try:
         values = config.values_of(stored.read(folder))

@@ -14,12 +14,13 @@ from filelock import FileLock, Timeout
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from ttl_lightning.errors import ConfigError, DataError
-from ttl_lightning.records.schema import RunResult, remove_parts, write_atomically
+from ttl_lightning.records.files import remove_parts, write_atomically
+from ttl_lightning.records.folder import RunFolder
+from ttl_lightning.records.schema import RunResult
 from ttl_lightning.runtime.shortage import shortage
 
 WAIT_S = 3.0
 """What a process that was killed just now may take to be gone."""
-LOCK_FILE, HOLDER_FILE = ".run.lock", ".run.json"
 
 
 def is_main_process() -> bool:
@@ -37,12 +38,13 @@ def held(folder: Path) -> Iterator[None]:
     if not is_main_process():
         yield
         return
-    lock = FileLock(folder / LOCK_FILE)
+    run = RunFolder(folder)
+    lock = FileLock(run.lock)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=WAIT_S)
-        remove_parts(folder)
-        write_atomically(folder / HOLDER_FILE, json.dumps(_this()).encode())
+        remove_parts(folder, run.checkpoints, run.analysis)
+        write_atomically(run.holder, json.dumps(_this()).encode())
     except Timeout:
         raise ConfigError(
             f"another run has the folder {folder} just now ({holder(folder)}): wait for it, or "
@@ -54,27 +56,28 @@ def held(folder: Path) -> Iterator[None]:
         yield
     finally:
         with contextlib.suppress(OSError):
-            (folder / HOLDER_FILE).unlink(missing_ok=True)
+            run.holder.unlink(missing_ok=True)
         lock.release()
 
 
 def is_held(folder: Path) -> bool:
     """Whether a process runs in the folder."""
-    if not (folder / LOCK_FILE).is_file():
+    run = RunFolder(folder)
+    if not run.lock.is_file():
         return False
     try:
-        with FileLock(folder / LOCK_FILE, timeout=0):
+        with FileLock(run.lock, timeout=0):
             return False
     except Timeout:
         return True
     except OSError:  # one may look into a folder without the right to write there
-        return (folder / HOLDER_FILE).is_file()
+        return run.holder.is_file()
 
 
 def holder(folder: Path) -> str:
     """The process that runs in the folder, as far as it says so itself."""
     try:
-        told = json.loads((folder / HOLDER_FILE).read_text(encoding="utf-8"))
+        told = json.loads(RunFolder(folder).holder.read_text(encoding="utf-8"))
         return f"process {int(told['pid'])} on {told['host']!s:.80}, since {told['since']!s:.40}"
     except (OSError, ValueError, KeyError, TypeError):
         return "which does not say who it is"
@@ -97,7 +100,7 @@ def completed(folder: Path) -> RunResult:
         state = "is paused: the same command without until_epoch goes on"
     else:
         state = f"is {result.status}: the same command goes on from where it stopped"
-    best = folder / "checkpoints" / "best.ckpt"
+    best = RunFolder(folder).best
     so_far = f" Its best epoch so far is {best}." if best.is_file() else ""
     raise DataError(f"{folder} holds a run that is not completed: it {state}.{so_far}")
 

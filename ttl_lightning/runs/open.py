@@ -13,15 +13,14 @@ from ttl_lightning.config import compose as config
 from ttl_lightning.data.module import DataModule
 from ttl_lightning.errors import ConfigError, check_choice, check_number
 from ttl_lightning.models.strategies.base import TransferModel
+from ttl_lightning.records.folder import RunFolder
 from ttl_lightning.records.schema import RunResult
 from ttl_lightning.runs import stored
 from ttl_lightning.runs.build import create_data, initial_model
 from ttl_lightning.runs.callbacks.progress import watched
 from ttl_lightning.runs.holding import completed
-from ttl_lightning.runs.load import load
+from ttl_lightning.runs.predictor import load
 
-# Where the results of every kind lie, in the run's folder.
-FOLDER = "analysis"
 UNITS = ("all", "blocks")
 
 
@@ -87,7 +86,7 @@ class OpenRun:
 
     def place(self, kind: str) -> Path:
         """Path below the run's folder, without a suffix, for the results of a kind."""
-        folder = self.folder / FOLDER
+        folder = RunFolder(self.folder).analysis
         folder.mkdir(exist_ok=True)
         return folder / kind
 
@@ -107,17 +106,15 @@ def open_run(run: str | Path, overrides: Sequence[str] = (), device: str = "auto
     """
     folder = Path(run)
     result = completed(folder)
-    cfg = stored.rebuildable(folder, overrides)
+    recipe = stored.rebuildable(folder, overrides)
     with config.made():
-        data = create_data(cfg)
+        data = create_data(recipe)
     data.prepare_data()
     data.setup("fit")
     where = _device(device)
-    task = load(folder)
-    before = initial_model(cfg, task.num_outputs(data)).eval().to(where)
-    after = task.model.eval().to(where)
-    assert isinstance(after, TransferModel)  # what load() makes
-    return OpenRun(folder, result, data, before, after, where)
+    predictor = load(folder)
+    before = initial_model(recipe, predictor.task.num_outputs(data)).eval().to(where)
+    return OpenRun(folder, result, data, before, predictor.model.to(where), where)
 
 
 def _device(name: str) -> torch.device:

@@ -10,8 +10,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from ttl_lightning.metrics.predictions import FILE_NAME, as_csv
-from ttl_lightning.records.schema import RunResult, write_atomically
+from ttl_lightning.metrics.predictions import as_csv
+from ttl_lightning.records.files import write_atomically
+from ttl_lightning.records.folder import RunFolder
+from ttl_lightning.records.schema import RunResult
 from ttl_lightning.records.stem import stem_note
 from ttl_lightning.tasks.base import Task
 from ttl_lightning.tasks.curves import training_curves
@@ -37,14 +39,14 @@ def write(
     """
     report, predictions = task.report, task.predictions
     content = predictions_csv(report, predictions, ids, result.model)
-    write_atomically(folder / FILE_NAME, content.encode())
+    write_atomically(RunFolder(folder).predictions, content.encode())
     best = result.train.get("best_epoch")
     curves = {"curves": training_curves(history, report.drawn, best)}
     figures = {**report.figures(predictions, result.model), **curves}
     for name, figure in figures.items():
         picture = io.BytesIO()
         figure.savefig(picture, format="png", dpi=120)
-        write_atomically(folder / f"{name}.png", picture.getvalue())
+        write_atomically(RunFolder(folder).figure(name), picture.getvalue())
 
 
 def predictions_csv(

@@ -1,32 +1,25 @@
-"""Optimizer, schedule, callbacks and trainer of a run, made from its configuration, and tried."""
+"""Optimizer, schedule, task, callbacks and trainer of a run, made as its configuration says."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
-from omegaconf import DictConfig
-from pytorch_lightning.accelerators import AcceleratorRegistry
 from pytorch_lightning.callbacks import Callback, StochasticWeightAveraging
 from pytorch_lightning.loggers import Logger
 
 from ttl_lightning.config import compose as config
+from ttl_lightning.config.schema import RunSpec
 from ttl_lightning.errors import ConfigError, TTLError, check_choice
-from ttl_lightning.runs.callbacks.progress import quiet
 from ttl_lightning.tasks.base import Task
-from ttl_lightning.tasks.schedules import check_takes_steps
 
-# Code that may be run where jobs are planned; what others wrote runs in the job's own process.
-TRUSTED = ("torch.", "pytorch_lightning.", "ttl_lightning.", "timm.")
-STEPS = 8
 _REFUSED = re.compile(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'")
 
 
@@ -54,34 +47,35 @@ def naming(key: str) -> Iterator[None]:
         raise ConfigError(f"{key}: {type(cause).__name__}: {text}") from error
 
 
-def optimizer_of(cfg: DictConfig) -> Any:  # noqa: ANN401 - a partial of whatever was named
+def optimizer_of(spec: RunSpec) -> Any:  # noqa: ANN401 - a partial of whatever was named
     """What makes the optimizer from parameter groups."""
     with naming("protocol.optimizer"):
-        make = instantiate(cfg.protocol.optimizer, _convert_="all")
+        make = instantiate(spec.protocol.optimizer, _convert_="all")
     return _numbers_as_such("protocol.optimizer", make)
 
 
-def task_class(cfg: DictConfig) -> type[Task]:
+def task_class(spec: RunSpec) -> type[Task]:
     """The task that the configuration names; its module is imported, nothing is made.
 
     Raises:
         ConfigError: if there is none of that name.
     """
+    target = spec.task.options["_target_"]
     with naming("task"):
-        found = get_class(cfg.task._target_)
+        found = get_class(target)
     if not issubclass(found, Task):
-        raise ConfigError(f"task._target_={cfg.task._target_} is no task: derive it from Task.")
+        raise ConfigError(f"task._target_={target} is no task: derive it from Task.")
     return found
 
 
-def task_options(cfg: DictConfig) -> dict[str, Any]:
+def task_options(spec: RunSpec) -> dict[str, Any]:
     """The configuration's options of its task, made.
 
     Raises:
         UnknownNameError: for one that it does not take.
     """
     with naming("task"):
-        make = instantiate(cfg.task, _convert_="all")
+        make = instantiate(spec.task.options, _convert_="all")
         taken = inspect.signature(make.func).parameters
     # null asks for nothing: what the default task has beside its name may be left so
     given = {
@@ -93,10 +87,10 @@ def task_options(cfg: DictConfig) -> dict[str, Any]:
     return given
 
 
-def scheduler_of(cfg: DictConfig) -> Any:  # noqa: ANN401 - likewise
+def scheduler_of(spec: RunSpec) -> Any:  # noqa: ANN401 - likewise
     """What makes the schedule from an optimizer, or None."""
     with naming("protocol.scheduler"):
-        make = instantiate(cfg.protocol.scheduler, _convert_="all")
+        make = instantiate(spec.protocol.scheduler, _convert_="all")
     return _numbers_as_such("protocol.scheduler", make)
 
 
@@ -115,20 +109,20 @@ def _numbers_as_such(key: str, make: Any) -> Any:  # noqa: ANN401 - a partial, o
     return make
 
 
-def callbacks_of(cfg: DictConfig) -> list[Callback]:
+def callbacks_of(spec: RunSpec) -> list[Callback]:
     """The callbacks beside a run's own.
 
     Raises:
         ConfigError: naming the key of one that cannot be made, or is none.
     """
     found = []
-    for key, given in (cfg.get("callbacks") or {}).items():
+    for key, given in spec.callbacks.items():
         if given is None:
             continue
         with naming(f"callbacks.{key}"):
             made = instantiate(given, _convert_="all")
         if not isinstance(made, Callback):
-            raise ConfigError(f"callbacks.{key}: {given._target_} is no callback of Lightning.")
+            raise ConfigError(f"callbacks.{key}: {given['_target_']} is no callback of Lightning.")
         if isinstance(made, StochasticWeightAveraging):
             raise ConfigError(
                 f"callbacks.{key}: StochasticWeightAveraging averages after the last epoch that is "
@@ -139,104 +133,32 @@ def callbacks_of(cfg: DictConfig) -> list[Callback]:
     return found
 
 
-def logger_of(cfg: DictConfig, folder: Path) -> Logger | bool:
+def logger_of(spec: RunSpec, folder: Path) -> Logger | bool:
     """The logger beside a run's own history, which writes into its folder; False for none.
 
     Raises:
         ConfigError: if it cannot be made.
     """
-    if cfg.logger._target_ is None:
+    settings = dict(spec.logger)
+    if settings["_target_"] is None:
         return False
-    settings = dict(cfg.logger)
     if "save_dir" in settings and settings["save_dir"] is None:
         settings["save_dir"] = str(folder)
     try:
         made: Logger = instantiate(settings, _convert_="all")
     except (ModuleNotFoundError, InstantiationException) as error:
-        raise ConfigError(f"logger {cfg.logger._target_} cannot be made: {error}") from error
+        raise ConfigError(f"logger {settings['_target_']} cannot be made: {error}") from error
     return made
 
 
-def trainer_of(cfg: DictConfig, **own: Any) -> pl.Trainer:  # noqa: ANN401 - Trainer's arguments
+def trainer_of(spec: RunSpec, **own: Any) -> pl.Trainer:  # noqa: ANN401 - Trainer's arguments
     """Lightning's Trainer of the configuration, with what a run sets itself.
 
     Raises:
         ConfigError: in Lightning's words.
     """
     ours = ("precision", "channels_last", "batch_size_finder", *own)
-    settings = {key: value for key, value in cfg.trainer.items() if key not in ours}
+    settings = {key: value for key, value in spec.trainer.options.items() if key not in ours}
     with naming("trainer"):
         made: pl.Trainer = instantiate(settings, _partial_=True, _convert_="all")(**own)
     return made
-
-
-def try_parts(cfg: DictConfig, groups: Sequence[Mapping[str, Any]]) -> None:
-    """Make the parts that need no data, and let optimizer and schedule take a few steps.
-
-    What is not trusted is left to the job's own process.
-
-    Args:
-        cfg: with values that are in range.
-        groups: the model's parameter groups, of which the numbers of dimensions are looked at.
-
-    Raises:
-        ConfigError: naming the key that leads to an error.
-    """
-    if _trusted(cfg.protocol.optimizer):
-        optimizer = _tried_optimizer(cfg, groups)
-        if _trusted(cfg.protocol.scheduler):
-            _try_scheduler(cfg, optimizer)
-    if all(_trusted(given) for given in (cfg.get("callbacks") or {}).values()):
-        callbacks_of(cfg)
-    if _trusted(cfg.task):
-        task_options(cfg)
-    known = ("auto", "gpu", *AcceleratorRegistry.available_accelerators())
-    check_choice("trainer.accelerator", cfg.trainer.accelerator, known)
-    if _trusted(cfg.trainer):
-        # where jobs are planned there may be no such devices as where they run
-        here = {"accelerator": "cpu", "devices": 1, "strategy": "auto"}
-        plain = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-        with quiet():
-            trainer_of(cfg, **here, **plain, enable_model_summary=False)
-
-
-def _tried_optimizer(cfg: DictConfig, groups: Sequence[Mapping[str, Any]]) -> torch.optim.Optimizer:
-    make = optimizer_of(cfg)
-    small = [
-        {**group, "params": [torch.zeros((2,) * p.dim()).requires_grad_() for p in group["params"]]}
-        for group in groups
-    ]
-    with naming("protocol.optimizer"):
-        optimizer = make(small)
-        if not isinstance(optimizer, torch.optim.Optimizer):
-            raise ConfigError(
-                f"protocol.optimizer: {cfg.protocol.optimizer._target_} is no optimizer of torch."
-            )
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                parameter.grad = torch.zeros_like(parameter)
-        optimizer.step(lambda: 0.0)
-    return optimizer
-
-
-def _try_scheduler(cfg: DictConfig, optimizer: torch.optim.Optimizer) -> None:
-    make = scheduler_of(cfg)
-    if make is None:
-        return
-    by_step = cfg.protocol.scheduler_interval == "step"
-    if by_step:
-        check_takes_steps(make)
-    with naming("protocol.scheduler"):
-        schedule = make(optimizer, total_steps=STEPS) if by_step else make(optimizer)
-        plateau = isinstance(schedule, torch.optim.lr_scheduler.ReduceLROnPlateau)
-        if not plateau and not isinstance(schedule, torch.optim.lr_scheduler.LRScheduler):
-            raise ConfigError(
-                f"protocol.scheduler: {cfg.protocol.scheduler._target_} is no schedule of torch."
-            )
-        for _ in range(STEPS - 1):
-            optimizer.step(lambda: 0.0)
-            schedule.step(0.0) if plateau else schedule.step()
-
-
-def _trusted(options: Mapping[str, Any] | None) -> bool:
-    return options is None or str(options.get("_target_")).startswith(TRUSTED)

@@ -7,7 +7,8 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,14 @@ from ttl_lightning.config import compose as config
 from ttl_lightning.config.identity import differences, digest
 from ttl_lightning.config.schema import RunSpec
 from ttl_lightning.errors import ConfigError, TTLError
-from ttl_lightning.records.schema import FILE_NAME, RunResult
+from ttl_lightning.records.folder import RunFolder
+from ttl_lightning.records.schema import RunResult
 from ttl_lightning.runs.fingerprint import left_in
 from ttl_lightning.runs.holding import held, is_held, is_main_process
 from ttl_lightning.runtime.shortage import shortage
 from ttl_lightning.runtime.stopping import interruption
 
 log = logging.getLogger(__name__)
-
-# What a supervised run prints; the process that started it writes this file.
-LOG_FILE = "job.log"
 
 
 def described(spec: RunSpec, overrides: Sequence[str], identity: Mapping[str, Any]) -> RunResult:
@@ -53,73 +52,77 @@ def described(spec: RunSpec, overrides: Sequence[str], identity: Mapping[str, An
     )
 
 
-def already_completed(spec: RunSpec, folder: Path, result: RunResult) -> RunResult | None:
-    """The result in the folder, if it is of this very run and whole.
+def earlier_in(folder: Path, spec: RunSpec, begun: RunResult) -> RunResult | None:
+    """What this very run has recorded in the folder; None if it begins.
 
     Raises:
         ConfigError: if the folder holds a run of another configuration.
     """
     # Another process of this very run has the settings to share, also where none is to resume.
     anew = spec.resume == "never" and is_main_process()
-    if anew or not (folder / FILE_NAME).is_file():
+    if anew or not RunFolder(folder).result.is_file():
         return None
     earlier = RunResult.load(folder)
     auto = spec.trainer.precision == "auto"
-    if left_in(folder, earlier, auto=auto) != result.config_sha256:
-        names = differences(earlier.identity, result.identity) if earlier.identity else []
+    if left_in(folder, earlier, auto=auto) != begun.config_sha256:
+        names = differences(earlier.identity, begun.identity) if earlier.identity else []
         which = f" ({', '.join(names)})" if names else ""
         raise ConfigError(
             f"{folder} holds a run of another configuration{which}: give another hydra.run.dir, or "
             "resume=never to replace it."
         )
-    result.train = earlier.train
-    if earlier.status != "completed":
-        return None
-    log.info("%s is completed already; resume=never runs it again.", folder)
     return earlier
 
 
-@contextlib.contextmanager
-def recorded(result: RunResult, folder: Path) -> Iterator[None]:
+def recorded(begun: RunResult, stages: Iterable[RunResult], folder: Path) -> RunResult:
     """Keep `result.json` true whatever happens; a run that never began leaves no folder behind.
+
+    Args:
+        begun: what is known before the first stage.
+        stages: the run: after each of its stages, what is known by then.
+        folder: the run's.
 
     Raises:
         ConfigError: if the folder cannot be made or written, or another process runs in it.
         TTLError: in place of what the machine ran out of.
     """
+    result, started = begun, time.perf_counter()
+    earlier_s = float(begun.train.get("wall_s") or 0.0)
     try:
-        with held(folder), _written_down(result, folder), config.made():
-            yield
+        with held(folder):
+            try:
+                with config.made():
+                    for result in stages:
+                        if result.status == "running" and is_main_process():
+                            result.save(folder)
+            except BaseException as error:
+                if isinstance(error, TTLError) and result.status == "pending":
+                    raise
+                stop, short = interruption(error), shortage(error)
+                result = _ended(result, stop, short or error)
+                if stop is not None and stop is not error:
+                    raise stop from None
+                if short is not None:
+                    raise short from error
+                raise
+            finally:
+                wall_s = earlier_s + time.perf_counter() - started
+                result = replace(result, train=result.train | {"wall_s": wall_s})
+                # A mistake found before training leaves an earlier result as it was.
+                if result.status != "pending" and is_main_process():
+                    _save(result, folder)
     except TTLError:
         if result.status == "pending":
             clear(folder)
         raise
+    return result
 
 
-@contextlib.contextmanager
-def _written_down(result: RunResult, folder: Path) -> Iterator[None]:
-    started = time.perf_counter()
-    earlier_s = float(result.train.get("wall_s") or 0.0)
-    try:
-        yield
-    except BaseException as error:
-        if isinstance(error, TTLError) and result.status == "pending":
-            raise
-        stop, short = interruption(error), shortage(error)
-        told = short or error
-        interrupted = stop is not None or isinstance(error, SystemExit)
-        result.status = "interrupted" if interrupted else "failed"
-        result.error = f"{type(told).__name__}: {' '.join(str(told).split())}"
-        if stop is not None and stop is not error:
-            raise stop from None
-        if short is not None:
-            raise short from error
-        raise
-    finally:
-        result.train["wall_s"] = earlier_s + time.perf_counter() - started
-        # A mistake found before training leaves an earlier result as it was.
-        if result.status != "pending" and is_main_process():
-            _save(result, folder)
+def _ended(result: RunResult, stop: BaseException | None, told: BaseException) -> RunResult:
+    """The result of a run that did not come to its end."""
+    interrupted = stop is not None or isinstance(told, SystemExit)
+    error = f"{type(told).__name__}: {' '.join(str(told).split())}"
+    return replace(result, status="interrupted" if interrupted else "failed", error=error)
 
 
 def _save(result: RunResult, folder: Path) -> None:
@@ -127,9 +130,10 @@ def _save(result: RunResult, folder: Path) -> None:
     try:
         result.save(folder)
     except OSError as error:
-        log.warning("%s could not be written: %s", folder / FILE_NAME, error)
+        path = RunFolder(folder).result
+        log.warning("%s could not be written: %s", path, error)
         if result.succeeded:
-            raise ConfigError(f"{folder / FILE_NAME} could not be written: {error}") from error
+            raise ConfigError(f"{path} could not be written: {error}") from error
 
 
 def clear(folder: Path) -> None:
@@ -137,8 +141,8 @@ def clear(folder: Path) -> None:
 
     It stays if another process has begun there.
     """
-    kept = any((folder / name).exists() for name in (FILE_NAME, LOG_FILE))
-    if kept or not is_main_process() or is_held(folder):
+    run = RunFolder(folder)
+    if run.result.exists() or run.log.exists() or not is_main_process() or is_held(folder):
         return
     shutil.rmtree(folder, ignore_errors=True)
     here = Path.cwd()

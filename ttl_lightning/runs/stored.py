@@ -15,10 +15,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ttl_lightning.config import compose as config
+from ttl_lightning.config.border import recipe_of
+from ttl_lightning.config.schema import Options, Recipe
 from ttl_lightning.data.sources.registry import AUGMENT, SOURCES, source
 from ttl_lightning.errors import ConfigError
+from ttl_lightning.records.folder import RunFolder
 
-CONFIG_FILE = "config.yaml"
 # A run's own file has some 3 kB.
 MOST_BYTES, MOST_DEPTH = 1_000_000, 32
 # What is built again, and from which names.
@@ -34,16 +36,16 @@ def read(folder: Path) -> DictConfig:
         ConfigError: in one line, if the file is missing, damaged, or holds what asks for more:
             tags, references, interpolations, or `_target_`s where the product writes none.
     """
-    path = folder / CONFIG_FILE
+    path = RunFolder(folder).config
     try:
         return _values(path)
     except (OSError, ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
         raise ConfigError(f"{path} cannot be read: {_cause(error)}.") from error
 
 
-def write(cfg: DictConfig, folder: Path) -> None:
-    """Write a run's resolved configuration, its data and weights by paths that hold anywhere."""
-    resolved = OmegaConf.create(config.values_of(cfg))
+def write(values: Options, folder: Path) -> None:
+    """Write a run's whole configuration, its data and weights by paths that hold anywhere."""
+    resolved = OmegaConf.create(dict(values))
     known = source(resolved.data.get("_target_"))
     for group, key in (
         *(("data", key) for key in (known.places if known else ())),
@@ -56,11 +58,11 @@ def write(cfg: DictConfig, folder: Path) -> None:
             and (path := Path(value).expanduser()).exists()
         ):
             resolved[group][key] = str(path.absolute())
-    OmegaConf.save(resolved, folder / CONFIG_FILE)
+    OmegaConf.save(resolved, RunFolder(folder).config)
 
 
-def rebuildable(folder: Path, overrides: Sequence[str] = ()) -> DictConfig:
-    """The same with overrides of its keys, from which data and model can be built again.
+def rebuildable(folder: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """What data and model can be built again of, with overrides of the configuration's keys.
 
     Args:
         folder: the run's.
@@ -70,13 +72,13 @@ def rebuildable(folder: Path, overrides: Sequence[str] = ()) -> DictConfig:
         ConfigError: as `read`; if an override names no key; or if source or augmentation are not
             the package's own, or hold more than their own plain options.
     """
-    path = folder / CONFIG_FILE
+    path = RunFolder(folder).config
     cfg = read(folder)
     try:
         cfg = DictConfig(OmegaConf.merge({"data": BEFORE}, cfg))
         OmegaConf.set_struct(cfg, True)  # noqa: FBT003 - OmegaConf's own signature
         cfg.merge_with_dotlist(list(overrides))
-        plain = OmegaConf.to_container(cfg, resolve=False)
+        plain: Any = OmegaConf.to_container(cfg, resolve=False)
     except (OmegaConfBaseException, yaml.YAMLError, ValueError, TypeError) as error:
         raise ConfigError(f"{path}: {config.first_line(error)}") from error
     for group, known in BUILT.items():
@@ -90,7 +92,10 @@ def rebuildable(folder: Path, overrides: Sequence[str] = ()) -> DictConfig:
         for key, value in _leaves(options, group):
             if key != f"{group}._target_" and _more_than_a_value(key, value):
                 raise ConfigError(f"{path}: {key} is no plain value, and a run's has no other.")
-    return cfg
+    try:
+        return recipe_of(plain)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def _values(path: Path) -> DictConfig:

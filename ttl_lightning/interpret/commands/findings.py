@@ -11,7 +11,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from ttl_lightning.records.schema import finite, write_atomically
+from ttl_lightning.records.files import finite, write_atomically
 
 DPI = 120
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ttl_lightning.errors import DataError, UnknownNameError, WeightsError
 from ttl_lightning.models.backbones.tensors import check_packed, unusable
+from ttl_lightning.records.folder import RunFolder
 from ttl_lightning.records.schema import RunResult
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ def find_file(weights: str) -> Path:
 
 
 def _of_a_completed_run(folder: Path) -> Path:
-    path = folder / "checkpoints" / "best.ckpt"
+    path = RunFolder(folder).best
     with contextlib.suppress(DataError):  # a folder with a checkpoint alone will do
         if (status := RunResult.load(folder).status) != "completed":
             raise WeightsError(

@@ -19,7 +19,8 @@ from ttl_lightning.errors import WeightsError
 from ttl_lightning.models.backbones import checkpoints as _weights
 from ttl_lightning.models.backbones.inflation import is_planar
 from ttl_lightning.models.backbones.volumetric import IMAGENET, VOLUMETRIC, Statistics
-from ttl_lightning.records.schema import FILE_NAME, RunResult
+from ttl_lightning.records.folder import RunFolder
+from ttl_lightning.records.schema import RunResult
 
 # What timm's hub, and who saves in its layout, puts beside a file of weights.
 SIDECAR = "config.json"
@@ -139,9 +140,9 @@ def record_of(name: str, weights: str | None) -> WeightsRecord:
     if weights is None or weights == "imagenet":
         return _published(name if weights is None else _planar(name))
     path = find(name, weights)
-    run = path.parent.parent
-    if path.parent.name == "checkpoints" and (run / FILE_NAME).is_file():
-        return _of_run(run)
+    run = RunFolder.of_checkpoint(path)
+    if path.parent == run.checkpoints and run.result.is_file():
+        return _of_run(run.path)
     if (path.parent / SIDECAR).is_file():
         return _of_sidecar(path)
     digest = _weights.sha256(path)

@@ -16,10 +16,10 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint, WeightAveragi
 
 from ttl_lightning.errors import WeightsError
 from ttl_lightning.models.backbones.checkpoints import load_plain
-from ttl_lightning.records.schema import WAY_OUT, write_atomically
+from ttl_lightning.records.files import write_atomically
+from ttl_lightning.records.schema import WAY_OUT
 from ttl_lightning.runs.callbacks.history import History
 
-BEST, LAST = "best", "last"
 _PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 
 
@@ -66,12 +66,12 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 def best_checkpoint(
-    folder: Path, monitor: str, mode: str, others: Sequence[Callback] = ()
+    path: Path, monitor: str, mode: str, others: Sequence[Callback] = ()
 ) -> ModelCheckpoint:
-    """Lightning's callback, set to keep `best.ckpt` alone, by a validation metric.
+    """Lightning's callback, set to keep one file of weights, by a validation metric.
 
     Args:
-        folder: where it lies.
+        path: of the file.
         monitor: the metric.
         mode: "min" or "max".
         others: that run beside it. Where one of them averages weights, the file is a whole
@@ -79,8 +79,8 @@ def best_checkpoint(
             validated, but the weights that were trained last.
     """
     return BestCheckpoint(
-        dirpath=folder,
-        filename=BEST,
+        dirpath=path.parent,
+        filename=path.stem,
         monitor=monitor,
         mode=mode,
         save_top_k=1,
@@ -98,13 +98,13 @@ class LastCheckpoint(Callback):
     random number generators, which Lightning's checkpoints lack.
 
     Args:
-        folder: where the file lies.
+        path: of the file.
         until_epoch: pause when so many epochs are trained in all, with the schedule of the whole
             run, so that it can go on later as if it had not stopped; None: to the end.
     """
 
-    def __init__(self, folder: Path, until_epoch: int | None = None) -> None:
-        self.path = folder / f"{LAST}.ckpt"
+    def __init__(self, path: Path, until_epoch: int | None = None) -> None:
+        self.path = path
         self.until_epoch = until_epoch
         self._max_epochs: int | None = None
         self.finished = False
@@ -190,7 +190,7 @@ def _lacking(state: Mapping[str, Any]) -> str:
     return ""
 
 
-def is_finished(checkpoint: dict[str, Any]) -> bool:
+def is_finished(checkpoint: Mapping[str, Any]) -> bool:
     """Whether training had ended when this `last.ckpt` was written."""
     return bool(
         checkpoint.get("callbacks", {}).get(LastCheckpoint.__qualname__, {}).get("finished")

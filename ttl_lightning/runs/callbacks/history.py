@@ -12,9 +12,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
 from ttl_lightning.errors import DataError
-from ttl_lightning.records.schema import write_atomically
-
-FILE_NAME = "metrics.csv"
+from ttl_lightning.records.files import write_atomically
 
 Row = dict[str, float]
 

@@ -1,0 +1,68 @@
+"""A trained model scored on its validation and its test split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from ttl_lightning.errors import WeightsError
+from ttl_lightning.models.backbones.checkpoints import sha256
+from ttl_lightning.records.folder import RunFolder
+from ttl_lightning.runs.build import Parts
+from ttl_lightning.tasks.reports import Described
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a model is worth; by names as in a result.
+
+    Attributes:
+        weights: which were scored, by their file and its hash; None where nothing was kept.
+    """
+
+    weights: dict[str, str | None]
+    metrics: dict[str, float | None]
+    intervals: dict[str, tuple[float, float] | None]
+    notes: dict[str, str]
+
+
+def evaluate(parts: Parts, there: RunFolder, described: Described) -> Scored:
+    """Score the best epoch's model.
+
+    Raises:
+        WeightsError: if its weights are gone; what is in memory may be trained by nobody.
+    """
+    weights, task = _to_score(parts.trainer, there), parts.task
+    common: dict[str, Any] = {
+        "datamodule": parts.data,
+        "ckpt_path": str(there.best) if weights["sha256"] else None,
+        "weights_only": True,
+        "verbose": False,
+    }
+    parts.trainer.validate(task, **common)
+    parts.trainer.test(task, **common)
+    metrics: dict[str, float | None] = {}
+    notes: dict[str, str] = {}
+    for split, scores in task.scores.items():
+        metrics |= {f"{split}/{key}": value for key, value in scores.values.items()}
+        notes |= {f"{split}/{key}": note for key, note in scores.notes.items()}
+    intervals = task.report.intervals(task.predictions["test"], described)
+    for metric in task.report.metrics:
+        if metric.no_interval:
+            notes[f"intervals/test/{metric.name}"] = metric.no_interval
+    return Scored(weights, metrics, {f"test/{key}": span for key, span in intervals.items()}, notes)
+
+
+def _to_score(trainer: pl.Trainer, there: RunFolder) -> dict[str, str | None]:
+    if trainer.fast_dev_run:  # type: ignore[attr-defined]  # which writes no checkpoints
+        return {"file": None, "sha256": None}
+    if not there.best.is_file():
+        raise WeightsError(
+            f"{there.best} is gone, so the best epoch cannot be scored: put it back, or give "
+            "resume=never to train anew."
+        )
+    file: Path = there.best.relative_to(there.path)
+    return {"file": file.as_posix(), "sha256": sha256(there.best)}
