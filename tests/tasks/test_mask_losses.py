@@ -32,6 +32,7 @@ def test_exclusive_classes(space: tuple[int, ...]) -> None:
     )
     assert mask_losses(logits, masks).mean() == pytest.approx((dice + both).item())
     assert mask_losses(logits, masks, "dice").mean() == pytest.approx(dice.item())
+    assert mask_losses(logits, masks, "cross_entropy").mean() == pytest.approx(both.item())
     assert theirs(logits, masks[:, None]) == pytest.approx((dice + both).item())
     focal = FocalLoss(to_onehot_y=True, use_softmax=True, gamma=1.5, reduction="none")
     per_image = focal(logits, masks[:, None]).sum(1).flatten(1).mean(1)
@@ -57,7 +58,7 @@ def test_classes_that_overlap() -> None:
     assert mask_losses(logits, masks).mean() == pytest.approx((dice + entropy).item())
 
 
-@pytest.mark.parametrize("loss", ["dice_ce", "dice", "focal"])
+@pytest.mark.parametrize("loss", ["dice_ce", "dice", "cross_entropy", "focal"])
 @pytest.mark.parametrize(("channels", "overlap"), [(1, False), (3, False), (2, True)])
 def test_what_is_ignored_counts_nowhere(loss: str, channels: int, overlap: bool) -> None:
     """The loss of an image is that of its known half alone."""
@@ -97,7 +98,9 @@ def test_an_image_without_its_class_still_teaches() -> None:
 
 
 def test_mistakes() -> None:
-    with pytest.raises(UnknownNameError, match=r"unknown task\.loss 'dise'; did you mean 'dice'"):
+    with pytest.raises(
+        UnknownNameError, match=r"unknown protocol\.loss 'dise'; did you mean 'dice'"
+    ):
         check_loss("dise", 2)
-    with pytest.raises(ConfigError, match=r"task\.focal_gamma"):
+    with pytest.raises(ConfigError, match=r"protocol\.focal_gamma"):
         check_loss("focal", -1)

@@ -47,7 +47,7 @@ def trainer(**options: Any) -> pl.Trainer:
 
 
 def task_of(data: DataModule, model: nn.Module, **options: Any) -> SegmentationTask:
-    settings = SegmentationTask.settings(data, {}, options)
+    settings = SegmentationTask.settings(data, {"loss": "dice_ce", "focal_gamma": 2.0}, options)
     return SegmentationTask(model, optimizer=torch.optim.Adam, learning_rate=0.05, **settings)
 
 
@@ -176,7 +176,7 @@ def test_which_pixels_are_of_which_region() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "text"),
     [
-        ({"loss": "dise"}, UnknownNameError, "unknown task.loss 'dise'; did you mean 'dice'"),
+        ({"loss": "dise"}, UnknownNameError, "unknown protocol.loss 'dise'; did you mean 'dice'"),
         ({"class_weights": [1.0, 2.0]}, ConfigError, r"task\.class_weights must have 1 numbers"),
         ({"monitor": "val/dice/lung"}, UnknownNameError, "did you mean 'val/dice/lungs'"),
         ({"monitor": "val/hd95"}, UnknownNameError, "unknown protocol.monitor 'val/hd95'"),

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from ttl_lightning.models.cost import Complexity
     from ttl_lightning.models.strategies.base import TransferModel
 
-NUM_CLASSES = 2
 # What a model's cost depends on.
-USED = ("backbone", "strategy", "cutoff", "data.image_size", "data.in_channels")
+USED = ("backbone", "strategy", "cutoff", "task", "data.image_size", "data.in_channels")
 USE = """usage: ttl-lightning cost [KEY=VALUE …]
 
 Parameters, multiply-adds and the stem's share of them for each cutoff, without data or training.
@@ -57,16 +56,18 @@ def rows(overrides: Sequence[str]) -> Iterator[tuple[str, int, Complexity]]:
 
 def _model(spec: RunSpec, strategy: str, cutoff: str | int | None) -> TransferModel:
     from ttl_lightning.models.create import create_model
+    from ttl_lightning.runs.parts import task_class
 
     return create_model(
         spec.backbone.name,
         strategy,
         cutoff,
-        NUM_CLASSES,
+        task_class(spec).fewest_outputs,
         weights=None,
         pooling=spec.strategy.pooling,
         in_channels=spec.data.in_channels,
         image_size=spec.data.spatial,
+        head=spec.task.head,
     )
 
 
@@ -80,11 +81,13 @@ def run(overrides: Sequence[str]) -> None:
     from rich.table import Table
 
     table = Table()
-    for column in ("cutoff", "number", "parameters", "trained", "MACs", "stem", "not counted"):
+    counted = "parameters", "trained", "MACs", "of convolutions", "stem"
+    for column in ("cutoff", "number", *counted, "not counted"):
         table.add_column(column, justify="left" if column in ("cutoff", "not counted") else "right")
     for cutoff, number, cost in rows(overrides):
         uncounted = ", ".join(sorted(op.removeprefix("aten::") for op in cost.unsupported_ops))
         counts = (f"{cost.params / 1e6:.3f} M", f"{cost.trainable_params / 1e6:.3f} M")
-        macs = (f"{cost.macs / 1e9:.4f} G", f"{cost.macs_by_unit.get('stem', 0) / cost.macs:.0%}")
-        table.add_row(cutoff, str(number), *counts, *macs, uncounted)
+        macs = (f"{n / 1e9:.4f} G" for n in (cost.macs, cost.macs_by_op.get("conv", 0)))
+        stem = f"{cost.macs_by_unit.get('stem', 0) / cost.macs:.0%}"
+        table.add_row(cutoff, str(number), *counts, *macs, stem, uncounted)
     Console(width=max(100, Console().width)).print(table)

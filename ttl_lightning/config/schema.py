@@ -63,6 +63,7 @@ class Task:
 
     options: Options
     class_weights: Annotated[str | list[float] | None, rules.or_null(rules.class_weights)] = None
+    head: Text = "linear"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class Protocol:
     learning_rate: Annotated[float, rules.number(1e-12, 1e30)]
     pretrained_lr_factor: Annotated[float, rules.number(0)]
     head_init: Annotated[str, rules.one_of("random", "zero", "probe")]
-    loss: Annotated[str, rules.one_of("cross_entropy", "focal")]
+    loss: Annotated[str, rules.one_of("cross_entropy", "focal", "dice_ce", "dice")]
     focal_gamma: Annotated[float, rules.number(0, 100)]
     scheduler: Annotated[Options | None, rules.or_null(rules.options)]
     scheduler_interval: Annotated[str, rules.one_of("epoch", "step")]
@@ -116,6 +117,7 @@ class Recipe:
     strategy: Strategy
     data: Data
     augment: Options
+    task: Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,7 @@ class RunSpec:
     def recipe(self) -> Recipe:
         """What its data and its first model are made of."""
         parts = self.seed, self.cutoff, self.backbone, self.strategy, self.data
-        return Recipe(*parts, self.protocol.augment)
+        return Recipe(*parts, self.protocol.augment, self.task)
 
     @property
     def channels_last(self) -> bool | None:

@@ -45,6 +45,7 @@ def measure(spec: RunSpec, parts: Parts, times: Timer | None) -> Cost:
         "num_classes": parts.task.num_outputs(parts.data),
         "in_channels": channels,
         "image_size": spatial,
+        "head": spec.task.head,
     }
     strategy, untruncated = spec.strategy, common | {"strategy": "ftl"}
     own = {"strategy": strategy.name, "cutoff": spec.cutoff, "pooling": strategy.pooling}

@@ -148,6 +148,7 @@ def _model(spec: RunSpec, parts: Parts) -> dict[str, Any]:
     task, backbone = parts.task, parts.model.backbone
     return {
         **task.described(),
+        "head": spec.task.head,
         "pooling": spec.strategy.pooling,
         "in_channels": spec.data.in_channels,
         "image_size": spec.data.spatial,

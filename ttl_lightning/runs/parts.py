@@ -79,7 +79,9 @@ def task_options(spec: RunSpec) -> dict[str, Any]:
         taken = inspect.signature(make.func).parameters
     # null asks for nothing: what the default task has beside its name may be left so
     given = {
-        key: value for key, value in make.keywords.items() if value is not None or key in taken
+        key: value
+        for key, value in make.keywords.items()
+        if key != "head" and (value is not None or key in taken)
     }
     if not any(p.kind == inspect.Parameter.VAR_KEYWORD for p in taken.values()):
         for key in given:

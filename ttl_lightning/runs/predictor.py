@@ -22,6 +22,7 @@ from ttl_lightning.records.schema import RunResult
 from ttl_lightning.runs import stored
 from ttl_lightning.runs.holding import completed
 from ttl_lightning.tasks import classification as _classification  # noqa: F401 - makes it known
+from ttl_lightning.tasks import segmentation as _segmentation  # noqa: F401 - likewise
 from ttl_lightning.tasks.base import Task
 from ttl_lightning.tasks.hooks import Batch
 from ttl_lightning.tasks.registry import task_of
@@ -147,6 +148,7 @@ def _task(result: RunResult, there: RunFolder) -> Task:
             in_channels=described["in_channels"],
             image_size=described["image_size"],
             weights=None,
+            head=described.get("head", "linear"),
         )
         backbone = model.backbone
         backbone.mean, backbone.std = tuple(described["mean"]), tuple(described["std"])

@@ -28,11 +28,13 @@ class Hooks(ABC):
         report: declares metrics and predictions; a class that has its own is known by its name.
         remembered: arguments, kept as attributes, that a finished run is built again with.
         suspects: what to check where the loss is not finite.
+        fewest_outputs: of a model for any data, as costs are counted without any.
     """
 
     report: ClassVar[TaskReport]
     remembered: ClassVar[tuple[str, ...]] = ()
     suspects: ClassVar[str] = "the images"
+    fewest_outputs: ClassVar[int] = 2
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

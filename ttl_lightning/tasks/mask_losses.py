@@ -16,7 +16,7 @@ from ttl_lightning.data.samples import IGNORED
 from ttl_lightning.errors import check_choice, check_number
 from ttl_lightning.tasks.losses import focal
 
-LOSSES = ("dice_ce", "dice", "focal")
+LOSSES = ("dice_ce", "dice", "cross_entropy", "focal")
 
 
 def check_loss(loss: str, focal_gamma: float) -> None:
@@ -25,8 +25,8 @@ def check_loss(loss: str, focal_gamma: float) -> None:
     Raises:
         ConfigError: naming the key.
     """
-    check_choice("task.loss", loss, LOSSES)
-    check_number("task.focal_gamma", focal_gamma, 0, 100)
+    check_choice("protocol.loss", loss, LOSSES)
+    check_number("protocol.focal_gamma", focal_gamma, 0, 100)
 
 
 def mask_losses(
@@ -38,9 +38,9 @@ def mask_losses(
 ) -> Tensor:
     """The loss of each image, (N,).
 
-    "dice_ce" is the sum of soft Dice loss and cross entropy, "dice" the first alone, "focal" the
-    cross entropy of which the pixels that are right count less. Dice is the mean over the classes
-    without the background; entropies are means over the pixels that are known.
+    "dice_ce" is the sum of soft Dice loss and cross entropy, which are had alone, too; "focal" is
+    the cross entropy of which the pixels that are right count less. Dice is the mean over the
+    classes without the background; entropies are means over the pixels that are known.
 
     Args:
         logits: (N, K, *spatial).
@@ -56,7 +56,7 @@ def mask_losses(
     exclusive = are_exclusive(logits, masks)
     targets, known = _targets(logits, masks)
     losses = logits.new_zeros(len(logits))
-    if loss != "focal":
+    if loss.startswith("dice"):
         shown = mask_probabilities(logits, exclusive=exclusive)
         weight = None if class_weights is None else class_weights[int(exclusive) :]
         dice = DiceLoss(include_background=not exclusive, weight=weight, reduction="none")

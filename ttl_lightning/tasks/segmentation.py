@@ -48,6 +48,7 @@ class SegmentationTask(Task):
     report = SEGMENTATION
     remembered = ("regions", "overlap", "window")
     suspects = "the images and masks"
+    fewest_outputs = 1
 
     def __init__(
         self,
@@ -94,6 +95,12 @@ class SegmentationTask(Task):
         self._loss, self._focal_gamma = loss, focal_gamma
 
     @classmethod
+    def check_protocol(cls, protocol: Mapping[str, Any]) -> None:
+        """The loss, too, must be one there is."""
+        check_loss(protocol["loss"], protocol["focal_gamma"])
+        super().check_protocol(protocol)
+
+    @classmethod
     def num_outputs(cls, data: Any) -> int:
         """One for each region, and one for the background where several exclude each other."""
         return _outputs(len(_regions(data)), overlap=data.overlap)
@@ -103,10 +110,11 @@ class SegmentationTask(Task):
         cls, data: Any, protocol: Mapping[str, Any], options: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Regions are those of the data, and volumes are seen by windows of the size trained on."""
-        del protocol
         size = data.view.image_size
         return {
             **options,
+            "loss": protocol["loss"],
+            "focal_gamma": protocol["focal_gamma"],
             "regions": _regions(data),
             "overlap": data.overlap,
             "window": None if isinstance(size, int) else size,
