@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -111,8 +111,8 @@ class TableOptions:
                     f"column for data.{key}", name, header, f"They are those of {path}."
                 )
 
-    def usable(self, table: Table) -> tuple[Table, list[str]]:
-        """The rows whose labels are known, and what was left out.
+    def usable(self, table: Table) -> Table:
+        """The rows whose labels are known, with notes about what was left out.
 
         Raises:
             DataError: naming the rows whose labels are not known, unless they are to be dropped.
@@ -149,7 +149,7 @@ class TableOptions:
                 number = int((empty & keep).sum())
                 notes.append(f"{number} of {len(table)} rows were left out: no label is known.")
                 keep &= ~empty
-        return table.take(np.flatnonzero(keep)), notes
+        return replace(table.take(np.flatnonzero(keep)), notes=(*notes, *table.notes))
 
     def samples(self, table: Table, ids: Sequence[str], seed: int) -> Samples:
         """What the table says of its rows, with notes about it, and without a reader.
