@@ -87,10 +87,9 @@ def test_headers(table) -> None:
 def labelled(path: Path, **options):
     chosen = replace(OPTIONS, val_fraction=0.0, test_fraction=0.0, **options)
     chosen.check(read_header(path), {}, path)
-    read, left_out = chosen.usable(read_table(path))
+    read = chosen.usable(read_table(path))
     samples = chosen.samples(read, [str(n) for n in read.numbers], seed=0)
-    notes = list(samples.notes)
-    return samples, left_out + notes
+    return samples, list(samples.notes)
 
 
 @pytest.mark.parametrize("header", ["id,label,Split", "id, Label , split ", "ID,LABEL,SPLIT"])
@@ -236,7 +235,7 @@ def test_labels_that_are_not_known_count_nowhere(table) -> None:
 def test_splits_are_drawn_with_labels_that_are_not_known(table) -> None:
     rows = "".join(f"{i},{('0', '1', '')[i % 3]},{i % 2}\n" for i in range(60))
     options = replace(OPTIONS, label_columns=("x", "y"), missing="ignore")
-    read, _ = options.usable(read_table(table(f"id,x,y\n{rows}")))
+    read = options.usable(read_table(table(f"id,x,y\n{rows}")))
     samples = options.samples(read, [str(n) for n in read.numbers], seed=0)
     for split in ("train", "val", "test"):
         part = samples.labels[samples.splits == split]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import runpy
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from ttl_lightning.data.options import DepthView
 from ttl_lightning.data.samples import Samples
@@ -17,6 +18,7 @@ from ttl_lightning.errors import ConfigError, DataError, check_choice
 
 SMALLEST = 28
 """Side of the images or volumes that a file holds whose name says none."""
+Info = dict[str, dict[str, Any]]
 NO_PATIENTS = "MedMNIST gives no patient ids: its official splits are taken as given."
 
 
@@ -128,26 +130,18 @@ def _choice(dataset: str) -> str:
     return "medmnist3d" if dataset.endswith("3d") else "medmnist"
 
 
-def _info() -> dict[str, dict[str, Any]]:
+def _info() -> Info:
     """What the medmnist package knows of its data sets, from the one file of it without torch.
 
     Raises:
         ConfigError: naming the extra, if it is not installed.
     """
-    name = "medmnist.info"
-    if name in sys.modules:
-        known = sys.modules[name]
-    else:
-        package = importlib.util.find_spec("medmnist")
-        if package is None or package.origin is None:
-            raise ConfigError(
-                "data=medmnist needs the medmnist package: pip install 'ttl_lightning[medmnist]'."
-            )
-        path = Path(package.origin).with_name("info.py")
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None  # of a path that ends in .py
-        assert spec.loader is not None
-        known = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(known)
-    info: dict[str, dict[str, Any]] = known.INFO
-    return info
+    known = sys.modules.get("medmnist.info")
+    if known is not None:
+        return cast(Info, known.INFO)
+    package = importlib.util.find_spec("medmnist")
+    if package is None or package.origin is None:
+        raise ConfigError(
+            "data=medmnist needs the medmnist package: pip install 'ttl_lightning[medmnist]'."
+        )
+    return cast(Info, runpy.run_path(str(Path(package.origin).with_name("info.py")))["INFO"])

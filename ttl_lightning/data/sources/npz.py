@@ -104,7 +104,7 @@ def load_file(path: Path, layout: str, classes: Sequence[str] | None, note: str)
             raise DataError(
                 f"{path}: {len(images[split])} {split}_images, {len(labels[split])} {split}_labels."
             )
-    if len({array.shape[1:] for array in (*images.values(),)}) > 1:
+    if len({array.shape[1:] for array in images.values()}) > 1:
         shapes = ", ".join(f"{split} {array.shape[1:]}" for split, array in images.items())
         raise DataError(f"{path}: images differ in shape between splits: {shapes}.")
     if len({array.shape[1:] for array in labels.values()}) > 1:

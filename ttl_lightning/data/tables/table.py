@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -111,8 +111,8 @@ class TableOptions:
                     f"column for data.{key}", name, header, f"They are those of {path}."
                 )
 
-    def usable(self, table: Table) -> tuple[Table, list[str]]:
-        """The rows whose labels are known, and what was left out.
+    def usable(self, table: Table) -> Table:
+        """The rows whose labels are known, with notes about what was left out.
 
         Raises:
             DataError: naming the rows whose labels are not known, unless they are to be dropped.
@@ -141,12 +141,15 @@ class TableOptions:
             keep[rows] = False
             notes.append(f"{len(rows)} of {len(table)} rows were left out: they have {what}.")
         if len(self.labelled_by) > 1:
-            empty = ~np.array([self._known(table, column) for column in self.labelled_by]).any(0)
+            columns = [table.columns[column] for column in self.labelled_by]
+            empty = np.isnan([[self._value(text) or 0 for text in texts] for texts in columns]).all(
+                0
+            )
             if (empty & keep).any():
                 number = int((empty & keep).sum())
                 notes.append(f"{number} of {len(table)} rows were left out: no label is known.")
                 keep &= ~empty
-        return table.take(np.flatnonzero(keep)), notes
+        return replace(table.take(np.flatnonzero(keep)), notes=(*notes, *table.notes))
 
     def samples(self, table: Table, ids: Sequence[str], seed: int) -> Samples:
         """What the table says of its rows, with notes about it, and without a reader.
@@ -229,22 +232,17 @@ class TableOptions:
     def _numbers(self, table: Table, column: str) -> list[float]:
         numbers = []
         for row, text in enumerate(table.columns[column]):
-            number = self._instead(text) if self._unknown(text) else yes_or_no(text)
+            number = self._value(text)
             if number is None:
                 raise table.error(row, column, "0 or 1, true or false")
             numbers.append(number)
         return numbers
 
-    def _known(self, table: Table, column: str) -> list[bool]:
-        """Whether the label of each row will count."""
-        texts = table.columns[column]
-        return [not self._unknown(t) or self._instead(t) in (0.0, 1.0) for t in texts]
-
-    def _unknown(self, text: str) -> bool:
-        return is_missing(text) or _is_uncertain(text, set())
-
-    def _instead(self, text: str) -> float | None:
-        return INSTEAD.get(self.missing if is_missing(text) else self.uncertain)
+    def _value(self, text: str) -> float | None:
+        """1, 0, or NaN where it shall not count; None of a field that says none of these."""
+        if is_missing(text):
+            return INSTEAD.get(self.missing)
+        return INSTEAD.get(self.uncertain) if _is_uncertain(text, set()) else yes_or_no(text)
 
     def _splits(self, table: Table) -> NDArray[np.str_] | None:
         given = table.optional(self.split_column, SPLIT_COLUMN)

@@ -200,9 +200,8 @@ def _named(run: OpenRun, split: str, ids: Sequence[str]) -> list[int]:
     best: dict[str, tuple[float, int]] = {}
     with torch.no_grad():
         for batch in run.batches(split):
-            scores = class_probabilities(run.after(batch["image"]), kind_of(run.data))[:, 1:].amax(
-                1
-            )
+            probabilities = class_probabilities(run.after(batch["image"]), kind_of(run.data))
+            scores = probabilities[:, 1:].amax(1)
             places = _places(batch).tolist()
             for place, score, number in zip(places, scores, batch["id"].tolist(), strict=True):
                 kept = best.get(names[place], (-1.0, 0))
