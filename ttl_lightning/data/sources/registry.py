@@ -26,10 +26,11 @@ _CLASSES = {
     "phantom3d.Phantom3dDataModule": "phantom3d.Phantom3dSource",
     "volumes.VolumesDataModule": "studies.StudiesSource",
 }
+_LATER = ("lungs.LungsSource", "masks.Masks3dSource", "masks.MasksSource")
 _FIRST_NAMES = {
     f"ttl_lightning.data.sources.{new}": f"ttl_lightning.data.{old}"
     for old, new in _CLASSES.items()
-}
+} | {name: name for name in map("ttl_lightning.data.sources.{}".format, _LATER)}
 SOURCES = frozenset(_FIRST_NAMES) | frozenset(_FIRST_NAMES.values())
 
 
