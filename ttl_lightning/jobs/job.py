@@ -234,15 +234,8 @@ def spec_of(composed: DictConfig) -> RunSpec:
     Raises:
         ConfigError: naming the first key that is not as it should be.
     """
-    return config.typed(without_hydra(composed))
-
-
-def without_hydra(composed: DictConfig) -> DictConfig:
-    """A job's configuration, Hydra's own settings left out."""
-    cfg = composed.copy()
-    OmegaConf.set_struct(cfg, False)  # noqa: FBT003 - OmegaConf's own signature
-    cfg.pop("hydra", None)
-    return cfg
+    own = [str(key) for key in composed if key != "hydra"]
+    return config.typed(OmegaConf.masked_copy(composed, own))
 
 
 def cause(returncode: int, log: Sequence[str]) -> str:

@@ -8,7 +8,6 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -24,7 +23,7 @@ from ttl_lightning.errors import (
 from ttl_lightning.jobs import rounds
 from ttl_lightning.jobs.job import Job
 from ttl_lightning.jobs.plan import Group, Overrides, Plan, cutoffs_of, without
-from ttl_lightning.jobs.precision import Settled, settled
+from ttl_lightning.jobs.precision import Settled, settled, whole
 from ttl_lightning.jobs.rounds import Criterion, Search
 from ttl_lightning.jobs.tuning import Tuning, tuned
 from ttl_lightning.records.schema import RunResult
@@ -216,13 +215,11 @@ class Session:
     def _groups(self, arguments: Sequence[str]) -> list[Group]:
         """The command line's, with one precision for all that ask for `auto`."""
         groups = self._plan.groups(arguments)
-        auto = [group.spec for group in groups if group.spec.trainer.precision == "auto"]
+        auto = [whole(group.spec) for group in groups if group.spec.trainer.precision == "auto"]
         if not auto:
             return groups
         for spec in auto:  # a mistake is told before anything is measured
-            strategy = replace(spec.strategy, name="ftl")
-            trainer = replace(spec.trainer, precision="32-true")
-            check(replace(spec, strategy=strategy, cutoff=None, trainer=trainer))
+            check(spec)
         self._settled = settled(auto, self._folder)
         return [self._plan.settled(group, self._settled) for group in groups]
 

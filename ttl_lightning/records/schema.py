@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self
+from types import UnionType
+from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from ttl_lightning.errors import DataError
 from ttl_lightning.records.files import finite, write_atomically
@@ -13,17 +14,6 @@ from ttl_lightning.records.folder import RunFolder
 
 SCHEMA = 1
 WAY_OUT = "The run that it is of goes on with resume=never, from the beginning."
-# What a file that another program wrote, or that was damaged, may hold anything under.
-TYPES: dict[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(("name", "data", "backbone", "strategy", "status"), str),
-    **dict.fromkeys(("cutoff", "error", "config_sha256"), (str, type(None))),
-    **dict.fromkeys(("metrics", "intervals", "complexity", "train", "model", "notes"), dict),
-    **dict.fromkeys(("identity", "versions"), dict),
-    **dict.fromkeys(("overrides", "log_tail", "bad_images"), list),
-    "weights": (dict, type(None)),
-    "cutoff_index": (int, type(None)),
-    "seed": int,
-}
 
 
 @dataclass(slots=True)
@@ -104,11 +94,20 @@ class RunResult:
             found = cls(**{key: value for key, value in content.items() if key in known})
         except TypeError as error:
             raise DataError(f"{path} lacks a field of schema {SCHEMA}: {error}") from error
-        for name, allowed in TYPES.items():
+        for name, allowed in KINDS.items():
             value = getattr(found, name)
             if not isinstance(value, allowed) or isinstance(value, bool):
                 raise DataError(f"{path}: {name} must not be {_short(value)}.")
         return found
+
+
+def _kinds(hint: Any) -> tuple[type, ...]:  # noqa: ANN401 - a type
+    parts = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    return tuple(get_origin(part) or part for part in parts)
+
+
+# A file that another program wrote, or that was damaged, may hold anything under a name.
+KINDS = {name: _kinds(hint) for name, hint in get_type_hints(RunResult).items()}
 
 
 def _short(value: object) -> str:
