@@ -11,8 +11,8 @@ from ttl_lightning.report.methods import group
 
 def trained(strategy, cutoff, index, seed, auroc, params=1000) -> RunResult:
     result = RunResult("n", "npz", "resnet50", strategy, cutoff, index, seed)
-    result.metrics = {"test/auroc": auroc}
-    result.complexity = {"params": params}
+    result.metrics.update({"test/auroc": auroc})
+    result.complexity.update({"params": params})
     return result
 
 
@@ -123,7 +123,7 @@ def test_a_swept_rate_makes_no_line_of_its_own() -> None:
         for cutoff, index in (("block1.3", 4), ("block2.4", 8)):
             runs.append(trained("ttl", cutoff, index, 0, test))
             runs[-1].metrics["val/auprc"] = val
-            runs[-1].overrides = [f"protocol.learning_rate={rate}"]
+            runs[-1].overrides.extend([f"protocol.learning_rate={rate}"])
     (line,) = cutoff_figure(runs).axes[0].get_lines()
     assert line.get_label() == "TTL (truncated)"
     np.testing.assert_allclose(line.get_ydata(), [0.6, 0.6])  # chosen on validation, not on test

@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -273,7 +274,7 @@ def test_a_damaged_last_checkpoint_is_named(finished, tmp_path) -> None:
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
     last.write_bytes(last.read_bytes()[:100])
     result = RunResult.load(tmp_path / "run")
-    result.status = "failed"
+    result = replace(result, status="failed")
     result.save(tmp_path / "run")
     with pytest.raises(WeightsError, match=r"last\.ckpt cannot be read"):
         run(tmp_path / "run")
@@ -289,7 +290,7 @@ def test_no_other_weights_are_scored_for_the_best_ones(finished, tmp_path) -> No
     }
     best.unlink()
     result = RunResult.load(folder)
-    result.status = "failed"
+    result = replace(result, status="failed")
     result.save(folder)
     with pytest.raises(WeightsError, match=r"best\.ckpt is gone.*resume=never"):
         run(folder)
@@ -515,7 +516,8 @@ def test_measured_precision_is_recorded_and_kept(tmp_path, monkeypatch) -> None:
     options = ("trainer.precision=auto",)
     first = run(tmp_path / "run", *options)
     assert first.train["precision"] in ("32-true", "bf16-mixed")
-    first.status, first.train["precision"] = "failed", "bf16-mixed"
+    first = replace(first, status="failed")
+    first.train["precision"] = "bf16-mixed"
     first.save(tmp_path / "run")
     monkeypatch.setattr(module, "choose", None)  # to measure again would fail
     again = run(tmp_path / "run", *options)

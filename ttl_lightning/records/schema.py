@@ -16,7 +16,7 @@ SCHEMA = 1
 WAY_OUT = "The run that it is of goes on with resume=never, from the beginning."
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class RunResult:
     """What one run was and what came of it. What is undefined is None, its reason in `notes`.
 
