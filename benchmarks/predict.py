@@ -37,6 +37,7 @@ from ttl_lightning.models.backbones.base import Backbone
 from ttl_lightning.models.probes import pooled_features
 from ttl_lightning.runs.open import OpenRun, open_run
 from ttl_lightning.search import Predicted
+from ttl_lightning.tasks.losses import kind_of
 from ttl_lightning.tasks.probes import probe_units
 
 METRIC = "val/auprc"
@@ -139,7 +140,7 @@ def hints(run: OpenRun) -> dict[str, Scores]:
 def probed(run: OpenRun, backbone: Backbone) -> Scores:
     """Validation AUPRC of linear probes."""
     splits = {split: run.batches(split) for split in ("train", "val")}
-    found = probe_units(backbone, splits, run.data.task)
+    found = probe_units(backbone, splits, kind_of(run.data))
     return {unit: result.metrics[METRIC] for unit, result in found.items()}
 
 

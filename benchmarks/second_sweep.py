@@ -20,8 +20,8 @@ from PIL import Image
 
 from ttl_lightning.data.module import DataModule
 from ttl_lightning.data.options import ImageView, Loading
-from ttl_lightning.data.readers.base import Reading
 from ttl_lightning.data.readers.picture import FileImages
+from ttl_lightning.data.readers.reading import Reading
 from ttl_lightning.data.samples import Samples
 from ttl_lightning.data.sources.base import Source
 
@@ -58,7 +58,6 @@ class Written(Source):
             labels=rows % 2,
             splits=np.array(["train", "train", "train", "val", "test"])[rows % 5],
             class_names=("even", "odd"),
-            task="binary",
             reader=self.reader,
         )
 

@@ -35,7 +35,7 @@ from ttl_lightning.data.views.evaluation import (
 from ttl_lightning.metrics.classification import score
 from ttl_lightning.records.folder import SweepFolder
 from ttl_lightning.runs.open import OpenRun, open_run
-from ttl_lightning.tasks.losses import class_probabilities, mean_over_views
+from ttl_lightning.tasks.losses import class_probabilities, kind_of, mean_over_views
 from ttl_lightning.tasks.studies import by_study
 
 COLUMNS = (
@@ -116,7 +116,7 @@ def strategies(run: OpenRun, scales: Sequence[float], views: Sequence[int]) -> d
 @torch.no_grad()
 def scored(run: OpenRun, split: str, transform: Transform) -> Scores:
     """Metrics of a split that is read by the transform."""
-    task, names = run.data.task, run.data.class_names
+    task, names = kind_of(run.data), run.data.class_names
     rows: dict[str, list[np.ndarray[Any, Any]]] = defaultdict(list)
     for batch in run.data.plain_dataloader(split, transform):
         views = batch["views"] if "views" in batch else batch["image"][:, None]

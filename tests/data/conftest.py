@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ttl_lightning.data.readers.base import ArrayImages, Reading
-from ttl_lightning.data.readers.volume import Volume
+from ttl_lightning.data.readers.base import ArrayImages
+from ttl_lightning.data.readers.reading import Reading
 from ttl_lightning.errors import DataError
 
 WriteImages = Callable[..., list[Path]]
@@ -60,12 +60,12 @@ class ArrayStudies:
     def __len__(self) -> int:
         return len(self.volumes)
 
-    def read(self, row: int) -> Volume:
+    def read(self, row: int) -> Reading:
         self.reads += 1
         volume = self.volumes[row]
         if volume is None:
             raise DataError(f"cannot read study {row}.")
-        return Volume(volume, (1.0, 1.0, 1.0))
+        return Reading(volume)
 
     def fingerprint(self, row: int) -> str:
         return f"{self.version}|{row}"

@@ -134,7 +134,7 @@ def _loaded(source: Source) -> Values:
 def _facts(samples: Samples) -> Values:
     return [
         *(samples.ids, samples.labels, samples.splits),
-        *(samples.class_names, samples.task, samples.patients),
+        *(samples.class_names, samples.patients),
     ]
 
 

@@ -14,7 +14,6 @@ GOOD = Samples(
     labels=np.array([0, 1, 0, 1, 0, 1]),
     splits=np.array(["train", "train", "val", "val", "test", "test"]),
     class_names=("healthy", "ill"),
-    task="binary",
     patients=("p1", "p1", "p2", "p2", "p3", "p4"),
 )
 HASHES = list("uvwxyz")
@@ -54,19 +53,15 @@ def test_good_samples_pass() -> None:
         ),
         ({"labels": np.array([0, 1, 0, 1, 0, -1])}, "but 1 of 6 do not, such as -1"),
         (
-            {"labels": np.ones((6, 2))},
-            r"binary labels must be one number a sample, got shape \(6, 2",
-        ),
-        (
-            {"task": "multilabel", "labels": np.ones((6, 3), np.float32)},
+            {"labels": np.ones((6, 3), np.float32)},
             r"2 classes are named, but the labels have shape \(6, 3\)",
         ),
         (
-            {"task": "multilabel", "labels": np.full((6, 2), 0.5, np.float32)},
-            "multilabel labels must be 0, 1 or NaN, got 0.5",
+            {"labels": np.full((6, 2), 0.5, np.float32)},
+            "labels of which several may hold must be 0, 1 or NaN, got 0.5",
         ),
         (
-            {"task": "multilabel", "labels": np.tile(np.float32([1, 0]), (6, 1))},
+            {"labels": np.tile(np.float32([1, 0]), (6, 1))},
             "no training sample of class 'ill'",
         ),
     ],

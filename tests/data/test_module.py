@@ -39,7 +39,6 @@ class Files(Source):
             labels=np.arange(len(self.files)) % 2,
             splits=np.repeat(["train", "val", "test"], third),
             class_names=("a", "b"),
-            task="binary",
             reader=FileImages(list(self.files)),
         )
 
@@ -56,7 +55,7 @@ def test_what_a_run_asks_for(files) -> None:
     data = listed(files=files, batch_size=3, eval_view="whole")
     data.prepare_data()
     data.setup("fit")
-    assert (data.class_names, data.task, data.num_classes) == (("a", "b"), "binary", 2)
+    assert (data.class_names, data.exclusive, data.num_classes) == (("a", "b"), True, 2)
     assert data.sample_ids("val") == ["4.png", "5.png", "6.png", "7.png"]
     assert data.labels("test").tolist() == [0, 1, 0, 1]
     assert (data.bad_images, data.notes) == ([], [])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ttl_lightning.data.samples import Samples, listed, task_of
+from ttl_lightning.data.samples import Samples, listed
 from ttl_lightning.data.tables.labels import encode_classes
 from ttl_lightning.errors import DataError, UnknownNameError
 
@@ -45,7 +45,6 @@ def test_rows_and_take() -> None:
         labels=np.array([0, 1, 0]),
         splits=np.array(["val", "train", "val"]),
         class_names=("x", "y"),
-        task="binary",
         patients=("p", "q", "r"),
     )
     assert samples.rows("val").tolist() == [0, 2]
@@ -56,6 +55,5 @@ def test_rows_and_take() -> None:
         samples.rows("vall")
 
 
-def test_task_and_listing() -> None:
-    assert (task_of(("a", "b")), task_of(("a", "b", "c"))) == ("binary", "multiclass")
+def test_listing() -> None:
     assert listed(list("abcdefg")) == "'a', 'b', 'c', 'd', 'e', … (7 in all)"

@@ -11,8 +11,9 @@ from PIL import Image
 
 from ttl_lightning.data import store as store_module
 from ttl_lightning.data.content import pixel_hash
-from ttl_lightning.data.readers.base import ArrayImages, Reading
+from ttl_lightning.data.readers.base import ArrayImages
 from ttl_lightning.data.readers.picture import FileImages
+from ttl_lightning.data.readers.reading import Reading
 from ttl_lightning.data.store import Store
 from ttl_lightning.data.views.fit import ImageForm, VolumeForm
 from ttl_lightning.errors import DataError

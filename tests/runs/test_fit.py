@@ -152,7 +152,7 @@ def test_test_time_augmentation_is_the_mean_of_views_at_test_alone(finished, tmp
     assert {key: result.metrics[key] for key in kept} == {key: plain.metrics[key] for key in kept}
     data, model = phantoms(), ttl.load(tmp_path / "tta").model
     dataset, rows = data._datasets["test"], data._samples.rows("test")
-    stored = as_batch([dataset._store.read(int(row)) for row in rows])
+    stored = as_batch([dataset.store.read(int(row)) for row in rows])
     first = data.evaluation
     others = warps_at(data.augment, spread_points(3))
     views = [first.read(stored), *(warp(stored, w[None].repeat(15, axis=0), 32) for w in others)]

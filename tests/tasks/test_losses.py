@@ -1,16 +1,36 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from torchvision.ops import sigmoid_focal_loss
 
-from ttl_lightning.tasks.losses import class_probabilities, classification_loss, mean_over_views
+from ttl_lightning.tasks.losses import (
+    class_probabilities,
+    classification_loss,
+    kind_of,
+    mean_over_views,
+)
 
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.mark.parametrize(
+    ("exclusive", "classes", "kind"),
+    [
+        (True, 2, "binary"),
+        (True, 3, "multiclass"),
+        (False, 2, "multilabel"),
+        (False, 3, "multilabel"),
+    ],
+)
+def test_labels_and_classes_say_what_is_classified(exclusive, classes, kind: str) -> None:
+    assert kind_of(SimpleNamespace(exclusive=exclusive, num_classes=classes)) == kind
 
 
 def test_loss_weights_positives_and_skips_what_is_not_labelled() -> None:

@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
+from ttl_lightning.errors import ConfigError
 from ttl_lightning.models.create import create_model
 from ttl_lightning.models.strategies.base import TransferModel
 from ttl_lightning.tasks.probed_head import probed_head
@@ -79,6 +80,18 @@ def test_labels_that_train_does_not_tell_apart_start_at_zero() -> None:
     assert weight[2].abs().sum() > 0
     assert weight[1].abs().sum() == 0
     assert "class 1" in found.notes["val/auprc"]
+
+
+def test_another_head_than_the_linear_one_is_refused_in_a_line() -> None:
+    model = make(2)
+    model.head = torch.nn.Flatten()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with pytest.raises(ConfigError) as caught:
+        probed_head(model, {"train": [], "val": []}, "binary")
+    assert str(caught.value) == (
+        "protocol.head_init=probe needs the linear head, the model has Flatten."
+    )
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
 
 
 def test_a_model_in_training_stays_so_and_its_statistics_do_not_move() -> None:

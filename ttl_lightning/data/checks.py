@@ -21,7 +21,7 @@ def verify_samples(samples: Samples) -> None:
         DataError: on the first check that fails.
     """
     check_ids(samples.ids)
-    check_labels(samples.labels, samples.class_names, samples.task)
+    check_labels(samples.labels, samples.class_names)
     check_filled(samples.splits)
     check_training_classes(samples.labels, samples.splits, samples.class_names)
     if samples.patients is not None:
@@ -39,23 +39,23 @@ def check_ids(ids: Sequence[str]) -> None:
         raise DataError(f"the same id stands for more than one sample: {listed(repeated)}.")
 
 
-def check_labels(labels: Labels, class_names: Sequence[str], task: str) -> None:
-    """Demand labels that fit the classes and the task.
+def check_labels(labels: Labels, class_names: Sequence[str]) -> None:
+    """Demand labels that fit the classes.
 
     Raises:
         DataError: saying how many classes there are and what the labels hold.
     """
     count = len(class_names)
-    if task == "multilabel":
-        if labels.ndim != 2 or labels.shape[1] != count:
+    if labels.ndim != 1:
+        if labels.shape[1:] != (count,):
             raise DataError(f"{count} classes are named, but the labels have shape {labels.shape}.")
         allowed = np.isin(labels, (0, 1)) | np.isnan(labels)
         if not allowed.all():
             strange = labels[~allowed][0]
-            raise DataError(f"multilabel labels must be 0, 1 or NaN, got {strange:g}.")
+            raise DataError(
+                f"labels of which several may hold must be 0, 1 or NaN, got {strange:g}."
+            )
         return
-    if labels.ndim != 1:
-        raise DataError(f"{task} labels must be one number a sample, got shape {labels.shape}.")
     outside = (labels < 0) | (labels >= count)
     if outside.any():
         raise DataError(

@@ -77,7 +77,7 @@ class DataModule(LightningDataModule):
         self.notes: list[str] = []
         self._samples: Samples | None = None
         self._rows: Integers = np.empty(0, np.int64)
-        self._datasets: dict[str, ImageDataset] | dict[str, WindowDataset] = {}
+        self._datasets: dict[str, ImageDataset | WindowDataset] = {}
 
     @property
     def evaluation(self) -> EvalTransform | CropTransform:
@@ -87,21 +87,21 @@ class DataModule(LightningDataModule):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names by class number; the positive class of a binary task is the second."""
+        """Names by class number; of two, the second is the positive one."""
         return self._ready().class_names
 
     @property
-    def task(self) -> str:
-        """One of "binary", "multiclass" and "multilabel"."""
-        return self._ready().task
+    def exclusive(self) -> bool:
+        """Whether a sample has one class, and not any number of them."""
+        return self._ready().exclusive
 
     @property
     def num_classes(self) -> int:
-        """Number of classes; two for a binary task."""
+        """Number of classes."""
         return len(self.class_names)
 
     def labels(self, split: str) -> Labels:
-        """Labels of a split's samples: (n,) int64, or (n, L) float32 for multilabel."""
+        """Labels of a split's samples: (n,) int64, or (n, L) float32 unless they are exclusive."""
         return self._split(split).labels
 
     def sample_ids(self, split: str) -> list[str]:
@@ -227,7 +227,11 @@ class DataModule(LightningDataModule):
             )
         verify_samples(used)
         train = TrainTransform(self.augment, view.side, self.mean, self.std, self.source.seed)
-        self._datasets = shown.datasets(store, rows, used, train, self.evaluation)
+        for split in SPLITS:
+            chosen = used.rows(split)
+            transform = train if split == "train" else self.evaluation
+            part = used.take(chosen)
+            self._datasets[split] = shown.dataset(store, rows[chosen], part, transform)
         self._rows = rows
         return used
 

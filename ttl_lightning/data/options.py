@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ttl_lightning.errors import ConfigError, check_choice, check_number
 
@@ -253,8 +253,7 @@ def ascending_pair(
     Raises:
         ConfigError: naming the key.
     """
-    given: object = value
-    pair = tuple(value) if isinstance(given, Sequence) and not isinstance(given, str) else ()
+    pair = _items(value)
     if len(pair) != 2:
         raise ConfigError(f"{key} must be two numbers from {low:g} to {high:g}, got {value!r}.")
     for number in pair:
@@ -264,14 +263,17 @@ def ascending_pair(
     return (float(pair[0]), float(pair[1]))
 
 
+def _items(value: object) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else ()
+
+
 def _volume_size(value: Sequence[int]) -> tuple[int, int, int]:
     """Slices, height and width.
 
     Raises:
         ConfigError: naming the key.
     """
-    given: object = value
-    size = tuple(value) if isinstance(given, Sequence) and not isinstance(given, str) else ()
+    size = _items(value)
     if len(size) != 3 or size[1] != size[2]:
         raise ConfigError(
             f"data.image_size must be [slices, height, width] with equal height and width, "

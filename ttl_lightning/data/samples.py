@@ -23,7 +23,7 @@ SPLIT_NAMES = {
 """Names that data sets give their splits, in lower case, with ours."""
 
 Labels = NDArray[Any]
-"""(n,) int64, or (n, L) float32 of zeros and ones for multilabel."""
+"""(n,) int64, or (n, L) float32 of zeros and ones where several may hold; NaN: not labelled."""
 Integers = NDArray[np.int64]
 
 
@@ -33,10 +33,9 @@ class Samples:
 
     Attributes:
         ids: unique names.
-        labels: class numbers (n,) int64, or (n, L) float32 for multilabel.
+        labels: class numbers, or columns of zeros and ones.
         splits: (n,) of "train", "val", "test".
-        class_names: the positive class of a binary task is the second.
-        task: "binary", "multiclass" or "multilabel".
+        class_names: of two, the second is the positive one.
         patients: whom each image shows, or None where the source does not say.
         reader: of the pixels, by the source's rows; None where a table alone is known.
         notes: what a run must say of how the samples were found.
@@ -49,12 +48,16 @@ class Samples:
     labels: Labels
     splits: NDArray[np.str_]
     class_names: tuple[str, ...]
-    task: str
     patients: tuple[str, ...] | None = None
     reader: Reader | None = None
     notes: tuple[str, ...] = ()
     abnormal: Callable[[int, int], Integers] | None = None
     masks: Callable[[int], NDArray[np.bool_]] | None = None
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether a sample has one class, and not any number of them."""
+        return self.labels.ndim == 1
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Positions of a split's images.
@@ -84,11 +87,6 @@ def check_classes(names: Sequence[str]) -> None:
     """
     if len(names) < 2 or len(set(names)) < len(names):
         raise DataError(f"at least two classes, each once, are needed; got {listed(names)}.")
-
-
-def task_of(class_names: Sequence[str]) -> str:
-    """The task of single labels: "binary" for two classes, else "multiclass"."""
-    return "binary" if len(class_names) == 2 else "multiclass"
 
 
 def positive_note(class_names: Sequence[str], *, chosen: bool) -> tuple[str, ...]:

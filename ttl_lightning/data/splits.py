@@ -1,4 +1,4 @@
-"""Splits that keep every patient in one part and every class in proportion."""
+"""Splits as they are given; else drawn, each patient in one part and every class in proportion."""
 
 from __future__ import annotations
 
@@ -7,8 +7,41 @@ from collections.abc import Hashable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ttl_lightning.data.samples import Labels
-from ttl_lightning.errors import ConfigError
+from ttl_lightning.data.samples import SPLITS, Labels
+from ttl_lightning.errors import ConfigError, check_number
+
+
+def complete_splits(
+    given: NDArray[np.str_] | None,
+    labels: Labels,
+    patients: Sequence[str] | None,
+    fractions: dict[str, float],
+    seed: int,
+) -> tuple[NDArray[np.str_], list[str]]:
+    """Splits as given, with those that are missing drawn from the training samples by patient.
+
+    Args:
+        given: one of train, val and test for each sample, or None where the source has no splits.
+        labels: of all samples.
+        patients: one for each sample, or None where unknown.
+        fractions: of the training samples, for each split that may have to be drawn.
+        seed: of the draw.
+
+    Returns:
+        Split of each sample, and notes about what was drawn.
+    """
+    splits = np.full(len(labels), "train", dtype="<U5") if given is None else given.astype("<U5")
+    missing = {s: fractions[s] for s in SPLITS if s in fractions and not (splits == s).any()}
+    if not missing:
+        return splits, []
+    pool = np.flatnonzero(splits == "train")
+    groups = [str(row) if patients is None else patients[int(row)] for row in pool]
+    splits[pool] = split_by_patient(labels[pool], groups, missing, seed)
+    drawn = " and ".join(missing)
+    notes = (
+        [] if given is None else [f"No {drawn} split is given: drawn from the training samples."]
+    )
+    return splits, notes
 
 
 def split_by_patient(
@@ -61,8 +94,10 @@ def check_fractions(fractions: Mapping[str, float]) -> None:
     """Demand that the parts beside "train" leave something to train on.
 
     Raises:
-        ConfigError: naming the keys and their sum.
+        ConfigError: naming the key, or the keys and their sum.
     """
+    for name, share in fractions.items():
+        check_number(f"data.{name}_fraction", share, 0, 1)
     total = sum(fractions.values())
     if total >= 1:
         keys = " + ".join(f"data.{name}_fraction" for name in fractions)
@@ -70,7 +105,7 @@ def check_fractions(fractions: Mapping[str, float]) -> None:
 
 
 def _columns(labels: Labels) -> NDArray[np.float64]:
-    """Indicator columns (n, K); for multilabel one more for the samples without any label."""
+    """Indicator columns (n, K); where several may hold, one more for samples of which none does."""
     if labels.ndim == 2:
         known = labels == 1  # one that is not labelled counts as none here
         return np.hstack([known, ~known.any(1, keepdims=True)]).astype(np.float64)

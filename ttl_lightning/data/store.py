@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ttl_lightning.data.content import pixel_hash
 from ttl_lightning.data.readers.base import Reader
-from ttl_lightning.data.readers.left_out import LeftOut
+from ttl_lightning.data.readers.reading import LeftOut
 from ttl_lightning.errors import DataError
 
 Form = Callable[[NDArray[Any]], NDArray[Any]]

@@ -94,10 +94,7 @@ class TrainTransform:
     def __call__(self, images: Tensor, keys: Sequence[Key]) -> Tensor:
         """(N, C, R, R) -> (N, len(mean), image_size, image_size); volumes as `Transform` says."""
         warps = draw_warps(self.augment, self.seed, keys)
-        warped = warp(images.flatten(1, -3), warps, self.image_size)
-        return normalize(
-            warped.reshape(*images.shape[:-2], *warped.shape[-2:]), self.mean, self.std
-        )
+        return normalize(warp(images, warps, self.image_size), self.mean, self.std)
 
 
 def draw_warps(augment: Augment, seed: int, keys: Sequence[Key]) -> NDArray[np.float32]:
@@ -124,7 +121,7 @@ def warps_at(augment: Augment, u: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def warp(images: Tensor, warps: NDArray[np.float32], size: int) -> Tensor:
-    """Read each image (N, C, R, R) bilinearly along its map into (N, C, size, size); black outside.
+    """Read each of (N, …, R, R) bilinearly along its map into (N, …, size, size); black outside.
 
     The grid is spelled out and not `affine_grid`, whose matrix product may round differently for
     another batch size.
@@ -135,7 +132,9 @@ def warp(images: Tensor, warps: NDArray[np.float32], size: int) -> Tensor:
     columns = maps[:, 0, 0] * across + maps[:, 0, 1] * down + maps[:, 0, 2]
     rows = maps[:, 1, 0] * across + maps[:, 1, 1] * down + maps[:, 1, 2]
     grid = torch.stack([columns, rows], dim=-1)
-    return functional.grid_sample(images, grid, padding_mode="zeros", align_corners=False)
+    stack = images.reshape(len(images), -1, *images.shape[-2:])
+    seen = functional.grid_sample(stack, grid, padding_mode="zeros", align_corners=False)
+    return seen.reshape(*images.shape[:-2], size, size)
 
 
 def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

@@ -12,6 +12,7 @@ from ttl_lightning.config.schema import RunSpec
 from ttl_lightning.models.backbones.factory import create_backbone
 from ttl_lightning.runs.build import device, read_data
 from ttl_lightning.runs.callbacks.progress import quiet
+from ttl_lightning.tasks.losses import kind_of
 from ttl_lightning.tasks.probes import ProbeResult, probe_units
 
 SPLITS = ("train", "val")
@@ -32,4 +33,4 @@ def probe(spec: RunSpec) -> dict[str, ProbeResult]:
         backbone = create_backbone(spec.backbone.name, spec.backbone.weights, spec.data.in_channels)
         backbone.to(device(spec))
         splits = {split: data.plain_dataloader(split) for split in SPLITS}
-        return probe_units(backbone, splits, data.task)
+        return probe_units(backbone, splits, kind_of(data))

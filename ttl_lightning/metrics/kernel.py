@@ -47,21 +47,6 @@ def cumulative_counts(
     return true, passed - true, ordered[last_of_tie]
 
 
-def step_area(true: Floats, false: Floats) -> Floats:
-    """Average precision, the area of steps under the precision-recall curve.
-
-    Args:
-        true: true positives at or above each threshold, (rows, thresholds).
-        false: false positives, likewise.
-
-    Returns:
-        (rows,); NaN in rows that lack positives or negatives.
-    """
-    gained = np.diff(true, axis=1, prepend=0.0)
-    area = (gained * ratio(true, true + false, empty=1.0)).sum(axis=1)
-    return ratio(area, np.where(false[:, -1] > 0, true[:, -1], 0.0))
-
-
 def ranking(scores: Floats, positive: Bools, weights: Floats) -> dict[str, Floats]:
     """Areas under the ROC curve and, in two ways, under the precision-recall curve.
 
@@ -87,7 +72,7 @@ def ranking(scores: Floats, positive: Bools, weights: Floats) -> dict[str, Float
     both = np.where(negatives > 0, positives, 0.0)
     return {
         "auroc": ratio(area, both * negatives),
-        "auprc": step_area(true, false),
+        "auprc": ratio((gained * precision).sum(axis=1), both),
         "auprc_trapezoid": ratio((gained * (precision + before)).sum(axis=1) / 2, both),
     }
 

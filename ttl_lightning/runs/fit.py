@@ -18,7 +18,7 @@ from ttl_lightning.config import compose as config
 from ttl_lightning.config.schema import Options, RunSpec
 from ttl_lightning.errors import ConfigError
 from ttl_lightning.models.backbones.pretrained import record_of
-from ttl_lightning.models.head_start import zero_head
+from ttl_lightning.models.heads.linear import zero_head
 from ttl_lightning.models.strategies.base import TransferModel
 from ttl_lightning.records.folder import RunFolder
 from ttl_lightning.records.schema import RunResult
@@ -175,7 +175,7 @@ def _start_head(kind: str, parts: Parts) -> dict[str, Any]:
     started = time.perf_counter()
     told: dict[str, Any] = {"kind": kind}
     if kind == "zero":
-        zero_head(parts.model)
+        zero_head(parts.model.head)
     elif kind == "probe":
         parts.model.to(parts.device)
         splits = {split: parts.data.plain_dataloader(split) for split in ("train", "val")}

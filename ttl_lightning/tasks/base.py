@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Protocol, Self, cast
+from typing import Any, Self, cast
 
 import numpy as np
 import pytorch_lightning as pl
@@ -23,6 +23,7 @@ from ttl_lightning.errors import (
     check_number,
 )
 from ttl_lightning.metrics.scores import Scores
+from ttl_lightning.models.strategies.base import TransferModel
 from ttl_lightning.tasks.gather import gather
 from ttl_lightning.tasks.hooks import Batch, Hooks
 from ttl_lightning.tasks.reports import Described, Table
@@ -31,14 +32,6 @@ from ttl_lightning.tasks.schedules import create_scheduler
 # Reading the loss back from an accelerator stalls it, so there it is read once in so many steps.
 LOOK_EVERY = {"cpu": 1}
 LOOK_EVERY_ELSEWHERE = 16
-
-
-class SupportsParamGroups(Protocol):
-    """A model that says which of its parameters learn at which rate."""
-
-    def param_groups(self, *, lr: float, pretrained_lr_factor: float) -> list[dict[str, Any]]:
-        """Groups for an optimizer, each with "params", "lr" and "name"."""
-        ...
 
 
 class Task(Hooks, pl.LightningModule):
@@ -125,7 +118,7 @@ class Task(Hooks, pl.LightningModule):
         """
         if self._optimizer is None:
             raise ConfigError("the task has no optimizer to be trained with: give it one.")
-        groups = cast(SupportsParamGroups, self.model).param_groups(**self._rates)
+        groups: Any = cast(TransferModel, self.model).param_groups(**self._rates)
         optimizer = self._optimizer(groups)
         if self._scheduler is None:
             return optimizer

@@ -24,6 +24,7 @@ from ttl_lightning.tasks.losses import (
     class_probabilities,
     classification_loss,
     gamma_of,
+    kind_of,
     mean_over_views,
 )
 from ttl_lightning.tasks.probed_head import probed_head
@@ -115,7 +116,7 @@ class ClassificationTask(Task):
         return {
             **options,
             "class_weights": weights,
-            "task": data.task,
+            "task": kind_of(data),
             "class_names": data.class_names,
             "loss": protocol["loss"],
             "focal_gamma": protocol["focal_gamma"],

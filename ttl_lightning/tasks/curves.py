@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -56,35 +56,24 @@ def roc_figure(
     Returns:
         A figure for `savefig`; a class without a curve is in the legend, as undefined.
     """
-    panels = _panels(predictions, task, class_names, "auroc")
-    figure, grid = _figure(panels)
-    for axes, panel in zip(grid, panels, strict=True):
+
+    def draw(axes: Axes, panel: _Panel) -> None:
         axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--")
         for line, color in panel.colored():
             false_rate, true_rate = roc_points(line.scores, line.positive)
             axes.plot(false_rate, true_rate, color=color, label=line.label, linewidth=1.8)
         axes.set_xlabel("false positive rate (1 − specificity)")
         axes.set_ylabel("true positive rate (sensitivity)")
-        _finish(axes, panel, "lower right")
-    return figure
+
+    return _figure(_panels(predictions, task, class_names, "auroc"), draw, "lower right")
 
 
 def pr_figure(
     predictions: Mapping[str, Predictions], task: str, class_names: Sequence[str]
 ) -> Figure:
-    """Draw the precision-recall curves as `roc_figure` does; dotted lines are the prevalences.
+    """Draw the precision-recall curves as `roc_figure` does; dotted lines are the prevalences."""
 
-    Args:
-        predictions: by split, in the order to be drawn.
-        task: "binary", "multiclass" or "multilabel".
-        class_names: one for each column of the probabilities.
-
-    Returns:
-        A figure for `savefig`; a class without a curve is in the legend, as undefined.
-    """
-    panels = _panels(predictions, task, class_names, "auprc")
-    figure, grid = _figure(panels)
-    for axes, panel in zip(grid, panels, strict=True):
+    def draw(axes: Axes, panel: _Panel) -> None:
         for line, color in panel.colored():
             recall, precision = pr_points(line.scores, line.positive)
             axes.step(recall, precision, where="pre", color=color, label=line.label, linewidth=1.8)
@@ -94,8 +83,8 @@ def pr_figure(
         axes.plot([], [], color="0.4", linewidth=1, linestyle=":", label="prevalence")
         axes.set_xlabel("recall (sensitivity)")
         axes.set_ylabel("precision")
-        _finish(axes, panel, "lower left")
-    return figure
+
+    return _figure(_panels(predictions, task, class_names, "auprc"), draw, "lower left")
 
 
 def roc_points(scores: Floats, positive: Bools) -> tuple[Floats, Floats]:
@@ -188,27 +177,31 @@ def _lines(table: Predictions, task: str, labels: Mapping[int, str]) -> list[_Li
     return lines
 
 
-def _figure(panels: Sequence[_Panel]) -> tuple[Figure, list[Axes]]:
+def _figure(
+    panels: Sequence[_Panel],
+    draw: Callable[[Axes, _Panel], None],
+    corner: Literal["lower right", "lower left"],
+) -> Figure:
+    """The panels side by side, from 0 to 1 along both axes, each with its legend."""
     rows = max((len(panel.lines) for panel in panels), default=0)
     width, height = PANEL_INCHES, PANEL_INCHES
     if rows > LEGEND_INSIDE:
         width, height = 1.15 * width, height + LEGEND_ROW_INCHES * (rows // 2 + 3)
     size = (width * max(len(panels), 1), height)
     figure = Figure(figsize=size, layout="constrained")
-    grid = [figure.add_subplot(1, len(panels), column + 1) for column in range(len(panels))]
-    return figure, grid
-
-
-def _finish(axes: Axes, panel: _Panel, corner: Literal["lower right", "lower left"]) -> None:
-    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
-    axes.set_title(panel.title, fontsize=10)
-    tidy(axes)
-    if len(panel.lines) > LEGEND_INSIDE:
-        axes.legend(
-            loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, frameon=False, fontsize=8
-        )
-    elif panel.lines:
-        axes.legend(loc=corner, fontsize=9, framealpha=0.85, edgecolor="none")
+    for column, panel in enumerate(panels, start=1):
+        axes = figure.add_subplot(1, len(panels), column)
+        draw(axes, panel)
+        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+        axes.set_title(panel.title, fontsize=10)
+        tidy(axes)
+        if len(panel.lines) > LEGEND_INSIDE:
+            axes.legend(
+                loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, frameon=False, fontsize=8
+            )
+        elif panel.lines:
+            axes.legend(loc=corner, fontsize=9, framealpha=0.85, edgecolor="none")
+    return figure
 
 
 def tidy(axes: Axes) -> None:

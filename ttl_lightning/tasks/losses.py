@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +12,13 @@ from torch.nn import functional as F
 from ttl_lightning.errors import check_choice, check_number
 
 LOSSES = ("cross_entropy", "focal")
+
+
+def kind_of(data: Any) -> str:
+    """What data that are set up are classified into: "binary", "multiclass" or "multilabel"."""
+    if not data.exclusive:
+        return "multilabel"
+    return "binary" if data.num_classes == 2 else "multiclass"
 
 
 def gamma_of(loss: str, focal_gamma: float) -> float:

@@ -88,7 +88,7 @@ def check_takes_steps(factory: Callable[..., object]) -> None:
         raise ConfigError(
             "protocol.scheduler must take total_steps when protocol.scheduler_interval=step; "
             "ttl_lightning.tasks.schedules.cosine_with_warmup and torch's OneCycleLR do, "
-            f"{_name(factory)} does not."
+            f"{getattr(inner, '__name__', repr(inner))} does not."
         )
 
 
@@ -103,8 +103,3 @@ def _check_validated(trainer: Trainer) -> None:
             "protocol.scheduler=ReduceLROnPlateau needs trainer.check_val_every_n_epoch to be a "
             "number of epochs, got None."
         )
-
-
-def _name(factory: Callable[..., object]) -> str:
-    inner = factory.func if isinstance(factory, functools.partial) else factory
-    return getattr(inner, "__name__", repr(inner))

@@ -45,8 +45,8 @@ def test_studies_as_they_are_stored(archive: Path) -> None:
     assert len(studies) == 2
     for row, name in enumerate(("7", "12")):
         read = studies.read(row)
-        assert read.voxels.dtype == np.int16
-        np.testing.assert_array_equal(read.voxels, STUDIES[name])
+        assert read.pixels.dtype == np.int16
+        np.testing.assert_array_equal(read.pixels, STUDIES[name])
         assert np.isnan(read.spacing_mm).all()
 
 
@@ -56,7 +56,7 @@ def test_one_study_is_read_without_the_others(tmp_path: Path) -> None:
     raw[60:70] = b"\xff" * 10  # within the first study
     path.write_bytes(raw)
     assert error_of(path, "12").startswith(f"cannot read {path}/12: ")
-    np.testing.assert_array_equal(ArchiveStudies(path, ["7"]).read(0).voxels, STUDIES["7"])
+    np.testing.assert_array_equal(ArchiveStudies(path, ["7"]).read(0).pixels, STUDIES["7"])
     assert study_names(path) == ["12", "7"]
 
 
@@ -68,7 +68,7 @@ def test_groups_are_part_of_the_name(tmp_path: Path) -> None:
         file["site/link"] = h5py.SoftLink("/site/a/1")
         file["outside"] = h5py.ExternalLink("other.h5", "/1")
     assert study_names(path) == ["site/a/1"]
-    np.testing.assert_array_equal(ArchiveStudies(path, ["site/a/1"]).read(0).voxels, phantom())
+    np.testing.assert_array_equal(ArchiveStudies(path, ["site/a/1"]).read(0).pixels, phantom())
     assert error_of(path, "site/a") == (
         f"cannot read {path}/site/a: a study is numbers of shape (slices, rows, columns), "
         "got a group ()."
@@ -79,8 +79,8 @@ def test_fractions_are_kept(tmp_path: Path) -> None:
     voxels = phantom().astype(np.float64) / 4
     for name in ("x.npz", "x.h5"):
         read = ArchiveStudies(write(tmp_path / name, a=voxels), ["a"]).read(0)
-        assert read.voxels.dtype == np.float32
-        np.testing.assert_array_equal(read.voxels, voxels)
+        assert read.pixels.dtype == np.float32
+        np.testing.assert_array_equal(read.pixels, voxels)
 
 
 @pytest.mark.parametrize("name", ["x.npz", "x.h5"])

@@ -29,7 +29,7 @@ def test_a_tilted_gantry_is_taken_as_scanned(tmp_path: Path) -> None:
 
     write_series(tmp_path, phantom(), change=change)
     read = read_dicom_series(tmp_path)
-    np.testing.assert_array_equal(read.voxels, phantom())
+    np.testing.assert_array_equal(read.pixels, phantom())
     np.testing.assert_allclose(read.spacing_mm, (2.5, *SPACING_MM[1:]))  # 1.5² + 2² = 2.5²
 
 
@@ -42,7 +42,7 @@ def test_oblique_slices_go_to_the_closest_axes(tmp_path: Path) -> None:
 
     write_series(tmp_path, phantom(), "SPL", change=change)
     read = read_dicom_series(tmp_path)
-    np.testing.assert_array_equal(read.voxels, phantom())
+    np.testing.assert_array_equal(read.pixels, phantom())
     np.testing.assert_allclose(read.spacing_mm, SPACING_MM, rtol=1e-5)
 
 
@@ -57,7 +57,7 @@ def test_positions_rounded_to_a_tenth_are_even(tmp_path: Path) -> None:
 def test_a_single_slice_needs_its_thickness(tmp_path: Path) -> None:
     write_series(tmp_path / "a", phantom((1, 3, 4)))
     read = read_dicom_series(tmp_path / "a")
-    np.testing.assert_array_equal(read.voxels, phantom((1, 3, 4)))
+    np.testing.assert_array_equal(read.pixels, phantom((1, 3, 4)))
     np.testing.assert_allclose(read.spacing_mm, SPACING_MM)
     write_series(tmp_path / "b", phantom((1, 3, 4)), change=only(0, SliceThickness=None))
     assert error_of(tmp_path / "b").endswith("b: it has a single slice, and no SliceThickness.")

@@ -54,9 +54,9 @@ def test_slices_are_ordered_by_position_and_turned(tmp_path: Path, axes: str) ->
     voxels = phantom()
     write_series(tmp_path, voxels, axes)
     read = read_dicom_series(tmp_path)
-    assert read.voxels.dtype == np.int16
-    assert read.voxels.flags.c_contiguous
-    np.testing.assert_array_equal(read.voxels, voxels)
+    assert read.pixels.dtype == np.int16
+    assert read.pixels.flags.c_contiguous
+    np.testing.assert_array_equal(read.pixels, voxels)
     np.testing.assert_allclose(read.spacing_mm, SPACING_MM)
 
 
@@ -66,15 +66,15 @@ def test_all_48_orientations(tmp_path: Path) -> None:
     for axes in EVERY_ORIENTATION:
         write_series(tmp_path / axes, voxels, axes)
         read = read_dicom_series(tmp_path / axes)
-        np.testing.assert_array_equal(read.voxels, voxels, err_msg=axes)
+        np.testing.assert_array_equal(read.pixels, voxels, err_msg=axes)
         np.testing.assert_allclose(read.spacing_mm, SPACING_MM, err_msg=axes)
 
 
 @pytest.mark.parametrize("axes", ["SPL", "RIP"])
 def test_an_enhanced_file(tmp_path: Path, axes: str) -> None:
     read = read_dicom_series(write_enhanced(tmp_path / "x.dcm", phantom(), axes))
-    assert read.voxels.dtype == np.int16
-    np.testing.assert_array_equal(read.voxels, phantom())
+    assert read.pixels.dtype == np.int16
+    np.testing.assert_array_equal(read.pixels, phantom())
     np.testing.assert_allclose(read.spacing_mm, SPACING_MM)
 
 
@@ -92,7 +92,7 @@ def test_as_monai_reads_it(tmp_path: Path) -> None:
         ]
     )(tmp_path)
     read = read_dicom_series(tmp_path)
-    np.testing.assert_array_equal(loaded[0].numpy().transpose(2, 1, 0), read.voxels)
+    np.testing.assert_array_equal(loaded[0].numpy().transpose(2, 1, 0), read.pixels)
     np.testing.assert_allclose(loaded.pixdim.numpy()[::-1], read.spacing_mm)
 
 
@@ -105,8 +105,8 @@ def test_each_slice_has_its_own_scale(tmp_path: Path) -> None:
     write_series(tmp_path, phantom(), change=change)
     read = read_dicom_series(tmp_path)
     expected = (phantom().astype(float) + 1024) * np.array(slopes)[:, None, None] + 10
-    assert read.voxels.dtype == np.float32
-    np.testing.assert_array_equal(read.voxels, expected)
+    assert read.pixels.dtype == np.float32
+    np.testing.assert_array_equal(read.pixels, expected)
 
 
 def test_what_int16_cannot_hold_is_float(tmp_path: Path) -> None:
@@ -114,8 +114,8 @@ def test_what_int16_cannot_hold_is_float(tmp_path: Path) -> None:
     read = read_dicom_series(tmp_path)
     expected = phantom().astype(float)
     expected[3] += 41024
-    assert read.voxels.dtype == np.float32
-    np.testing.assert_array_equal(read.voxels, expected)
+    assert read.pixels.dtype == np.float32
+    np.testing.assert_array_equal(read.pixels, expected)
 
 
 def test_values_pass_through_a_table(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_values_pass_through_a_table(tmp_path: Path) -> None:
 
     write_series(tmp_path, phantom(), change=change)
     np.testing.assert_array_equal(
-        read_dicom_series(tmp_path).voxels, table[phantom().astype(int) + 1024]
+        read_dicom_series(tmp_path).pixels, table[phantom().astype(int) + 1024]
     )
 
 
@@ -141,7 +141,7 @@ def test_compressed_slices(tmp_path: Path) -> None:
     from pydicom.uid import RLELossless
 
     write_series(tmp_path, phantom(), change=lambda _, dataset: dataset.compress(RLELossless))
-    np.testing.assert_array_equal(read_dicom_series(tmp_path).voxels, phantom())
+    np.testing.assert_array_equal(read_dicom_series(tmp_path).pixels, phantom())
 
 
 def test_what_is_no_dicom_is_passed_over(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_what_is_no_dicom_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "DICOMDIR").write_bytes(paths[0].read_bytes())
     (tmp_path / "folder.dcm").mkdir()
     assert set(dicom_files(tmp_path)) == set(paths)
-    np.testing.assert_array_equal(read_dicom_series(tmp_path).voxels, phantom())
+    np.testing.assert_array_equal(read_dicom_series(tmp_path).pixels, phantom())
 
 
 def test_two_series_in_one_folder(tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_a_missing_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     write_series(
         tmp_path, phantom((3, 32, 32)), change=lambda _, dataset: dataset.compress(JPEG2000Lossless)
     )
-    np.testing.assert_array_equal(read_dicom_series(tmp_path).voxels, phantom((3, 32, 32)))
+    np.testing.assert_array_equal(read_dicom_series(tmp_path).pixels, phantom((3, 32, 32)))
     monkeypatch.setattr(JPEG2000LosslessDecoder, "_available", {})
     monkeypatch.setattr(JPEG2000LosslessDecoder, "_unavailable", {"gdcm": ("gdcm",)})
     message = error_of(tmp_path)
@@ -273,7 +273,7 @@ def test_padding_and_misspelt_values_are_no_damage(tmp_path: Path) -> None:
         raw = path.read_bytes()
         assert raw.count(b"1.2.3.4\0") == 1
         path.write_bytes(raw.replace(b"1.2.3.4\0", b"1.2.x.4\0"))
-    np.testing.assert_array_equal(read_dicom_series(tmp_path).voxels, phantom())
+    np.testing.assert_array_equal(read_dicom_series(tmp_path).pixels, phantom())
 
 
 def test_no_files(tmp_path: Path) -> None:
@@ -304,8 +304,8 @@ volume = read_volume(Path(sys.argv[1]))
 seconds = time.monotonic() - start
 # getrusage would count what the parent held when it started this process
 peak = int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
-print(json.dumps({"shape": volume.voxels.shape, "type": str(volume.voxels.dtype),
-                  "sum": int(volume.voxels.sum()), "peak": peak, "seconds": seconds}))
+print(json.dumps({"shape": volume.pixels.shape, "type": str(volume.pixels.dtype),
+                  "sum": int(volume.pixels.sum()), "peak": peak, "seconds": seconds}))
 """
 
 

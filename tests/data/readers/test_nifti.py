@@ -35,9 +35,9 @@ def error_of(path: Path) -> str:
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
 def test_the_stored_axes_do_not_matter(tmp_path: Path, axes: str, suffix: str) -> None:
     read = read_nifti_volume(write_nifti(tmp_path / f"x{suffix}", phantom(), axes))
-    assert read.voxels.dtype == np.int16
-    assert read.voxels.flags.c_contiguous
-    np.testing.assert_array_equal(read.voxels, phantom())
+    assert read.pixels.dtype == np.int16
+    assert read.pixels.flags.c_contiguous
+    np.testing.assert_array_equal(read.pixels, phantom())
     np.testing.assert_allclose(read.spacing_mm, SPACING_MM)
 
 
@@ -50,7 +50,7 @@ def test_all_48_orientations(tmp_path: Path) -> None:
     assert len(every) == 48
     for axes in sorted(every):
         read = read_nifti_volume(write_nifti(tmp_path / "x.nii", phantom(), axes))
-        np.testing.assert_array_equal(read.voxels, phantom(), err_msg=axes)
+        np.testing.assert_array_equal(read.pixels, phantom(), err_msg=axes)
         np.testing.assert_allclose(read.spacing_mm, SPACING_MM, err_msg=axes)
 
 
@@ -59,9 +59,9 @@ def test_both_formats_give_one_volume(tmp_path: Path) -> None:
     write_series(tmp_path / "series", phantom(), "AIL")
     from_dicom = read_dicom_series(tmp_path / "series")
     from_nifti = read_nifti_volume(write_nifti(tmp_path / "x.nii.gz", phantom(), "PIR"))
-    np.testing.assert_array_equal(from_dicom.voxels, from_nifti.voxels)
+    np.testing.assert_array_equal(from_dicom.pixels, from_nifti.pixels)
     np.testing.assert_allclose(from_dicom.spacing_mm, from_nifti.spacing_mm)
-    assert from_dicom.voxels.dtype == from_nifti.voxels.dtype
+    assert from_dicom.pixels.dtype == from_nifti.pixels.dtype
 
 
 @pytest.mark.slow
@@ -77,7 +77,7 @@ def test_as_monai_reads_it(tmp_path: Path) -> None:
         ]
     )(path)
     read = read_nifti_volume(path)
-    np.testing.assert_array_equal(loaded[0].numpy().transpose(2, 1, 0), read.voxels)
+    np.testing.assert_array_equal(loaded[0].numpy().transpose(2, 1, 0), read.pixels)
     np.testing.assert_allclose(loaded.pixdim.numpy()[::-1], read.spacing_mm, rtol=1e-6)
 
 
@@ -88,8 +88,8 @@ def test_slope_and_intercept_are_applied(tmp_path: Path, suffix: str) -> None:
     nibabel.save(image, tmp_path / f"x{suffix}")
     read = read_nifti_volume(tmp_path / f"x{suffix}")
     expected = nibabel.load(tmp_path / f"x{suffix}").get_fdata()
-    assert read.voxels.dtype == np.float32
-    np.testing.assert_array_equal(read.voxels, expected[::-1, ::-1].transpose(2, 1, 0))
+    assert read.pixels.dtype == np.float32
+    np.testing.assert_array_equal(read.pixels, expected[::-1, ::-1].transpose(2, 1, 0))
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,8 @@ def test_slope_and_intercept_are_applied(tmp_path: Path, suffix: str) -> None:
 )
 def test_whole_numbers_that_fit_are_int16(tmp_path: Path, data: np.ndarray, kept: type) -> None:
     read = read_nifti_volume(save(tmp_path / "x.nii", data))
-    assert read.voxels.dtype == kept
-    np.testing.assert_array_equal(read.voxels, data[::-1, ::-1].transpose(2, 1, 0))
+    assert read.pixels.dtype == kept
+    np.testing.assert_array_equal(read.pixels, data[::-1, ::-1].transpose(2, 1, 0))
 
 
 def test_an_oblique_volume_goes_to_the_closest_axes(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_an_oblique_volume_goes_to_the_closest_axes(tmp_path: Path) -> None:
     affine[:, :3] *= SPACING_MM
     data = phantom()
     read = read_nifti_volume(save(tmp_path / "x.nii", data, affine))
-    np.testing.assert_array_equal(read.voxels, data[::-1, ::-1].transpose(2, 1, 0))
+    np.testing.assert_array_equal(read.pixels, data[::-1, ::-1].transpose(2, 1, 0))
     np.testing.assert_allclose(read.spacing_mm, SPACING_MM[::-1], rtol=1e-6)
 
 
@@ -133,7 +133,7 @@ def test_a_single_slice_and_a_fourth_axis_of_one(tmp_path: Path) -> None:
     expected = flat[::-1, ::-1].T[None]
     for shape in (flat.shape, (*flat.shape, 1, 1)):
         read = read_nifti_volume(save(tmp_path / "x.nii", flat.reshape(shape)))
-        np.testing.assert_array_equal(read.voxels, expected)
+        np.testing.assert_array_equal(read.pixels, expected)
 
 
 def test_four_dimensions(tmp_path: Path) -> None:
@@ -196,14 +196,14 @@ def test_nibabel_missing_names_the_extra(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_flipped_bit_in_a_packed_file_is_found(tmp_path: Path) -> None:
     path = write_nifti(tmp_path / "x.nii.gz", phantom((9, 12, 14)), "RAS")
-    good, read = path.read_bytes(), read_nifti_volume(path).voxels
+    good, read = path.read_bytes(), read_nifti_volume(path).pixels
     rng, refused = np.random.default_rng(0), 0
     for place in rng.integers(10, len(good) - 8, 40):  # between gzip's header and its checksum
         damaged = bytearray(good)
         damaged[place] ^= 1 << int(rng.integers(8))
         path.write_bytes(damaged)
         with suppress(DataError):
-            assert np.array_equal(read_nifti_volume(path).voxels, read), "other voxels, no word"
+            assert np.array_equal(read_nifti_volume(path).pixels, read), "other voxels, no word"
             continue
         refused += 1
     assert refused > 30

@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from ttl_lightning.data.readers.picture import read_image as read_whole
-from ttl_lightning.data.readers.picture import to_storage
 from ttl_lightning.errors import DataError
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
@@ -181,21 +180,6 @@ def test_images_over_the_limit_of_pillow_are_refused(
         read_image(tmp_path / "x.png", most_pixels=255)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     assert read_image(tmp_path / "x.png", most_pixels=10**9).shape == (1, 16, 16)
-
-
-@pytest.mark.parametrize(
-    ("values", "text"),
-    [
-        (np.zeros((2, 4, 4, 3)), r"got shape \(2, 4, 4, 3\)"),
-        (np.zeros((4, 4, 2)), r"got shape \(4, 4, 2\)"),
-        (np.zeros((0, 4)), "no pixels"),
-        (np.full((2, 2), 3.0), "pixels from 3 to 3 exceed 0–1"),
-        (np.full((2, 2), np.inf), "4 of 4 pixels are NaN or infinite"),
-    ],
-)
-def test_pixels_that_cannot_be_stored(values: np.ndarray, text: str) -> None:
-    with pytest.raises(ValueError, match=text):
-        to_storage(values, 0, 1)
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])

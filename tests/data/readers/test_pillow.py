@@ -10,9 +10,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from ttl_lightning.data.readers.left_out import LeftOut
 from ttl_lightning.data.readers.picture import read_image
 from ttl_lightning.data.readers.pillow import value_range
+from ttl_lightning.data.readers.reading import LeftOut
 from ttl_lightning.errors import DataError
 
 RNG = np.random.default_rng(0)

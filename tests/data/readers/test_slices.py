@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ttl_lightning.data.readers.left_out import LeftOut
 from ttl_lightning.data.readers.picture import read_image as read_whole
+from ttl_lightning.data.readers.reading import LeftOut
 from ttl_lightning.data.readers.slices import middle
 from ttl_lightning.errors import ConfigError, DataError
 

@@ -40,16 +40,16 @@ def test_every_kind_is_found_and_read_alike(root: Path) -> None:
     assert len(studies) == 4
     for row in range(4):
         read = studies.read(row)
-        np.testing.assert_array_equal(read.voxels, phantom())
+        np.testing.assert_array_equal(read.pixels, phantom())
         np.testing.assert_allclose(read.spacing_mm, SPACING_MM)
-        assert read.voxels.dtype == np.int16
+        assert read.pixels.dtype == np.int16
 
 
 def test_a_multi_frame_file_by_suffix_or_content(root: Path) -> None:
     path = root / "enhanced" / "frames"
-    np.testing.assert_array_equal(read_volume(path).voxels, phantom())
+    np.testing.assert_array_equal(read_volume(path).pixels, phantom())
     renamed = path.rename(path.with_suffix(".dcm"))
-    np.testing.assert_array_equal(read_volume(renamed).voxels, phantom())
+    np.testing.assert_array_equal(read_volume(renamed).pixels, phantom())
 
 
 def test_a_root_that_is_a_series_itself(root: Path) -> None:

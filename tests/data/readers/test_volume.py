@@ -34,7 +34,7 @@ def test_the_closest_axes_are_nibabels() -> None:
 def test_slices_may_come_one_at_a_time() -> None:
     voxels = phantom()
     read = assemble((layer for layer in voxels), voxels.shape, CANONICAL)
-    np.testing.assert_array_equal(read.voxels, voxels)
+    np.testing.assert_array_equal(read.pixels, voxels)
     assert read.spacing_mm == (2, 3, 4)
     assert [type(length) for length in read.spacing_mm] == [float] * 3
 
@@ -42,8 +42,8 @@ def test_slices_may_come_one_at_a_time() -> None:
 def test_the_type_widens_where_a_slice_needs_it() -> None:
     layers = [np.array([[1, -5]], np.int64), np.array([[0.5, 2]]), np.array([[3, 4]], np.int16)]
     read = assemble(layers, (3, 1, 2), CANONICAL)
-    assert read.voxels.dtype == np.float32
-    np.testing.assert_array_equal(read.voxels, np.stack(layers))
+    assert read.pixels.dtype == np.float32
+    np.testing.assert_array_equal(read.pixels, np.stack(layers))
 
 
 def test_no_voxels_and_bad_voxels() -> None:

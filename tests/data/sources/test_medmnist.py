@@ -36,7 +36,7 @@ def test_names_and_splits_come_from_the_package(downloaded: Path) -> None:
     data = data_of(MedMNISTSource, path=downloaded, image_size=28, eval_view="whole")
     data.prepare_data()
     data.setup()
-    assert (data.class_names, data.task) == (("normal", "pneumonia"), "binary")
+    assert (data.class_names, data.exclusive) == (("normal", "pneumonia"), True)
     assert len(data.labels("val")) == 6
     assert data.notes == ["MedMNIST gives no patient ids: its official splits are taken as given."]
 

@@ -46,7 +46,7 @@ def test_the_volumes_are_those_of_the_file(downloaded) -> None:
     )
     data.prepare_data()
     data.setup()
-    assert (data.class_names, data.task) == (("normal", "hyperplasia"), "binary")
+    assert (data.class_names, data.exclusive) == (("normal", "hyperplasia"), True)
     assert data.notes == ["MedMNIST gives no patient ids: its official splits are taken as given."]
     batch = next(iter(data.test_dataloader()))
     with np.load(path) as file:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.data.making import data_of
-from ttl_lightning.data.sources.npz import NO_PATIENTS, NpzSource, load_images
+from ttl_lightning.data.sources.npz import NO_PATIENTS, NpzSource, load_file
 from ttl_lightning.errors import ConfigError, DataError
 
 
@@ -34,23 +34,23 @@ def written(path: Path, data: dict) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("labels", "task", "classes"),
+    ("labels", "exclusive", "classes"),
     [
-        (np.array([[0], [1], [0], [1]], np.uint8), "binary", 2),
-        (np.array([0, 1, 0, 1]), "binary", 2),
-        (np.array([[0], [1], [2], [3]], np.uint8), "multiclass", 4),
-        (np.array([[0, 1, 1], [1, 0, 0], [0, 0, 0], [1, 1, 1]], np.uint8), "multilabel", 3),
+        (np.array([[0], [1], [0], [1]], np.uint8), True, 2),
+        (np.array([0, 1, 0, 1]), True, 2),
+        (np.array([[0], [1], [2], [3]], np.uint8), True, 4),
+        (np.array([[0, 1, 1], [1, 0, 0], [0, 0, 0], [1, 1, 1]], np.uint8), False, 3),
     ],
 )
 @pytest.mark.parametrize("shape", [(12, 12), (12, 10, 3)])
-def test_tasks_and_colour(tmp_path: Path, labels, task: str, classes: int, shape) -> None:
+def test_labels_and_colour(tmp_path: Path, labels, exclusive: bool, classes: int, shape) -> None:
     data = data_of(NpzSource, path=written(tmp_path / "x.npz", arrays(labels, shape)), image_size=8)
     data.setup()
-    assert (data.task, data.num_classes) == (task, classes)
+    assert (data.exclusive, data.num_classes) == (exclusive, classes)
     assert data.class_names == tuple(str(i) for i in range(classes))
     batch = next(iter(data.test_dataloader()))
     assert batch["image"].shape == (4, 3, 8, 8)
-    if task == "multilabel":
+    if not exclusive:
         assert batch["label"].dtype.is_floating_point
         np.testing.assert_array_equal(batch["label"], labels)
     else:
@@ -111,7 +111,7 @@ FLOATS = np.full((4, 12, 12), 0.5, np.float32)
 def test_bad_arrays_are_named(tmp_path: Path, data: dict, text: str) -> None:
     path = written(tmp_path / "x.npz", data)
     with pytest.raises(DataError, match=text) as caught:
-        load_images(path, None, NO_PATIENTS)
+        load_file(path, "npz", None, NO_PATIENTS)
     assert str(path) in str(caught.value) or "classes" in str(caught.value)
 
 
@@ -122,7 +122,7 @@ def test_bad_arrays_are_named(tmp_path: Path, data: dict, text: str) -> None:
         (np.array([0, 1, 0, -1]), "labels run from 0 to 1, but 3 of 12 do not, such as -1"),
         (
             np.array([[0, 1], [1, 0], [0, 2], [1, 1]]),
-            "multilabel labels must be 0, 1 or NaN, got 2",
+            "labels of which several may hold must be 0, 1 or NaN, got 2",
         ),
     ],
 )
@@ -134,13 +134,13 @@ def test_bad_labels_are_named(tmp_path: Path, labels: np.ndarray, text: str) -> 
 def test_files_that_are_no_archive(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.zeros(3))
     with pytest.raises(DataError, match=r"cannot read .*x\.npy as an \.npz file"):
-        load_images(tmp_path / "x.npy", None, NO_PATIENTS)
+        load_file(tmp_path / "x.npy", "npz", None, NO_PATIENTS)
     path = written(tmp_path / "x.npz", arrays())
     whole = path.read_bytes()
     for data in (b"", b"text", whole[: len(whole) // 2]):
         path.write_bytes(data)
         with pytest.raises(DataError, match=r"cannot read .*x\.npz as an \.npz file: "):
-            load_images(path, None, NO_PATIENTS)
+            load_file(path, "npz", None, NO_PATIENTS)
 
 
 class Canary:
@@ -155,12 +155,12 @@ def test_a_pickle_does_not_run(tmp_path: Path) -> None:
     canary = tmp_path / "canary"
     (tmp_path / "x.npz").write_bytes(pickle.dumps(Canary(canary)))
     with pytest.raises(DataError, match="cannot read"):
-        load_images(tmp_path / "x.npz", None, NO_PATIENTS)
+        load_file(tmp_path / "x.npz", "npz", None, NO_PATIENTS)
     hidden = np.empty(4, object)
     hidden[:] = [Canary(canary)] * 4
     np.savez(tmp_path / "y.npz", **arrays() | {"train_labels": hidden})
     with pytest.raises(DataError, match="cannot read"):
-        load_images(tmp_path / "y.npz", None, NO_PATIENTS)
+        load_file(tmp_path / "y.npz", "npz", None, NO_PATIENTS)
     assert not canary.exists()
 
 
@@ -177,7 +177,7 @@ def test_real_x_rays(request: pytest.FixtureRequest) -> None:
         pytest.skip(f"{path} is not there")
     data = data_of(NpzSource, path=path, image_size=28)
     data.setup()
-    assert (data.task, len(data.labels("val")), len(data.labels("test"))) == ("binary", 524, 624)
+    assert (data.num_classes, len(data.labels("val")), len(data.labels("test"))) == (2, 524, 624)
     assert data.labels("test").sum() == 390
     assert any("left out" in note for note in data.notes)
 
@@ -202,7 +202,7 @@ def test_a_header_that_promises_too_much_takes_no_memory(shape, tmp_path: Path) 
     _with_header(path, "train_images", shape)
     tracemalloc.start()
     with pytest.raises(DataError, match="train_images promises") as caught:
-        load_images(path, None, NO_PATIENTS)
+        load_file(path, "npz", None, NO_PATIENTS)
     assert tracemalloc.get_traced_memory()[1] < 20e6
     tracemalloc.stop()
     assert "\n" not in str(caught.value)
@@ -221,7 +221,7 @@ def test_members_that_numpy_does_not_write(flag, method, text, tmp_path: Path) -
         content[start + kind] = method
     path.write_bytes(content)
     with pytest.raises(DataError, match=text):
-        load_images(path, None, NO_PATIENTS)
+        load_file(path, "npz", None, NO_PATIENTS)
 
 
 @pytest.mark.parametrize("label", [1_000_000, 2**40, 1e300, -5])

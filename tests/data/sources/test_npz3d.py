@@ -46,7 +46,7 @@ def ready(path: Path, **options) -> DataModule:
 def test_each_volume_is_one_study_seen_whole(tmp_path: Path) -> None:
     volumes = arrays((8, 8, 8))
     data = ready(written(tmp_path, volumes), image_size=[8, 8, 8])
-    assert (data.task, data.class_names) == ("binary", ("0", "1"))
+    assert (data.exclusive, data.class_names) == (True, ("0", "1"))
     assert data.sample_ids("train") == [f"train/{i}/0" for i in range(4)]
     for split, loader in (("train", data.train_dataloader()), ("test", data.test_dataloader())):
         batch = next(iter(loader))

@@ -16,7 +16,7 @@ def test_splits_have_the_sizes_asked_for_and_no_image_twice() -> None:
     data.setup("fit")
     assert [len(data.labels(split)) for split in ("train", "val", "test")] == [20, 7, 5]
     assert data.sample_ids("val")[:2] == ["val/0", "val/1"]
-    assert (data.class_names, data.task) == (("normal", "cardiomegaly"), "binary")
+    assert (data.class_names, data.exclusive) == (("normal", "cardiomegaly"), True)
     images = [batch["image"] for batch in data.val_dataloader()]
     images += [batch["image"] for batch in data.test_dataloader()]
     assert len({image.numpy().tobytes() for image in torch.cat(images)}) == 12

@@ -32,7 +32,7 @@ def test_splits_have_the_sizes_asked_for_and_no_volume_twice() -> None:
     assert [len(data.sample_ids(split)) for split in ("train", "val", "test")] == [12, 3, 2]
     assert data.sample_ids("val") == ["val/0", "val/1", "val/2"]
     assert data.sample_ids("train")[:3] == ["train/0/0", "train/0/2", "train/0/4"]
-    assert (data.class_names, data.task) == (("normal", "embolism"), "binary")
+    assert (data.class_names, data.exclusive) == (("normal", "embolism"), True)
     assert len(data.notes) == 1
     assert data.notes[0].startswith("Evaluation reads")
     images = [batch["image"] for batch in (*data.val_dataloader(), *data.test_dataloader())]

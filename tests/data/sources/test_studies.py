@@ -44,7 +44,7 @@ def archive(tmp_path: Path):
 def test_an_archive_with_its_table(archive) -> None:
     data = data_of(StudiesSource, path=archive(), **PLAIN, **SMALL)
     data.setup()
-    assert (data.class_names, data.task) == (("0", "1"), "binary")
+    assert (data.class_names, data.exclusive) == (("0", "1"), True)
     assert data.sample_ids("val") == ["ct/6", "ct/7", "ct/8"]
     assert data.labels("test").tolist() == [1, 0, 1]
     assert data.sample_ids("train")[:4] == ["ct/0/0", "ct/0/4", "ct/0/5", "ct/1/0"]
@@ -165,7 +165,7 @@ def test_several_label_columns(archive) -> None:
         **SMALL,
     )
     data.setup()
-    assert (data.task, data.class_names) == ("multilabel", ("clot", "tumour"))
+    assert (data.exclusive, data.class_names) == (False, ("clot", "tumour"))
     assert data.labels("val").tolist() == [[0, 1], [1, 0], [0, 0]]
 
 

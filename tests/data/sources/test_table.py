@@ -74,7 +74,7 @@ def test_several_label_columns_are_multilabel(table) -> None:
         split_column="fold",
     )
     data.setup()
-    assert (data.task, data.class_names) == ("multilabel", ("edema", "effusion"))
+    assert (data.exclusive, data.class_names) == (False, ("edema", "effusion"))
     assert data.labels("test").tolist() == [[1, 1], [0, 0], [1, 0]]
     assert data.labels("test").dtype == np.float32
     assert next(iter(data.test_dataloader()))["label"].shape == (3, 2)

@@ -87,10 +87,9 @@ def test_headers(table) -> None:
 def labelled(path: Path, **options):
     chosen = replace(OPTIONS, val_fraction=0.0, test_fraction=0.0, **options)
     chosen.check(read_header(path), {}, path)
-    read, left_out = chosen.usable(read_table(path))
+    read = chosen.usable(read_table(path))
     samples = chosen.samples(read, [str(n) for n in read.numbers], seed=0)
-    notes = list(samples.notes)
-    return samples, left_out + notes
+    return samples, list(samples.notes)
 
 
 @pytest.mark.parametrize("header", ["id,label,Split", "id, Label , split ", "ID,LABEL,SPLIT"])
@@ -193,7 +192,7 @@ def test_measurements_are_no_classes(table) -> None:
 
 def test_several_labels_in_one_field(table) -> None:
     samples, notes = labelled(table("id,label\n1,Normal\n2,Edema|Effusion\n3,edema\n"))
-    assert samples.task == "multilabel"
+    assert not samples.exclusive
     assert samples.class_names == ("Edema", "Effusion", "Normal")
     assert samples.labels.tolist() == [[0, 0, 1], [1, 1, 0], [1, 0, 0]]
     assert any("several labels a row" in note for note in notes)
@@ -202,7 +201,7 @@ def test_several_labels_in_one_field(table) -> None:
 def test_one_hot_labels_are_one_label(table) -> None:
     path = table("id,x,y,z\n1,1,0,0\n2,0,True,0\n3,0,0,yes\n4,1,no,false\n")
     samples, notes = labelled(path, label_columns=("x", "y", "z"))
-    assert (samples.task, samples.labels.tolist()) == ("multiclass", [0, 1, 2, 0])
+    assert (samples.exclusive, samples.labels.tolist()) == (True, [0, 1, 2, 0])
     assert any("exactly one of the 3 labels" in note for note in notes)
 
 
@@ -236,7 +235,7 @@ def test_labels_that_are_not_known_count_nowhere(table) -> None:
 def test_splits_are_drawn_with_labels_that_are_not_known(table) -> None:
     rows = "".join(f"{i},{('0', '1', '')[i % 3]},{i % 2}\n" for i in range(60))
     options = replace(OPTIONS, label_columns=("x", "y"), missing="ignore")
-    read, _ = options.usable(read_table(table(f"id,x,y\n{rows}")))
+    read = options.usable(read_table(table(f"id,x,y\n{rows}")))
     samples = options.samples(read, [str(n) for n in read.numbers], seed=0)
     for split in ("train", "val", "test"):
         part = samples.labels[samples.splits == split]

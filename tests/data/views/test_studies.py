@@ -43,7 +43,6 @@ class ListedStudies(Source):
             labels=self.labels if several else LABELS,
             splits=SPLITS,
             class_names=("a", "b") if several else ("normal", "ill"),
-            task="multilabel" if several else "binary",
             reader=self.reader,
             abnormal=None if self.abnormal is None else self.abnormal_slices,
         )
@@ -77,7 +76,7 @@ def scaled(voxels: np.ndarray, low: float = -100, high: float = 900) -> np.ndarr
 
 def test_what_a_run_asks_for(reader) -> None:
     data = ready(reader, batch_size=3, window_stride=3)
-    assert (data.class_names, data.task, data.num_classes) == (("normal", "ill"), "binary", 2)
+    assert (data.class_names, data.exclusive, data.num_classes) == (("normal", "ill"), True, 2)
     assert data.sample_ids("val") == ["study4", "study5"]
     assert data.labels("val").tolist() == [0, 1]
     grid = ["study0/0", "study0/3", "study1/0", "study2/0", "study2/3", "study2/6", "study2/8"]

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ttl_lightning.errors import WeightsError
-from ttl_lightning.models.backbones import checkpoints as weights
+from ttl_lightning.models.backbones import hub
 from ttl_lightning.models.backbones.factory import create_backbone
 from ttl_lightning.models.backbones.inflation import inflated, is_planar
 from ttl_lightning.models.backbones.volumetric import VOLUMETRIC
@@ -139,7 +139,7 @@ def test_imagenet_finds_the_2d_networks_weights(
         asked.append(name)
         return path
 
-    monkeypatch.setattr(weights, "from_hub", from_hub)
+    monkeypatch.setattr(hub, "from_hub", from_hub)
     backbone = create_backbone("resnet3d_18", "imagenet")
     assert asked == ["resnet18"]
     assert backbone.weights_report is not None

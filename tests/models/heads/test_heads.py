@@ -15,8 +15,7 @@ import ttl_lightning as ttl
 from ttl_lightning.errors import ConfigError, UnknownNameError
 from ttl_lightning.models.backbones.base import Backbone
 from ttl_lightning.models.cost import complexity
-from ttl_lightning.models.head_start import zero_head
-from ttl_lightning.models.heads.linear import LinearHead
+from ttl_lightning.models.heads.linear import LinearHead, zero_head
 from ttl_lightning.models.strategies.base import TransferModel
 
 
@@ -171,4 +170,4 @@ def test_its_cost_is_counted() -> None:
 
 def test_what_starts_a_linear_head_says_so() -> None:
     with pytest.raises(ConfigError, match=r"^protocol.head_init=zero needs the linear head, the"):
-        zero_head(make())
+        zero_head(make().head)

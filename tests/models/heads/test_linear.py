@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from ttl_lightning.errors import ConfigError
-from ttl_lightning.models.heads.linear import LinearHead, as_linear
+from ttl_lightning.models.create import create_model
+from ttl_lightning.models.heads.linear import LinearHead, as_linear, zero_head
 from ttl_lightning.models.strategies import base
 
 
@@ -23,6 +25,15 @@ def test_checkpoints_of_before_load(pooling: bool, features: int) -> None:
     x = torch.rand(2, 8, 3, 5)
     flat = x.mean((2, 3)) if pooling else x.reshape(2, -1)
     torch.testing.assert_close(head(x), flat @ weight.T + bias)
+
+
+@pytest.mark.parametrize("classes", [2, 7])
+def test_zero_gives_every_class_the_same_chance(classes: int) -> None:
+    model = create_model("test_resnet", "ttl", "block1", classes, weights=None)
+    zero_head(model.head)
+    logits = model(torch.rand(4, 3, 32, 32))
+    loss = torch.nn.functional.cross_entropy(logits, torch.arange(4) % classes)
+    assert loss.item() == pytest.approx(np.log(classes))
 
 
 def test_another_head_is_refused_in_a_line() -> None:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from ttl_lightning.data.content import file_mark
 from ttl_lightning.data.readers.nifti import MOST_BYTES
 from ttl_lightning.data.readers.npz_members import check_members
-from ttl_lightning.data.readers.volume import UNKNOWN_MM, Volume, assemble, missing_package, naming
+from ttl_lightning.data.readers.reading import UNKNOWN_MM, Reading
+from ttl_lightning.data.readers.volume import assemble, missing_package, naming
 from ttl_lightning.errors import UnknownNameError
 
 HDF5 = (".h5", ".hdf5")
@@ -46,7 +47,7 @@ class ArchiveStudies:
         """Number of studies."""
         return len(self._names)
 
-    def read(self, row: int) -> Volume:
+    def read(self, row: int) -> Reading:
         """One study, without the others.
 
         Raises:

@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ttl_lightning.data.content import pixel_hash
-from ttl_lightning.data.readers.left_out import LeftOut
-from ttl_lightning.data.readers.volume import UNKNOWN_MM, Volume
-
-
-class Decoded(Protocol):
-    """What a reader gives of one image or study."""
-
-    @property
-    def pixels(self) -> NDArray[Any]:
-        """(C, H, W) of an image, C = 1 or 3, uint8 or uint16; (S, H, W) of a study."""
-
-    @property
-    def left_out(self) -> LeftOut:
-        """What of the file is not in them."""
+from ttl_lightning.data.readers.reading import Reading
 
 
 class Reader(Protocol):
@@ -35,7 +21,7 @@ class Reader(Protocol):
     def __len__(self) -> int:
         """Number of images or studies."""
 
-    def read(self, row: int) -> Decoded:
+    def read(self, row: int) -> Reading:
         """Decode one.
 
         Raises:
@@ -46,15 +32,8 @@ class Reader(Protocol):
         """A text that changes whenever its pixels may have changed."""
 
 
-class Reading(NamedTuple):
-    """Pixels (C, H, W), C = 1 or 3, uint8 or uint16, and what of the file is not in them."""
-
-    pixels: NDArray[Any]
-    left_out: LeftOut = LeftOut()
-
-
-class _Array(ABC):
-    """What lies in memory, (N, …) uint8.
+class ArrayImages:
+    """Images held in memory: (N, H, W) or (N, H, W, 3) uint8.
 
     Args:
         values: of all rows.
@@ -71,27 +50,19 @@ class _Array(ABC):
         """Number of images or volumes."""
         return len(self._values)
 
-    @abstractmethod
-    def read(self, row: int) -> Decoded:
+    def read(self, row: int) -> Reading:
         """All there is of it."""
+        image: NDArray[Any] = self._values[row]
+        return Reading(image[None] if image.ndim == 2 else image.transpose(2, 0, 1))
 
     def fingerprint(self, row: int) -> str:
         """Its origin, or a hash of its values."""
         return pixel_hash(self._values[row]) if self._origin is None else f"{self._origin}|{row}"
 
 
-class ArrayImages(_Array):
-    """Images held in memory: (N, H, W) or (N, H, W, 3)."""
+class ArrayVolumes(ArrayImages):
+    """Volumes held in memory, likewise: (N, D, H, W)."""
 
     def read(self, row: int) -> Reading:
-        """All there is of it."""
-        image: NDArray[Any] = self._values[row]
-        return Reading(image[None] if image.ndim == 2 else image.transpose(2, 0, 1))
-
-
-class ArrayVolumes(_Array):
-    """Volumes held in memory: (N, D, H, W)."""
-
-    def read(self, row: int) -> Volume:
         """One volume; nobody says how large a voxel is."""
-        return Volume(self._values[row].astype(np.int16), UNKNOWN_MM)
+        return Reading(self._values[row].astype(np.int16))

@@ -13,7 +13,8 @@ from ttl_lightning.data.readers.dicom_pixels import measured
 from ttl_lightning.data.readers.dicom_tags import is_dicom
 from ttl_lightning.data.readers.heeded import heeded
 from ttl_lightning.data.readers.picture import DICOM
-from ttl_lightning.data.readers.volume import Volume, assemble, missing_package, naming
+from ttl_lightning.data.readers.reading import Reading
+from ttl_lightning.data.readers.volume import assemble, missing_package, naming
 from ttl_lightning.errors import DataError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _HEADER = [
 ]
 
 
-def read_dicom_series(path: Path) -> Volume:
+def read_dicom_series(path: Path) -> Reading:
     """One series, its slices ordered by position and turned to the patient's closest axes.
 
     Values pass through the modality transform (rescale slope and intercept, or table), slice by

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ttl_lightning.data.readers.heeded import heeded
-from ttl_lightning.data.readers.volume import Volume, assemble, missing_package, naming
+from ttl_lightning.data.readers.reading import Reading
+from ttl_lightning.data.readers.volume import assemble, missing_package, naming
 
 _UNIT_MM = {"meter": 1000.0, "micron": 0.001}  # NIfTI's other lengths: mm, and unknown
 MOST_BYTES = 16 * 1024**3
@@ -21,7 +22,7 @@ _CHUNK = 1 << 20
 _SINGULAR = 1e-3  # volume of the axes' unit vectors: 1 where they are perpendicular
 
 
-def read_nifti_volume(path: Path) -> Volume:
+def read_nifti_volume(path: Path) -> Reading:
     """One .nii or .nii.gz file, turned to the patient's closest axes by its affine.
 
     Slope and intercept are applied. An oblique volume is not resampled: its axes are taken for the
@@ -37,7 +38,7 @@ def read_nifti_volume(path: Path) -> Volume:
         return load_nifti(path)
 
 
-def load_nifti(path: Path) -> Volume:
+def load_nifti(path: Path) -> Reading:
     """`read_nifti_volume`, with errors as they come.
 
     Raises:

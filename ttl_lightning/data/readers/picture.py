@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ttl_lightning.data.content import file_mark
-from ttl_lightning.data.readers.base import Reading
 from ttl_lightning.data.readers.dicom_tags import is_dicom
 from ttl_lightning.data.readers.heeded import heeded
 from ttl_lightning.data.readers.pillow import MOST_PIXELS, read_picture
+from ttl_lightning.data.readers.reading import Reading
 from ttl_lightning.data.readers.slices import read_dicom, read_nifti
-from ttl_lightning.data.readers.volume import told
-from ttl_lightning.errors import DataError, TTLError
+from ttl_lightning.data.readers.volume import naming
+from ttl_lightning.errors import DataError
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 DICOM = (".dcm", ".dicom")
@@ -82,24 +78,17 @@ def read_image(
         ConfigError: if the package that reads this kind of file is not installed.
     """
     name = path.name.lower()
-    try:
+    with naming(f"image {path}"):
         if not path.is_file():
-            raise ValueError("no such file")  # noqa: TRY301
+            raise ValueError("no such file")
         if path.stat().st_size == 0:
-            raise ValueError("the file has 0 bytes")  # noqa: TRY301
+            raise ValueError("the file has 0 bytes")
         with heeded(path):
             if name.endswith(DICOM) or (not name.endswith(SUFFIXES) and is_dicom(path)):
-                found = read_dicom(path, slice_index)
-            elif name.endswith(NIFTI):
-                found = read_nifti(path, slice_index)
-            else:
-                found = read_picture(path, slice_index, most_pixels)
-        return Reading(to_storage(found.values, found.low, found.high), found.left_out)
-    except TTLError:
-        raise
-    except Exception as error:
-        # Decoders raise what they like (SyntaxError, struct.error, zlib.error …), none with a path.
-        raise DataError(f"cannot read image {path}: {told(error)}.") from error
+                return read_dicom(path, slice_index)
+            if name.endswith(NIFTI):
+                return read_nifti(path, slice_index)
+            return read_picture(path, slice_index, most_pixels)
 
 
 def is_image(path: Path) -> bool:
@@ -110,32 +99,3 @@ def is_image(path: Path) -> bool:
         return path.is_file() and is_dicom(path)
     except OSError:
         return False
-
-
-def to_storage(values: NDArray[Any], low: float, high: float) -> NDArray[Any]:
-    """Grey (H, W) or colour (H, W, 3) as (C, H, W): uint8 untouched, else [low, high] scaled.
-
-    Raises:
-        ValueError: if there is no pixel, a value is not finite or outside the range, or the number
-            of channels is not 1 or 3.
-    """
-    pixels = values[..., None] if values.ndim == 2 else values
-    if pixels.ndim != 3 or pixels.shape[-1] not in (1, 3):
-        raise ValueError(f"expected (H, W) or (H, W, 3) pixels, got shape {values.shape}")
-    if pixels.size == 0:
-        raise ValueError(f"it has no pixels, shape {values.shape}")
-    if pixels.dtype != np.uint8:
-        pixels = _to_uint16(pixels.astype(np.float64), low, high)
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
-
-
-def _to_uint16(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint16]:
-    bad = int(values.size - np.isfinite(values).sum())
-    if bad:
-        raise ValueError(f"{bad} of {values.size} pixels are NaN or infinite")
-    if values.min() < low or values.max() > high:
-        raise ValueError(
-            f"pixels from {values.min():g} to {values.max():g} exceed {low:g}–{high:g}"
-        )
-    scaled = (values - low) / (high - low) if high > low else np.zeros_like(values)
-    return np.rint(scaled * 65535).astype(np.uint16)

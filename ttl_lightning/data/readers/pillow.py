@@ -16,9 +16,9 @@ from PIL.TiffImagePlugin import (
     SAMPLESPERPIXEL,
 )
 
-from ttl_lightning.data.readers.left_out import LeftOut
 from ttl_lightning.data.readers.png import check_png
-from ttl_lightning.data.readers.slices import Pixels, middle
+from ttl_lightning.data.readers.reading import LeftOut, Reading, to_storage
+from ttl_lightning.data.readers.slices import middle
 
 MOST_PIXELS = 89_478_485
 """Of one picture: Pillow's own limit, beyond which a small file may fill the memory."""
@@ -35,7 +35,7 @@ _SIGNED = 2
 _SEPARATE = 2
 
 
-def read_picture(path: Path, slice_index: int | None, most_pixels: int) -> Pixels:
+def read_picture(path: Path, slice_index: int | None, most_pixels: int) -> Reading:
     """One image of a picture's file.
 
     Where nobody says which, that is the middle one of those that are pictures in their own right:
@@ -81,7 +81,8 @@ def read_picture(path: Path, slice_index: int | None, most_pixels: int) -> Pixel
     scale = values.dtype.kind != "u" and (low, high) != (0.0, 1.0)
     if inverted:
         values = low + high - values.astype(np.float64)
-    return Pixels(values, low, high, LeftOut(images, deep, alpha, channels, inks, scale))
+    left_out = LeftOut(images, deep, alpha, channels, inks, scale)
+    return Reading(to_storage(values, low, high), left_out)
 
 
 def value_range(values: NDArray[Any]) -> tuple[float, float]:

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ttl_lightning.data.readers.dicom_pixels import shown, stored
 from ttl_lightning.data.readers.dicom_tags import frames_in
-from ttl_lightning.data.readers.left_out import LeftOut
 from ttl_lightning.data.readers.nifti import load_nifti
+from ttl_lightning.data.readers.reading import LeftOut, Reading, to_storage
 from ttl_lightning.data.readers.volume import missing_package
 
 
-class Pixels(NamedTuple):
-    """Values (H, W) or (H, W, 3), those of black and of white, and what of the file is left out."""
-
-    values: NDArray[Any]
-    low: float
-    high: float
-    left_out: LeftOut
-
-
-def read_dicom(path: Path, slice_index: int | None = None) -> Pixels:
+def read_dicom(path: Path, slice_index: int | None = None) -> Reading:
     """One frame of a DICOM file.
 
     Grey passes through the modality transform (rescale slope and intercept, or table) and, where
@@ -50,16 +39,17 @@ def read_dicom(path: Path, slice_index: int | None = None) -> Pixels:
     if kind in ("MONOCHROME1", "MONOCHROME2"):
         values, low, high = shown(dataset, frame)
         values = low + high - values if kind == "MONOCHROME1" else values
-        return Pixels(values, low, high, left_out)
+        return Reading(to_storage(values, low, high), left_out)
     values = stored(dataset, frame)
     if kind == "PALETTE COLOR":
         values = processing.apply_color_lut(values, dataset)
     elif not (kind == "RGB" or kind.startswith("YBR")):
         raise ValueError(f"photometric interpretation {kind!r} is not known")
-    return Pixels(values, 0.0, float(np.iinfo(values.dtype).max), left_out)
+    high = float(np.iinfo(values.dtype).max)
+    return Reading(to_storage(values, 0.0, high), left_out)
 
 
-def read_nifti(path: Path, slice_index: int | None = None) -> Pixels:
+def read_nifti(path: Path, slice_index: int | None = None) -> Reading:
     """One axial slice of a NIfTI file, shown as radiologists do.
 
     That is with the front up and the patient's right side on the left.
@@ -71,11 +61,11 @@ def read_nifti(path: Path, slice_index: int | None = None) -> Pixels:
         ValueError: if the file is not a 2D or 3D image, has no such slice, or is not finite.
     """
     volume = load_nifti(path)
-    low, high = float(volume.voxels.min()), float(volume.voxels.max())
-    slices = len(volume.voxels)
-    chosen = volume.voxels[middle(slice_index, slices)]
+    low, high = float(volume.pixels.min()), float(volume.pixels.max())
+    slices = len(volume.pixels)
+    chosen = volume.pixels[middle(slice_index, slices)]
     left_out = LeftOut(images=slices if slice_index is None else 1, scale=True)
-    return Pixels(chosen.astype(np.float64), low, high, left_out)
+    return Reading(to_storage(chosen.astype(np.float64), low, high), left_out)
 
 
 def middle(slice_index: int | None, count: int) -> int:

@@ -10,7 +10,8 @@ from ttl_lightning.data.readers.dicom_series import dicom_files, read_dicom_seri
 from ttl_lightning.data.readers.dicom_tags import is_dicom
 from ttl_lightning.data.readers.nifti import read_nifti_volume
 from ttl_lightning.data.readers.picture import DICOM, NIFTI
-from ttl_lightning.data.readers.volume import Volume, naming
+from ttl_lightning.data.readers.reading import Reading
+from ttl_lightning.data.readers.volume import naming
 from ttl_lightning.errors import DataError
 
 
@@ -30,7 +31,7 @@ class StudyFiles:
         """Number of studies."""
         return len(self._paths)
 
-    def read(self, row: int) -> Volume:
+    def read(self, row: int) -> Reading:
         """One study.
 
         Raises:
@@ -55,7 +56,7 @@ class StudyFiles:
             return f"{path.resolve()}|{digest.hexdigest()}"
 
 
-def read_volume(path: Path) -> Volume:
+def read_volume(path: Path) -> Reading:
     """A folder with one DICOM series, a multi-frame DICOM file, or a .nii or .nii.gz file.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What the readers of volumes share: the volume, its axes, and errors that name the file."""
+"""What the readers share: how a volume is turned, and errors that name the file."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ import itertools
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ttl_lightning.data.readers.left_out import LeftOut
+from ttl_lightning.data.readers.reading import Reading
 from ttl_lightning.errors import ConfigError, DataError, TTLError
-
-UNKNOWN_MM = (float("nan"), float("nan"), float("nan"))
 
 MOST_TOLD = 300
 """Characters of a library's own words in an error."""
@@ -23,33 +21,9 @@ MOST_TOLD = 300
 _TARGET = (2, 1, 0)
 
 
-class Volume(NamedTuple):
-    """One study, as a radiologist pages through it.
-
-    Attributes:
-        voxels: (S, P, L): slices from the feet to the head, rows from the front to the back,
-            columns from the patient's right to the left. int16 where every value is a whole number
-            that fits, else float32. Files that name no axes (`ArchiveStudies`) keep their order.
-        spacing_mm: of neighbouring voxels along each axis; NaN where the file does not say.
-    """
-
-    voxels: NDArray[Any]
-    spacing_mm: tuple[float, float, float]
-
-    @property
-    def pixels(self) -> NDArray[Any]:
-        """The voxels, by the name that a store asks for."""
-        return self.voxels
-
-    @property
-    def left_out(self) -> LeftOut:
-        """Nothing of the file."""
-        return LeftOut()
-
-
 def assemble(
     slices: Iterable[NDArray[Any]], shape: tuple[int, int, int], steps_mm: NDArray[np.float64]
-) -> Volume:
+) -> Reading:
     """Turn stored slices to the patient's closest axes, one at a time into one array.
 
     Args:
@@ -57,6 +31,11 @@ def assemble(
         shape: extents of the stored axes.
         steps_mm: (3, 3), for each stored axis the way from a voxel to the next: to the patient's
             left, back and head.
+
+    Returns:
+        (S, P, L), as a radiologist pages through it: slices from the feet to the head, rows from
+        the front to the back, columns from the patient's right to the left. int16 where every value
+        is a whole number that fits, else float32.
 
     Raises:
         ValueError: if there are no voxels, or one is not finite as float32.
@@ -78,7 +57,7 @@ def assemble(
     if bad:
         raise ValueError(f"{bad} voxels are NaN or infinite")
     between, down, across = (float(length) for length in np.linalg.norm(steps_mm[order], axis=1))
-    return Volume(voxels, (between, down, across))
+    return Reading(voxels, spacing_mm=(between, down, across))
 
 
 def closest_axes(steps_mm: NDArray[np.float64]) -> tuple[list[int], list[bool]]:
@@ -96,8 +75,11 @@ def closest_axes(steps_mm: NDArray[np.float64]) -> tuple[list[int], list[bool]]:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def naming(file: Path | str) -> Iterator[None]:
     """Make any failure within one line that names the file.
+
+    Args:
+        file: its path, and what else shall be said of it.
 
     Raises:
         DataError: in place of whatever was raised; the project's own errors pass.
@@ -107,8 +89,8 @@ def naming(path: Path) -> Iterator[None]:
     except TTLError:
         raise
     except Exception as error:
-        # Decoders raise what they like (struct.error, zlib.error, EOFError …), most without a path.
-        raise DataError(f"cannot read {path}: {told(error)}.") from error
+        # Decoders raise what they like (SyntaxError, zlib.error, EOFError …), most without a path.
+        raise DataError(f"cannot read {file}: {told(error)}.") from error
 
 
 @contextmanager

@@ -9,12 +9,12 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from ttl_lightning.data.completion import check_split_options, complete_splits
 from ttl_lightning.data.content import listing_hash
 from ttl_lightning.data.readers.picture import SUFFIXES, FileImages, is_image
 from ttl_lightning.data.readers.pillow import MOST_PIXELS
-from ttl_lightning.data.samples import SPLIT_NAMES, Samples, listed, positive_note, task_of
+from ttl_lightning.data.samples import SPLIT_NAMES, Samples, listed, positive_note
 from ttl_lightning.data.sources.base import Source, existing_path
+from ttl_lightning.data.splits import check_fractions, complete_splits
 from ttl_lightning.data.tables.labels import encode_classes, unified
 from ttl_lightning.errors import DataError, check_number
 
@@ -34,7 +34,7 @@ class FolderSource(Source):
 
     Splits that are not given are drawn by class. Folders do not name patients, so they cannot be
     drawn by patient; a run says so. Of a file with several images the middle one is read, and a run
-    counts such files, and all else that is left out of one (`left_out.LeftOut`).
+    counts such files, and all else that is left out of one (`reading.LeftOut`).
 
     Attributes:
         path: the root folder.
@@ -61,7 +61,7 @@ class FolderSource(Source):
         """Check what was given."""
         super().__post_init__()
         check_number("data.max_pixels", self.max_pixels, 1, 10**12, integer=True)
-        check_split_options(self.val_fraction, self.test_fraction)
+        check_fractions({"val": self.val_fraction, "test": self.test_fraction})
         if not existing_path(self.path).is_dir():
             raise DataError(f"data.path must be a folder of class folders, {self.path} is a file.")
 
@@ -98,7 +98,6 @@ class FolderSource(Source):
             labels=labels,
             splits=splits,
             class_names=names,
-            task=task_of(names),
             reader=FileImages([entry.path for entry in found], None, self.max_pixels),
             notes=(*notes, *drawn, *positive_note(names, chosen=self.classes is not None)),
         )

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import importlib.util
+import runpy
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from ttl_lightning.data.options import DepthView
 from ttl_lightning.data.samples import Samples
 from ttl_lightning.data.sources.base import Source
-from ttl_lightning.data.sources.npz import load_images, load_volumes
+from ttl_lightning.data.sources.npz import load_file
 from ttl_lightning.errors import ConfigError, DataError, check_choice
 
 SMALLEST = 28
 """Side of the images or volumes that a file holds whose name says none."""
+Info = dict[str, dict[str, Any]]
 NO_PATIENTS = "MedMNIST gives no patient ids: its official splits are taken as given."
 
 
@@ -38,6 +40,7 @@ class MedMNISTSource(Source):
     defaults: ClassVar[Mapping[str, Any]] = {"on_duplicate": "drop"}
     places: ClassVar[tuple[str, ...]] = ("path",)
     choice: ClassVar[str] = "medmnist"
+    layout: ClassVar[str] = "npz"
     sizes: ClassVar[tuple[int, ...]] = (SMALLEST, 64, 128, 224)
 
     name: str = "medmnist"
@@ -104,7 +107,7 @@ class MedMNISTSource(Source):
         Raises:
             DataError: naming the file, if it is not there or not as it should be.
         """
-        return load_images(self.file, self.classes, NO_PATIENTS)
+        return load_file(self.file, self.layout, self.classes, NO_PATIENTS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,44 +119,29 @@ class MedMNIST3dSource(MedMNISTSource):
 
     view = DepthView
     choice: ClassVar[str] = "medmnist3d"
+    layout: ClassVar[str] = "npz3d"
     sizes: ClassVar[tuple[int, ...]] = (SMALLEST, 64)
 
     name: str = "medmnist3d"
     dataset: str = "adrenalmnist3d"
-
-    def load(self, side: int) -> Samples:
-        """Read the downloaded file.
-
-        Raises:
-            DataError: naming the file, if it is not there or not as it should be.
-        """
-        return load_volumes(self.file, self.classes, NO_PATIENTS)
 
 
 def _choice(dataset: str) -> str:
     return "medmnist3d" if dataset.endswith("3d") else "medmnist"
 
 
-def _info() -> dict[str, dict[str, Any]]:
+def _info() -> Info:
     """What the medmnist package knows of its data sets, from the one file of it without torch.
 
     Raises:
         ConfigError: naming the extra, if it is not installed.
     """
-    name = "medmnist.info"
-    if name in sys.modules:
-        known = sys.modules[name]
-    else:
-        package = importlib.util.find_spec("medmnist")
-        if package is None or package.origin is None:
-            raise ConfigError(
-                "data=medmnist needs the medmnist package: pip install 'ttl_lightning[medmnist]'."
-            )
-        path = Path(package.origin).with_name("info.py")
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None  # of a path that ends in .py
-        assert spec.loader is not None
-        known = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(known)
-    info: dict[str, dict[str, Any]] = known.INFO
-    return info
+    known = sys.modules.get("medmnist.info")
+    if known is not None:
+        return cast(Info, known.INFO)
+    package = importlib.util.find_spec("medmnist")
+    if package is None or package.origin is None:
+        raise ConfigError(
+            "data=medmnist needs the medmnist package: pip install 'ttl_lightning[medmnist]'."
+        )
+    return cast(Info, runpy.run_path(str(Path(package.origin).with_name("info.py")))["INFO"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,8 +14,8 @@ from ttl_lightning.data.content import file_hash, file_mark
 from ttl_lightning.data.options import DepthView
 from ttl_lightning.data.readers.base import ArrayImages, ArrayVolumes
 from ttl_lightning.data.readers.npz_members import check_members, source_of
-from ttl_lightning.data.readers.volume import about, told
-from ttl_lightning.data.samples import SPLITS, Labels, Samples, check_classes, listed, task_of
+from ttl_lightning.data.readers.volume import about, naming
+from ttl_lightning.data.samples import SPLITS, Labels, Samples, check_classes, listed
 from ttl_lightning.data.sources.base import Source, existing_path
 from ttl_lightning.errors import DataError
 
@@ -31,8 +31,7 @@ NO_PATIENTS = "npz files hold no patient ids: splits are taken as the file gives
 class NpzSource(Source):
     """Images (N, H, W) or (N, H, W, 3) uint8 with the splits that the file gives.
 
-    Labels (N,) or (N, 1) are class numbers: two classes are a binary task, more a multiclass one.
-    Labels (N, L) of zeros and ones are multilabel.
+    Labels (N,) or (N, 1) are class numbers; of labels (N, L) of zeros and ones several may hold.
 
     A file of volumes is for `Npz3dSource`; the command line chooses between the two.
 
@@ -47,6 +46,7 @@ class NpzSource(Source):
 
     defaults: ClassVar[Mapping[str, Any]] = {"on_duplicate": "drop"}
     places: ClassVar[tuple[str, ...]] = ("path",)
+    layout: ClassVar[str] = "npz"
 
     name: str = "npz"
     path: str | Path | None = None
@@ -68,7 +68,7 @@ class NpzSource(Source):
         Raises:
             DataError: naming the file and what is wrong with it.
         """
-        return load_images(existing_path(self.path), self.classes, NO_PATIENTS)
+        return load_file(existing_path(self.path), self.layout, self.classes, NO_PATIENTS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,67 +79,32 @@ class Npz3dSource(NpzSource):
     """
 
     view = DepthView
+    layout: ClassVar[str] = "npz3d"
 
     name: str = "npz3d"
 
-    def load(self, side: int) -> Samples:
-        """Read the file.
 
-        Raises:
-            DataError: naming the file and what is wrong with it.
-        """
-        return load_volumes(existing_path(self.path), self.classes, NO_PATIENTS)
-
-
-def load_images(path: Path, classes: Sequence[str] | None, note: str) -> Samples:
-    """Samples of a file of images in MedMNIST's layout.
+def load_file(path: Path, layout: str, classes: Sequence[str] | None, note: str) -> Samples:
+    """Samples of a file in MedMNIST's layout; it is said which volumes are blank.
 
     Args:
         path: the file.
+        layout: one of `SHAPES`, which the images must have.
         classes: names by class number; None: "0", "1", …
         note: on the file's splits.
 
     Raises:
         DataError: naming the file and what is wrong with it.
     """
-    samples, images = load_arrays(path, "npz", classes)
-    return replace(samples, reader=ArrayImages(images, file_mark(path)), notes=(note,))
-
-
-def load_volumes(path: Path, classes: Sequence[str] | None, note: str) -> Samples:
-    """Likewise of a file of volumes; it is said which of them are blank."""
-    samples, volumes = load_arrays(path, "npz3d", classes)
-    notes = [note]
-    flat = volumes.reshape(len(volumes), -1)
-    blank = np.flatnonzero(flat.min(1) == flat.max(1))
-    if len(blank):
-        names = listed([samples.ids[row] for row in blank])
-        notes.append(f"{len(blank)} volumes hold one value alone: {names}.")
-    return replace(samples, reader=ArrayVolumes(volumes, file_mark(path)), notes=tuple(notes))
-
-
-def load_arrays(
-    path: Path, source: str, classes: Sequence[str] | None = None
-) -> tuple[Samples, NDArray[np.uint8]]:
-    """Samples, and their images or volumes in one array.
-
-    Args:
-        path: the file.
-        source: one of `SHAPES`, which the images must have.
-        classes: names by class number; by default "0", "1", …
-
-    Raises:
-        DataError: naming the file and what is wrong with it.
-    """
     arrays = _read(path)
     labels = {split: _flat(path, split, arrays[f"{split}_labels"]) for split in SPLITS}
-    images = {split: _checked(path, source, split, arrays[f"{split}_images"]) for split in SPLITS}
+    images = {split: _checked(path, layout, split, arrays[f"{split}_images"]) for split in SPLITS}
     for split in SPLITS:
         if len(labels[split]) != len(images[split]):
             raise DataError(
                 f"{path}: {len(images[split])} {split}_images, {len(labels[split])} {split}_labels."
             )
-    if len({array.shape[1:] for array in (*images.values(),)}) > 1:
+    if len({array.shape[1:] for array in images.values()}) > 1:
         shapes = ", ".join(f"{split} {array.shape[1:]}" for split, array in images.items())
         raise DataError(f"{path}: images differ in shape between splits: {shapes}.")
     if len({array.shape[1:] for array in labels.values()}) > 1:
@@ -147,33 +112,36 @@ def load_arrays(
     every = np.concatenate(list(labels.values()))
     with about(path):
         names = _class_names(every, classes)
-    samples = Samples(
-        ids=tuple(f"{split}/{i}" for split in SPLITS for i in range(len(labels[split]))),
+    ids = tuple(f"{split}/{i}" for split in SPLITS for i in range(len(labels[split])))
+    pixels, notes = np.concatenate(list(images.values())), [note]
+    if layout == "npz3d":
+        flat = pixels.reshape(len(pixels), -1)
+        blank = [ids[row] for row in np.flatnonzero(flat.min(1) == flat.max(1))]
+        if blank:
+            notes.append(f"{len(blank)} volumes hold one value alone: {listed(blank)}.")
+    reader = {"npz": ArrayImages, "npz3d": ArrayVolumes}[layout]
+    return Samples(
+        ids=ids,
         labels=every,
         splits=np.repeat(SPLITS, [len(labels[split]) for split in SPLITS]),
         class_names=names,
-        task="multilabel" if every.ndim == 2 else task_of(names),
+        reader=reader(pixels, file_mark(path)),
+        notes=tuple(notes),
     )
-    return samples, np.concatenate(list(images.values()))
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
-    try:
+    with naming(f"{path} as an .npz file"):
         check_members(path, KEYS)
         # NumPy leaves a damaged archive open unless it is given an open file
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             missing = [key for key in KEYS if key not in file]
             if missing:
-                raise DataError(  # noqa: TRY301 - what there is, is known here
+                raise DataError(
                     f"{path}: no {', '.join(missing)}; it must hold {', '.join(KEYS)}, "
                     f"and holds {', '.join(file) or 'nothing'}."
                 )
             return {key: file[key] for key in KEYS}
-    except DataError:
-        raise
-    except Exception as error:
-        # NumPy and zipfile raise what they like (zlib.error, TokenError of a header …)
-        raise DataError(f"cannot read {path} as an .npz file: {told(error)}.") from error
 
 
 def _flat(path: Path, split: str, labels: NDArray[Any]) -> Labels:
@@ -193,12 +161,12 @@ def _flat(path: Path, split: str, labels: NDArray[Any]) -> Labels:
     return flat.astype(np.int64)
 
 
-def _checked(path: Path, source: str, split: str, images: NDArray[Any]) -> NDArray[np.uint8]:
+def _checked(path: Path, layout: str, split: str, images: NDArray[Any]) -> NDArray[np.uint8]:
     taken_by = source_of(images.shape)
-    if images.dtype != np.uint8 or taken_by != source or 0 in images.shape[1:]:
-        other = f" Choose data={taken_by}." if taken_by not in (None, source) else ""
+    if images.dtype != np.uint8 or taken_by != layout or 0 in images.shape[1:]:
+        other = f" Choose data={taken_by}." if taken_by not in (None, layout) else ""
         raise DataError(
-            f"{path}: {split}_images must be uint8 of shape {SHAPES[source]}, "
+            f"{path}: {split}_images must be uint8 of shape {SHAPES[layout]}, "
             f"got {images.dtype} {images.shape}.{other}"
         )
     return images

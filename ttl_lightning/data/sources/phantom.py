@@ -107,7 +107,6 @@ class PhantomSource(DrawnSource):
             labels=np.concatenate([part.labels for part in drawn]),
             splits=self.splits,
             class_names=("normal", LEVELS[self.level]),
-            task="binary",
             reader=ArrayImages(np.concatenate([part.images for part in drawn])),
             masks=partial(_mask, masks),
         )

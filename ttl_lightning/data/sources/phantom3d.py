@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 from ttl_lightning.data.options import AbnormalView
 from ttl_lightning.data.phantoms.images import label_of
 from ttl_lightning.data.phantoms.volumes import SMALLEST, PhantomVolume, draw_volume
-from ttl_lightning.data.readers.volume import UNKNOWN_MM, Volume
+from ttl_lightning.data.readers.reading import Reading
 from ttl_lightning.data.samples import SPLITS, Integers, Samples
 from ttl_lightning.data.sources.phantom import MOST, DrawnSource
 from ttl_lightning.errors import check_number
 
 
+@dataclass(frozen=True)
 class PhantomStudies:
     """Volumes of one seed's series by row, drawn when they are read.
 
-    Args:
+    Attributes:
         numbers: of the volumes in the series.
         shape: slices, rows and columns.
         difficulty: 0 (plain to see) to 1 (barely there).
@@ -29,29 +30,24 @@ class PhantomStudies:
         seed: of the series.
     """
 
-    decoders = 1
+    decoders: ClassVar[int] = 1
 
-    def __init__(
-        self,
-        numbers: Integers,
-        shape: tuple[int, int, int],
-        difficulty: float,
-        balance: float,
-        seed: int,
-    ) -> None:
-        self._numbers, self._shape, self._seed = numbers, shape, seed
-        self._difficulty, self._balance = difficulty, balance
-        self._abnormal: dict[int, Integers] = {}
+    numbers: Integers
+    shape: tuple[int, int, int]
+    difficulty: float
+    balance: float
+    seed: int
+    _abnormal: dict[int, Integers] = field(default_factory=dict, init=False)
 
     def __len__(self) -> int:
         """Number of volumes."""
-        return len(self._numbers)
+        return len(self.numbers)
 
-    def read(self, row: int) -> Volume:
+    def read(self, row: int) -> Reading:
         """Draw one volume, and remember which of its slices are abnormal."""
         drawn = self._draw(row)
         self._abnormal[row] = np.flatnonzero(drawn.lesion_mask.any((1, 2))).astype(np.int64)
-        return Volume(drawn.voxels, UNKNOWN_MM)
+        return Reading(drawn.voxels)
 
     def abnormal_slices(self, row: int, count: int) -> Integers:
         """Slices of a volume that hold a part of an embolus."""
@@ -64,13 +60,13 @@ class PhantomStudies:
         return self._draw(row).lesion_mask
 
     def _draw(self, row: int) -> PhantomVolume:
-        number = int(self._numbers[row])
-        return draw_volume(number, self._shape, self._difficulty, self._seed, balance=self._balance)
+        number = int(self.numbers[row])
+        return draw_volume(number, self.shape, self.difficulty, self.seed, balance=self.balance)
 
     def fingerprint(self, row: int) -> str:
         """All that a volume depends on."""
-        options = (self._shape, self._difficulty, self._balance, self._seed)
-        return f"phantom3d|{self._numbers[row]}|{options}"
+        options = (self.shape, self.difficulty, self.balance, self.seed)
+        return f"phantom3d|{self.numbers[row]}|{options}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +107,6 @@ class Phantom3dSource(DrawnSource):
             labels=label_of(numbers, self.balance),
             splits=self.splits,
             class_names=("normal", "embolism"),
-            task="binary",
             reader=drawn,
             abnormal=drawn.abnormal_slices,
             masks=drawn.lesion_mask,

@@ -35,7 +35,7 @@ Range = tuple[int, int]
 class StudiesSource(TableOptions, Source):
     """Studies below a folder or in an archive, listed in a .csv file with a header.
 
-    One label column holds class names or numbers; several hold 0 or 1 each (multilabel).
+    One label column holds class names or numbers; several hold 0 or 1 each.
 
     Attributes:
         path: a folder with studies, as `find_studies` finds them, or an archive of them.
@@ -98,7 +98,7 @@ class StudiesSource(TableOptions, Source):
             DataError: naming the row and column, or the studies, that are not as they should be.
         """
         path = existing_path(self.path)
-        table, left_out = self.usable(read_table(_labels_path(path, self.labels)))
+        table = self.usable(read_table(_labels_path(path, self.labels)))
         studies = table.filled(self.study_column)
         samples = self.samples(table, studies, self.seed)
         ranges = self._abnormal_ranges(table)
@@ -112,7 +112,7 @@ class StudiesSource(TableOptions, Source):
         return replace(
             samples,
             reader=reader,
-            notes=(*left_out, *samples.notes, *unlisted),
+            notes=(*samples.notes, *unlisted),
             abnormal=None
             if ranges is None
             else partial(_abnormal_slices, table.path, studies, ranges),

@@ -21,7 +21,7 @@ from ttl_lightning.errors import check_number
 class CsvSource(TableOptions, Source):
     """Image files listed in a .csv file with a header.
 
-    One label column holds class names or numbers; several hold 0 or 1 each (multilabel).
+    One label column holds class names or numbers; several hold 0 or 1 each.
 
     Attributes:
         path: the .csv file.
@@ -73,7 +73,7 @@ class CsvSource(TableOptions, Source):
             DataError: naming the row and column that is not as it should be.
         """
         path = existing_path(self.path)
-        table, left_out = self.usable(read_table(path))
+        table = self.usable(read_table(path))
         names = table.filled(self.path_column)
         slices = self._slices(table)
         ids = [
@@ -83,7 +83,7 @@ class CsvSource(TableOptions, Source):
         root = _root(path, self.root)
         samples = self.samples(table, ids, self.seed)
         reader = FileImages([root / name for name in names], slices, self.max_pixels)
-        return replace(samples, reader=reader, notes=(*left_out, *samples.notes))
+        return replace(samples, reader=reader)
 
     def _slices(self, table: Table) -> list[int | None]:
         if self.slice_column is None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ttl_lightning.data.completion import check_split_options, complete_splits
 from ttl_lightning.data.readers.volume import about
 from ttl_lightning.data.samples import (
     SPLIT_NAMES,
@@ -19,8 +18,8 @@ from ttl_lightning.data.samples import (
     check_classes,
     listed,
     positive_note,
-    task_of,
 )
+from ttl_lightning.data.splits import check_fractions, complete_splits
 from ttl_lightning.data.tables.labels import (
     SEVERAL,
     UNCERTAIN,
@@ -48,7 +47,7 @@ class TableOptions:
     """What a table's columns mean: options of every source that reads one.
 
     Attributes:
-        label_columns: one of class names or numbers, or several of 0 and 1 (multilabel).
+        label_columns: one of class names or numbers, or several of 0 and 1.
         split_column: with train, val or test; None: "split" where there is such a column.
         patient_column: whom a row shows; None: "patient_id" where there is such a column.
         classes: for one label column, the classes in the order of their numbers; None: sorted.
@@ -74,6 +73,11 @@ class TableOptions:
         given = self.label_columns
         return (given,) if isinstance(given, str) else tuple(given)
 
+    @property
+    def fractions(self) -> dict[str, float]:
+        """Of the splits that may have to be drawn."""
+        return {"val": self.val_fraction, "test": self.test_fraction}
+
     def check(self, header: Sequence[str], others: Mapping[str, str | None], path: Path) -> None:
         """Demand that every column that is named exists, and options that are in range.
 
@@ -86,7 +90,7 @@ class TableOptions:
             UnknownNameError: naming key and column.
             ConfigError: naming the option that is out of range.
         """
-        check_split_options(self.val_fraction, self.test_fraction)
+        check_fractions(self.fractions)
         check_choice("data.missing", self.missing, ON_MISSING)
         check_choice("data.uncertain", self.uncertain, ON_UNCERTAIN)
         for key, action in (("missing", self.missing), ("uncertain", self.uncertain)):
@@ -107,8 +111,8 @@ class TableOptions:
                     f"column for data.{key}", name, header, f"They are those of {path}."
                 )
 
-    def usable(self, table: Table) -> tuple[Table, list[str]]:
-        """The rows whose labels are known, and what was left out.
+    def usable(self, table: Table) -> Table:
+        """The rows whose labels are known, with notes about what was left out.
 
         Raises:
             DataError: naming the rows whose labels are not known, unless they are to be dropped.
@@ -137,12 +141,15 @@ class TableOptions:
             keep[rows] = False
             notes.append(f"{len(rows)} of {len(table)} rows were left out: they have {what}.")
         if len(self.labelled_by) > 1:
-            empty = ~np.array([self._known(table, column) for column in self.labelled_by]).any(0)
+            columns = [table.columns[column] for column in self.labelled_by]
+            empty = np.isnan([[self._value(text) or 0 for text in texts] for texts in columns]).all(
+                0
+            )
             if (empty & keep).any():
                 number = int((empty & keep).sum())
                 notes.append(f"{number} of {len(table)} rows were left out: no label is known.")
                 keep &= ~empty
-        return table.take(np.flatnonzero(keep)), notes
+        return replace(table.take(np.flatnonzero(keep)), notes=(*notes, *table.notes))
 
     def samples(self, table: Table, ids: Sequence[str], seed: int) -> Samples:
         """What the table says of its rows, with notes about it, and without a reader.
@@ -160,21 +167,18 @@ class TableOptions:
         patients = table.optional(self.patient_column, PATIENT_COLUMN)
         # two spellings of one patient must not end up in two splits
         same = None if patients is None else tuple(unified(patients)[0])
-        fractions = {"val": self.val_fraction, "test": self.test_fraction}
-        splits, drawn = complete_splits(self._splits(table), labels, same, fractions, seed)
+        splits, drawn = complete_splits(self._splits(table), labels, same, self.fractions, seed)
         if same is None:
             notes.append(
                 f"{table.path} has no {PATIENT_COLUMN!r} column: one patient's images may be in "
                 "two splits. data.patient_column names the column that says whom an image shows."
             )
-        task = "multilabel" if labels.ndim == 2 else task_of(names)
-        chosen = task == "multilabel" or self.classes is not None
+        chosen = labels.ndim == 2 or self.classes is not None
         return Samples(
             ids=tuple(ids),
             labels=labels,
             splits=splits,
             class_names=names,
-            task=task,
             patients=same,
             notes=(*table.notes, *notes, *drawn, *positive_note(names, chosen=chosen)),
         )
@@ -228,22 +232,17 @@ class TableOptions:
     def _numbers(self, table: Table, column: str) -> list[float]:
         numbers = []
         for row, text in enumerate(table.columns[column]):
-            number = self._instead(text) if self._unknown(text) else yes_or_no(text)
+            number = self._value(text)
             if number is None:
                 raise table.error(row, column, "0 or 1, true or false")
             numbers.append(number)
         return numbers
 
-    def _known(self, table: Table, column: str) -> list[bool]:
-        """Whether the label of each row will count."""
-        texts = table.columns[column]
-        return [not self._unknown(t) or self._instead(t) in (0.0, 1.0) for t in texts]
-
-    def _unknown(self, text: str) -> bool:
-        return is_missing(text) or _is_uncertain(text, set())
-
-    def _instead(self, text: str) -> float | None:
-        return INSTEAD.get(self.missing if is_missing(text) else self.uncertain)
+    def _value(self, text: str) -> float | None:
+        """1, 0, or NaN where it shall not count; None of a field that says none of these."""
+        if is_missing(text):
+            return INSTEAD.get(self.missing)
+        return INSTEAD.get(self.uncertain) if _is_uncertain(text, set()) else yes_or_no(text)
 
     def _splits(self, table: Table) -> NDArray[np.str_] | None:
         given = table.optional(self.split_column, SPLIT_COLUMN)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, NotRequired, TypedDict
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,55 +13,51 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ttl_lightning.data.samples import Labels
+from ttl_lightning.data.samples import Integers, Labels
 from ttl_lightning.data.store import Store
 from ttl_lightning.data.transforms import Key, Transform
 from ttl_lightning.data.views.windows import Places, WindowDraws, Windows
 
+Batch = dict[str, Tensor]
+"""What the loaders yield.
 
-class Batch(TypedDict):
-    """What the loaders yield.
-
-    image: float32 (N, C, H, W). label: int64 (N,) or, for multilabel, float32 (N, L).
-    id: int64 (N,), the position in the split.
-    """
-
-    image: Tensor
-    label: Tensor
-    id: Tensor
+image: float32 (N, C, H, W), of windows (N, C, D, H, W). label: int64 (N,), or float32 (N, L) where
+several may hold. id: int64 (N,), the position in the split. Of validation and test windows also
+study: int64 (N,), the study's position in the split, and study_label: in the form of label.
+"""
 
 
-class WindowBatch(Batch):
-    """What the loaders of volumes yield; every sample is a window.
+class _Batches(Dataset[Batch], ABC):
+    """Samples that are read a batch at a time."""
 
-    image: float32 (N, C, D, H, W). label: of the window. Of validation and test windows also
-    study: int64 (N,), the study's position in the split, and study_label: in the form of label.
-    """
+    def __getitem__(self, key: Key) -> Batch:
+        """One sample, without the batch's axis."""
+        return {name: value[0] for name, value in self.__getitems__([key]).items()}
 
-    study: NotRequired[Tensor]
-    study_label: NotRequired[Tensor]
+    @abstractmethod
+    def __getitems__(self, keys: Sequence[Key]) -> Batch:
+        """A whole batch: torch's loader asks for it in this way, and it needs no collating."""
 
 
-class ImageDataset(Dataset[Batch]):
+@dataclass(frozen=True, eq=False)
+class ImageDataset(_Batches):
     """Takes images from the store and transforms a batch at a time.
 
-    Args:
+    Attributes:
         store: of all the source's images.
         rows: of this split's images in the store.
         labels: one an image of this split.
         transform: for a batch of stored images with their keys.
     """
 
-    def __init__(
-        self, store: Store, rows: NDArray[np.int64], labels: Labels, transform: Transform
-    ) -> None:
-        self._store, self._rows = store, rows
-        self.labels = labels
-        self._transform = transform
+    store: Store
+    rows: Integers
+    labels: Labels
+    transform: Transform
 
     def plain(self, transform: Transform) -> ImageDataset:
         """The same images, read in another way."""
-        return ImageDataset(self._store, self._rows, self.labels, transform)
+        return replace(self, transform=transform)
 
     def names(self, ids: Sequence[str]) -> list[str]:
         """Of the samples, from those of the split's images."""
@@ -67,30 +65,26 @@ class ImageDataset(Dataset[Batch]):
 
     def __len__(self) -> int:
         """Number of images in the split."""
-        return len(self._rows)
-
-    def __getitem__(self, key: Key) -> Batch:
-        """One sample, without the batch's axis."""
-        batch = self.__getitems__([key])
-        return {"image": batch["image"][0], "label": batch["label"][0], "id": batch["id"][0]}
+        return len(self.rows)
 
     def __getitems__(self, keys: Sequence[Key]) -> Batch:
-        """A whole batch: torch's loader asks for it in this way, and it needs no collating."""
+        """A whole batch."""
         index = np.array([index for _, index in keys], np.int64)
-        images = as_batch([self._store.read(int(row)) for row in self._rows[index]])
+        images = as_batch([self.store.read(int(row)) for row in self.rows[index]])
         return {
-            "image": self._transform(images, keys),
+            "image": self.transform(images, keys),
             "label": torch.from_numpy(self.labels[index]),
             "id": torch.from_numpy(index),
         }
 
 
-class WindowDataset(Dataset[WindowBatch]):
+@dataclass(frozen=True, eq=False)
+class WindowDataset(_Batches):
     """Takes windows of studies from the store and transforms a batch at a time.
 
     What a study that is shorter than a window lacks at its end is black.
 
-    Args:
+    Attributes:
         store: of all the source's studies.
         rows: of this split's studies in the store.
         windows: of this split's studies.
@@ -99,81 +93,62 @@ class WindowDataset(Dataset[WindowBatch]):
         transform: for a batch of windows with their keys.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        rows: NDArray[np.int64],
-        windows: Windows,
-        draws: WindowDraws | None,
-        value_range: tuple[float, float] | None,
-        transform: Transform,
-    ) -> None:
-        self._store, self._rows, self._windows = store, rows, windows
-        self._draws, self._value_range, self._transform = draws, value_range, transform
+    store: Store
+    rows: Integers
+    windows: Windows
+    draws: WindowDraws | None
+    value_range: tuple[float, float] | None
+    transform: Transform
 
     def plain(self, transform: Transform) -> WindowDataset:
         """The grid's windows with their studies, read in another way."""
-        return WindowDataset(
-            self._store, self._rows, self._windows, None, self._value_range, transform
-        )
+        return replace(self, draws=None, transform=transform)
 
     @property
     def labels(self) -> Labels:
         """Of the grid's windows, where windows are drawn; of the studies else."""
-        windows = self._windows
-        return windows.labels if self._draws is None else windows.label(windows.grid)
+        windows = self.windows
+        return windows.labels if self.draws is None else windows.label(windows.grid)
 
     def names(self, ids: Sequence[str]) -> list[str]:
         """Those of the studies; where windows are drawn "<study>/<first slice>" of the grid's."""
-        if self._draws is None:
+        if self.draws is None:
             return list(ids)
-        grid = self._windows.grid
+        grid = self.windows.grid
         return [f"{ids[study]}/{start}" for study, start in zip(*grid, strict=True)]
 
     def __len__(self) -> int:
         """Number of windows an epoch."""
-        return self._windows.count(self._draws or WindowDraws())
+        return self.windows.count(self.draws or WindowDraws())
 
-    def __getitem__(self, key: Key) -> WindowBatch:
-        """One window, without the batch's axis."""
-        batch = self.__getitems__([key])
-        sample: WindowBatch = {
-            "image": batch["image"][0],
-            "label": batch["label"][0],
-            "id": batch["id"][0],
-        }
-        if "study" in batch:
-            sample["study"], sample["study_label"] = batch["study"][0], batch["study_label"][0]
-        return sample
-
-    def __getitems__(self, keys: Sequence[Key]) -> WindowBatch:
-        """A whole batch: torch's loader asks for it in this way, and it needs no collating."""
-        windows = self._windows
+    def __getitems__(self, keys: Sequence[Key]) -> Batch:
+        """A whole batch."""
+        windows = self.windows
         index = np.array([index for _, index in keys], np.int64)
-        if self._draws is None:
+        if self.draws is None:
             places = Places(windows.grid.studies[index], windows.grid.starts[index])
         else:
-            places = windows.draw(self._draws, keys)
-        batch: WindowBatch = {
-            "image": self._transform(self._voxels(places), keys),
+            places = windows.draw(self.draws, keys)
+        batch: Batch = {
+            "image": self.transform(self._voxels(places), keys),
             "label": torch.from_numpy(windows.label(places)),
             "id": torch.from_numpy(index),
         }
-        if self._draws is None:
+        if self.draws is None:
             batch["study"] = torch.from_numpy(places.studies)
             batch["study_label"] = torch.from_numpy(windows.labels[places.studies])
         return batch
 
     def _voxels(self, places: Places) -> Tensor:
         """Windows (N, 1, D, R, R), float32 in [0, 1]."""
-        rows = [int(self._rows[study]) for study in places.studies]
-        _, height, width = self._store.facts(rows[0]).shape
-        length = self._windows.length
+        rows = [int(self.rows[study]) for study in places.studies]
+        _, height, width = self.store.facts(rows[0]).shape
+        length = self.windows.length
         images = np.zeros((len(rows), 1, length, height, width), np.float32)
         for image, row, start in zip(images, rows, places.starts, strict=True):
-            facts = self._store.facts(row)
-            low, high = self._value_range or (facts.low, facts.high)
-            voxels = self._store.read(row, slice(start, start + length)).astype(np.float32)
+            facts = self.store.facts(row)
+            low, high = self.value_range or (facts.low, facts.high)
+            voxels = self.store.read(row, slice(start, start + length)).astype(np.float32)
             # a study of one value is black
             image[0, : len(voxels)] = ((voxels - low) / max(high - low, 1e-12)).clip(0, 1)
         return torch.from_numpy(images)

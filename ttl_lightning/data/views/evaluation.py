@@ -49,10 +49,8 @@ class EvalTransform:
 
     def read(self, images: Tensor) -> Tensor:
         """(N, …, R, R) -> (N, …, image_size, image_size), not normalized."""
-        stack = images.reshape(len(images), -1, *images.shape[-2:])
         centre = np.array([[[self.scale, 0, 0], [0, self.scale, 0]]], np.float32)
-        seen = warp(stack, np.repeat(centre, len(images), axis=0), self.image_size)
-        return seen.reshape(*images.shape[:-2], *seen.shape[-2:])
+        return warp(images, np.repeat(centre, len(images), axis=0), self.image_size)
 
     def __call__(self, images: Tensor, keys: Sequence[Key]) -> Tensor:
         """(N, C, R, R) -> (N, len(mean), image_size, image_size); volumes as `Transform` says."""
@@ -143,12 +141,10 @@ class SeveralViews:
     def __call__(self, images: Tensor, keys: Sequence[Key]) -> Tensor:
         """(N, C, R, R) -> (N, count, len(mean), image_size, image_size); volumes likewise."""
         first = self.evaluation
-        slices = images.flatten(1, -3)
         views = [first(images, keys)]
         for other in warps_at(self.augment, spread_points(self.count)):
-            seen = warp(slices, np.repeat(other[None], len(images), axis=0), first.image_size)
-            whole = seen.reshape(*images.shape[:-2], *seen.shape[-2:])
-            views.append(normalize(whole, first.mean, first.std))
+            seen = warp(images, np.repeat(other[None], len(images), axis=0), first.image_size)
+            views.append(normalize(seen, first.mean, first.std))
         return torch.stack(views, dim=1)
 
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from ttl_lightning.data.options import ImageView
 from ttl_lightning.data.ranges import spread_notes
-from ttl_lightning.data.readers.left_out import left_out_notes
-from ttl_lightning.data.samples import SPLITS, Integers, Samples
+from ttl_lightning.data.readers.reading import left_out_notes
+from ttl_lightning.data.samples import Integers, Samples
 from ttl_lightning.data.store import Facts, Store
-from ttl_lightning.data.transforms import TrainTransform, Transform
+from ttl_lightning.data.transforms import Transform
 from ttl_lightning.data.views.dataset import ImageDataset
 from ttl_lightning.data.views.fit import ImageForm
 
@@ -36,26 +36,15 @@ class Images:
         notes = spread_notes(np.array([one.spread for one in facts]), self.view.counted)
         return notes + left_out_notes([one.left_out for one in facts], ids)
 
-    def datasets(
-        self,
-        store: Store,
-        rows: Integers,
-        samples: Samples,
-        train: TrainTransform,
-        plain: Transform,
-    ) -> dict[str, ImageDataset]:
-        """The three splits.
+    def dataset(
+        self, store: Store, rows: Integers, samples: Samples, transform: Transform
+    ) -> ImageDataset:
+        """One split.
 
         Args:
             store: of all the source's images.
-            rows: of the samples in the store.
-            samples: those that are used.
-            train: how training reads a batch.
-            plain: how evaluation does.
+            rows: of the split's samples in the store.
+            samples: the split's.
+            transform: how a batch is read.
         """
-        found = {}
-        for split in SPLITS:
-            chosen = samples.rows(split)
-            transform = train if split == "train" else plain
-            found[split] = ImageDataset(store, rows[chosen], samples.labels[chosen], transform)
-        return found
+        return ImageDataset(store, rows, samples.labels, transform)

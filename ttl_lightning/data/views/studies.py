@@ -10,7 +10,7 @@ import numpy as np
 
 from ttl_lightning.data.options import WindowView
 from ttl_lightning.data.ranges import window_notes
-from ttl_lightning.data.samples import SPLITS, Integers, Samples
+from ttl_lightning.data.samples import Integers, Samples
 from ttl_lightning.data.store import Facts, Store
 from ttl_lightning.data.transforms import TrainTransform, Transform
 from ttl_lightning.data.views.dataset import WindowDataset
@@ -46,22 +46,16 @@ class Studies:
         )
         return window_notes(lowest, highest, window)
 
-    def datasets(
-        self,
-        store: Store,
-        rows: Integers,
-        samples: Samples,
-        train: TrainTransform,
-        plain: Transform,
-    ) -> dict[str, WindowDataset]:
-        """The three splits; a training sample is a window, the others are studies.
+    def dataset(
+        self, store: Store, rows: Integers, samples: Samples, transform: Transform
+    ) -> WindowDataset:
+        """One split; a sample is a window where training reads it, a study else.
 
         Args:
             store: of all the source's studies.
-            rows: of the samples in the store.
-            samples: those that are used.
-            train: how training reads a batch, and of which seed windows are drawn.
-            plain: how evaluation does.
+            rows: of the split's samples in the store.
+            samples: the split's.
+            transform: how a batch is read; training's has the seed of which windows are drawn.
 
         Raises:
             ConfigError: if draws about abnormal slices are asked for, and it is not known which.
@@ -70,31 +64,15 @@ class Studies:
         view = self.view
         slices = np.array([store.facts(int(row)).shape[0] for row in rows], np.int64)
         abnormal = _abnormal(samples, rows, slices, view.about_abnormal)
-        draws = WindowDraws(
-            view.windows_per_study, train.augment.slice_jitter, view.about_abnormal, train.seed
+        windows = Windows(
+            slices, samples.labels, abnormal, view.image_size[0], view.stride, view.least_abnormal
         )
-        found = {}
-        for split in SPLITS:
-            chosen, training = samples.rows(split), split == "train"
-            windows = Windows(
-                slices[chosen],
-                samples.labels[chosen],
-                None if abnormal is None else [abnormal[row] for row in chosen],
-                view.image_size[0],
-                view.stride,
-                view.least_abnormal,
-            )
-            if training:
-                _check_classes(windows, samples.class_names)
-            found[split] = WindowDataset(
-                store,
-                rows[chosen],
-                windows,
-                draws if training else None,
-                view.black_and_white,
-                train if training else plain,
-            )
-        return found
+        draws = None
+        if isinstance(transform, TrainTransform):
+            _check_classes(windows, samples.class_names)
+            jitter, seed = transform.augment.slice_jitter, transform.seed
+            draws = WindowDraws(view.windows_per_study, jitter, view.about_abnormal, seed)
+        return WindowDataset(store, rows, windows, draws, view.black_and_white, transform)
 
 
 def _abnormal(
@@ -111,10 +89,11 @@ def _abnormal(
     found: list[Integers] = []
     for row, count, study, label in zip(rows, slices, samples.ids, samples.labels, strict=True):
         abnormal = samples.abnormal(int(row), int(count))
-        if samples.task != "binary":
+        if not samples.exclusive or len(samples.class_names) != 2:
+            held = "one holds" if samples.exclusive else "several may hold"
             raise DataError(
-                "abnormal slices go with one label of two classes, and the task is "
-                f"{samples.task}: leave them out."
+                "abnormal slices go with one label of two classes, and there are "
+                f"{len(samples.class_names)}, of which {held}: leave them out."
             )
         if bool(len(abnormal)) != bool(label):
             raise DataError(

@@ -20,7 +20,7 @@ from ttl_lightning.interpret.commands.findings import Findings
 from ttl_lightning.interpret.commands.options import Gradcam as Options
 from ttl_lightning.interpret.gradcam import grad_cam
 from ttl_lightning.runs.open import OpenRun, open_run
-from ttl_lightning.tasks.losses import class_probabilities, missed_by, true_and_predicted
+from ttl_lightning.tasks.losses import class_probabilities, kind_of, missed_by, true_and_predicted
 
 SELECT = ("wrong", "first")
 TARGETS = ("predicted", "true")
@@ -72,8 +72,8 @@ def explain(
     batch = _chosen(run, positions, split)
     images = batch["image"]
     with torch.no_grad():
-        probabilities = class_probabilities(run.after(images), run.data.task)
-    labels, predicted = true_and_predicted(probabilities, batch["label"].cpu(), run.data.task)
+        probabilities = class_probabilities(run.after(images), kind_of(run.data))
+    labels, predicted = true_and_predicted(probabilities, batch["label"].cpu(), kind_of(run.data))
     targets = predicted if target == "predicted" else labels
     heat = grad_cam(run.after, images, targets.tolist(), unit)
     mean, std = (
@@ -98,9 +98,9 @@ def most_wrong(run: OpenRun, split: str, count: int) -> list[int]:
     found: list[tuple[float, int]] = []
     with torch.no_grad():
         for batch in run.batches(split):
-            probabilities = class_probabilities(run.after(batch["image"]), run.data.task)
+            probabilities = class_probabilities(run.after(batch["image"]), kind_of(run.data))
             labels = batch["label"].cpu()
-            missed = missed_by(probabilities, labels, run.data.task)
+            missed = missed_by(probabilities, labels, kind_of(run.data))
             found += zip(missed.tolist(), batch["id"].tolist(), strict=True)
     return [number for _, number in sorted(found, key=lambda pair: (-pair[0], pair[1]))[:count]]
 
@@ -200,7 +200,8 @@ def _named(run: OpenRun, split: str, ids: Sequence[str]) -> list[int]:
     best: dict[str, tuple[float, int]] = {}
     with torch.no_grad():
         for batch in run.batches(split):
-            scores = class_probabilities(run.after(batch["image"]), run.data.task)[:, 1:].amax(1)
+            probabilities = class_probabilities(run.after(batch["image"]), kind_of(run.data))
+            scores = probabilities[:, 1:].amax(1)
             places = _places(batch).tolist()
             for place, score, number in zip(places, scores, batch["id"].tolist(), strict=True):
                 kept = best.get(names[place], (-1.0, 0))

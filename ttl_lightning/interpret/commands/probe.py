@@ -9,6 +9,7 @@ from ttl_lightning.interpret.commands.figures import curves
 from ttl_lightning.interpret.commands.findings import Findings
 from ttl_lightning.interpret.commands.options import Probe as Options
 from ttl_lightning.runs.open import OpenRun
+from ttl_lightning.tasks.losses import kind_of
 from ttl_lightning.tasks.probes import CHOSEN_BY, LABELS, METRICS, ProbeResult, probe_units
 
 SPLITS = ("train", "val", "test")
@@ -36,7 +37,7 @@ def probe_run(run: OpenRun, most: int | None = None) -> list[UnitProbe]:
         TTLError: if `most` is out of range, or a split lacks what a probe needs.
     """
     before, after = (
-        probe_units(model.backbone, {s: run.batches(s, most) for s in SPLITS}, run.data.task)
+        probe_units(model.backbone, {s: run.batches(s, most) for s in SPLITS}, kind_of(run.data))
         for model in (run.before, run.after)
     )
     return [UnitProbe(unit, before[unit], after[unit]) for unit in run.after.backbone.cutoffs]

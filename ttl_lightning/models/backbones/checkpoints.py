@@ -6,13 +6,9 @@ import contextlib
 import hashlib
 import logging
 import pickle
-import queue
 import re
-import threading
-import urllib.error
-import urllib.request
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -33,7 +29,6 @@ NESTED = (
     *("state_dict", "model_state_dict", "model_state", "model", "teacher", "ema", "model_ema"),
     *("state_dict_ema", "net", "network", "backbone", "encoder", "student", "params"),
 )
-HUB_TIMEOUT_S = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,75 +93,6 @@ def _of_a_completed_run(folder: Path) -> Path:
     return path
 
 
-def from_hub(name: str, ways_out: Sequence[str]) -> Path:
-    """The cached file of timm's default weights, fetched from the hub if it is not there yet.
-
-    Args:
-        name: of timm's network.
-        ways_out: networks whose weights need no download, for the error.
-
-    Raises:
-        WeightsError: if there is neither.
-    """
-    import huggingface_hub
-    import timm
-
-    cfg = timm.get_pretrained_cfg(name)
-    if cfg is None or not cfg.hf_hub_id:
-        raise WeightsError(
-            f"timm has no pretrained weights for {name}: give backbone.weights=FILE or null."
-        )
-    files = (
-        (cfg.hf_hub_filename,)
-        if cfg.hf_hub_filename
-        else ("model.safetensors", "pytorch_model.bin")
-    )
-    repo, _, revision = cfg.hf_hub_id.partition("@")
-    for file in files:
-        cached = huggingface_hub.try_to_load_from_cache(repo, file, revision=revision or None)
-        if isinstance(cached, str):
-            return Path(cached)
-    reason = "the offline switch is set" if huggingface_hub.is_offline_mode() else _unreachable()
-    if reason is None:
-        try:
-            for file in files:
-                with contextlib.suppress(huggingface_hub.errors.EntryNotFoundError):
-                    fetched = huggingface_hub.hf_hub_download(repo, file, revision=revision or None)
-                    return Path(fetched)
-            reason = f"the hub's {repo} holds neither of {', '.join(files)}"
-        except Exception as error:  # noqa: BLE001 - a download can fail in as many ways as networks
-            reason = f"the download failed ({_cause(error)})"
-    raise WeightsError(
-        f"no ImageNet weights for {name}: not in the local cache and {reason}. Three ways out: run "
-        "once with a network, or give backbone.weights=FILE (.pth or .safetensors), or take what "
-        f"needs no download (backbone={', '.join(ways_out)}, or backbone.weights=null to train "
-        "from scratch)."
-    )
-
-
-def _unreachable() -> str | None:
-    """Why the hub cannot be reached, or None; asked once, since its client retries for long."""
-    answers: queue.Queue[str | None] = queue.Queue()
-    # In a thread, since the limit of urlopen does not bound the look-up of a name.
-    threading.Thread(target=lambda: answers.put(_ask_hub()), daemon=True).start()
-    try:
-        return answers.get(timeout=HUB_TIMEOUT_S)
-    except queue.Empty:
-        return f"the hub gave no answer in {HUB_TIMEOUT_S:g} s"
-
-
-def _ask_hub() -> str | None:
-    from huggingface_hub.constants import ENDPOINT
-
-    try:
-        with urllib.request.urlopen(ENDPOINT, timeout=HUB_TIMEOUT_S):
-            return None
-    except urllib.error.HTTPError:
-        return None
-    except (OSError, ValueError) as error:
-        return f"the hub cannot be reached ({error})"
-
-
 def load_plain(path: Path) -> object:
     """What a `.safetensors`, `.pth` or checkpoint file holds; runs no code that it may hold.
 
@@ -184,7 +110,7 @@ def load_plain(path: Path) -> object:
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can raise anything
         raise WeightsError(
-            f"weights {path} cannot be read as plain tensors: {_cause(error)}"
+            f"weights {path} cannot be read as plain tensors: {cause(error)}"
         ) from error
 
 
@@ -195,15 +121,9 @@ def read(path: Path) -> dict[str, Tensor]:
         WeightsError: if the file cannot be read, or holds no tensors by name.
     """
     content = load_plain(path)
-    for key in NESTED:
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-            break
-    tensors = (
-        {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, Tensor)}
-        if isinstance(content, dict)
-        else {}
-    )
+    whole = content if isinstance(content, dict) else {}
+    part = next((whole[key] for key in NESTED if isinstance(whole.get(key), dict)), whole)
+    tensors = {k: v for k, v in part.items() if isinstance(k, str) and isinstance(v, Tensor)}
     if not tensors:
         raise WeightsError(f"weights {path} hold no tensors by name.")
     return _unwrapped(tensors)
@@ -220,7 +140,7 @@ def check_usable(tensors: Mapping[str, Tensor], source: str) -> None:
             raise WeightsError(f"weights {source}: {name} {reason}.")
 
 
-def _cause(error: Exception) -> str:
+def cause(error: Exception) -> str:
     """Why a file was refused, without torch's advice to let it run its code."""
     if isinstance(error, pickle.UnpicklingError):
         asked = re.search(r"GLOBAL ([\w.]+)", str(error))

@@ -112,15 +112,9 @@ def _check_name(name: str) -> None:
             list_backbones(),
             f"Any timm name of these families will do. For volumes: {', '.join(VOLUMETRIC)}.",
         )
-    check_choice("weights tag of " + name.partition(".")[0], name, _with_tags(name))
-
-
-def _with_tags(name: str) -> list[str]:
-    import timm
-
     architecture = name.partition(".")[0]
-    tagged = timm.list_pretrained(f"{architecture}.*")
-    return [architecture, *tagged]
+    tagged = (architecture, *timm.list_pretrained(f"{architecture}.*"))
+    check_choice(f"weights tag of {architecture}", name, tagged)
 
 
 def _channels(values: tuple[float, ...], in_channels: int) -> tuple[float, ...]:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ttl_lightning.errors import WeightsError
 from ttl_lightning.models.backbones import checkpoints as _weights
+from ttl_lightning.models.backbones import hub
 from ttl_lightning.models.backbones.inflation import is_planar
 from ttl_lightning.models.backbones.volumetric import IMAGENET, VOLUMETRIC, Statistics
 from ttl_lightning.records.folder import RunFolder
@@ -66,18 +67,16 @@ class WeightsRecord:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """Weights that an installed package holds.
+    """Weights that an installed package holds: timm's in timm's order, under names of their own.
 
     Attributes:
         sha256: of the file, by which it is known wherever it lies.
         file: where the package keeps it.
-        in_order: the file lists timm's tensors in timm's order under names of its own.
     """
 
     record: WeightsRecord
     sha256: str
     file: Callable[[], Path]
-    in_order: bool
 
 
 def _lite0_file() -> Path:
@@ -101,7 +100,6 @@ BUNDLES = {
         ),
         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
         _lite0_file,
-        in_order=True,
     )
 }
 
@@ -123,7 +121,7 @@ def find(name: str, weights: str) -> Path:
     planar = _planar(name)
     if planar in BUNDLES:
         return BUNDLES[planar].file()
-    return _weights.from_hub(planar, ways_out=tuple(BUNDLES))
+    return hub.from_hub(planar, ways_out=tuple(BUNDLES))
 
 
 def record_of(name: str, weights: str | None) -> WeightsRecord:
@@ -180,10 +178,9 @@ def in_network_s_names(
     tensors: dict[str, Tensor], record: WeightsRecord, net: nn.Module
 ) -> dict[str, Tensor]:
     """The tensors of a file under the network's names, where a bundle has names of its own."""
-    bundle = BUNDLES.get(record.network)
     keys = net.state_dict().keys()
     # by their order only where not one name is the network's own: then it is the publisher's file
-    if bundle is None or not bundle.in_order or not tensors.keys().isdisjoint(keys):
+    if record.network not in BUNDLES or not tensors.keys().isdisjoint(keys):
         return tensors
     return dict(zip(keys, tensors.values(), strict=True))
 

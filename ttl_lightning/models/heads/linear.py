@@ -47,6 +47,21 @@ def linear_head(
     return LinearHead(in_shape, num_classes, pooling=pooling)
 
 
+def zero_head(head: nn.Module) -> None:
+    """Make every logit 0, so that the first loss is that of equal probabilities.
+
+    A random head sends random gradients into pretrained features before it has learnt anything, and
+    its first loss depends on which class has which number.
+
+    Raises:
+        ConfigError: if the head is not the linear one.
+    """
+    fc = as_linear(head, "protocol.head_init=zero").fc
+    with torch.no_grad():
+        fc.weight.zero_()
+        fc.bias.zero_()
+
+
 def as_linear(head: nn.Module, what: str) -> LinearHead:
     """The head, where only the linear one will do.
 

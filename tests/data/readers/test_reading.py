@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from tests.data.making import data_of
-from ttl_lightning.data.readers.left_out import LeftOut, left_out_notes
 from ttl_lightning.data.readers.picture import FileImages
+from ttl_lightning.data.readers.reading import LeftOut, left_out_notes, to_storage
 from ttl_lightning.data.sources.folder import FolderSource
 from ttl_lightning.data.sources.table import CsvSource
 from ttl_lightning.data.store import Store
@@ -23,6 +23,21 @@ def write_pages(path: Path, count: int) -> None:
     rng = np.random.default_rng(list(f"{path.parent.name}{path.name}".encode()))
     images = [Image.fromarray(rng.integers(0, 256, (16, 16), dtype=np.uint8)) for _ in range(count)]
     images[0].save(path, save_all=True, append_images=images[1:])
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        (np.zeros((2, 4, 4, 3)), r"got shape \(2, 4, 4, 3\)"),
+        (np.zeros((4, 4, 2)), r"got shape \(4, 4, 2\)"),
+        (np.zeros((0, 4)), "no pixels"),
+        (np.full((2, 2), 3.0), "pixels from 3 to 3 exceed 0–1"),
+        (np.full((2, 2), np.inf), "4 of 4 pixels are NaN or infinite"),
+    ],
+)
+def test_pixels_that_cannot_be_stored(values: np.ndarray, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        to_storage(values, 0, 1)
 
 
 def test_nothing_is_said_where_nothing_is_left_out() -> None:

@@ -1,9 +1,14 @@
-"""What reading one image leaves out of its file, and what a run says of it."""
+"""What a reader gives of one image or study: its pixels, and what of the file is not in them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+UNKNOWN_MM = (float("nan"), float("nan"), float("nan"))
 
 
 class LeftOut(NamedTuple):
@@ -21,6 +26,51 @@ class LeftOut(NamedTuple):
     channels: bool = False
     inks: bool = False
     scale: bool = False
+
+
+class Reading(NamedTuple):
+    """One image or study.
+
+    Attributes:
+        pixels: (C, H, W) of an image, C = 1 or 3, uint8 or uint16; (S, H, W) of a study, as
+            `volume.assemble` turns it.
+        left_out: what of the file is not in them.
+        spacing_mm: of neighbouring voxels of a study along each axis; NaN where the file does not
+            say.
+    """
+
+    pixels: NDArray[Any]
+    left_out: LeftOut = LeftOut()
+    spacing_mm: tuple[float, float, float] = UNKNOWN_MM
+
+
+def to_storage(values: NDArray[Any], low: float, high: float) -> NDArray[Any]:
+    """Grey (H, W) or colour (H, W, 3) as (C, H, W): uint8 untouched, else [low, high] scaled.
+
+    Raises:
+        ValueError: if there is no pixel, a value is not finite or outside the range, or the number
+            of channels is not 1 or 3.
+    """
+    pixels = values[..., None] if values.ndim == 2 else values
+    if pixels.ndim != 3 or pixels.shape[-1] not in (1, 3):
+        raise ValueError(f"expected (H, W) or (H, W, 3) pixels, got shape {values.shape}")
+    if pixels.size == 0:
+        raise ValueError(f"it has no pixels, shape {values.shape}")
+    if pixels.dtype != np.uint8:
+        pixels = _to_uint16(pixels.astype(np.float64), low, high)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _to_uint16(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint16]:
+    bad = int(values.size - np.isfinite(values).sum())
+    if bad:
+        raise ValueError(f"{bad} of {values.size} pixels are NaN or infinite")
+    if values.min() < low or values.max() > high:
+        raise ValueError(
+            f"pixels from {values.min():g} to {values.max():g} exceed {low:g}–{high:g}"
+        )
+    scaled = (values - low) / (high - low) if high > low else np.zeros_like(values)
+    return np.rint(scaled * 65535).astype(np.uint16)
 
 
 _SAID = {
