@@ -14,10 +14,10 @@ from typing import Any, cast
 
 from ttl_lightning.config.identity import bears
 from ttl_lightning.jobs.plan import Group, Overrides
+from ttl_lightning.records import history
 from ttl_lightning.records.schema import RunResult, write_atomically
 from ttl_lightning.report.collect import SEARCH_FILE, SEARCH_SCHEMA
 from ttl_lightning.report.text import number
-from ttl_lightning.runs.callbacks import history
 from ttl_lightning.runs.parts import task_class
 from ttl_lightning.search import Choice, Method, Outcome, Trial, advance
 

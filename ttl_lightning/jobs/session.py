@@ -28,7 +28,7 @@ from ttl_lightning.jobs.rounds import Criterion, Search
 from ttl_lightning.jobs.tuning import Tuning, tuned
 from ttl_lightning.records.schema import RunResult
 from ttl_lightning.report import sweep as report
-from ttl_lightning.report.terminal import show
+from ttl_lightning.report.sweep import show
 from ttl_lightning.runs.build import check
 from ttl_lightning.runtime.shortage import check_folder
 from ttl_lightning.runtime.stopping import heed_sigterm, name_of, status_of

@@ -1,17 +1,25 @@
-"""All runs in a sweep's folder, and what the sweep's search chose among them."""
+"""All runs in a sweep's folder, what they cost, and what its search chose among them."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ttl_lightning.errors import DataError, one_line
 from ttl_lightning.records.schema import FILE_NAME, RunResult
+from ttl_lightning.report.text import cell, number
 from ttl_lightning.tasks.registry import report_of
 
 SEARCH_FILE, SEARCH_SCHEMA = "search.json", 1
+SUMMARY_FILE = "summary.csv"
+FIELDS = ("data", "backbone", "strategy", "cutoff", "cutoff_index", "seed")
+COSTS = ("params", "trainable_params", "macs", "latency_ms", "latency_ratio")
+TRAIN = ("epochs", "best_epoch", "wall_s")
 STATUSES = ("completed", "failed", "interrupted", "running", "paused")
 
 
@@ -138,3 +146,56 @@ def _search(entry: dict[str, Any]) -> Search:
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:40]}…"
+
+
+def run_cost(result: RunResult, key: str) -> float | None:
+    """One of `COSTS`, of one run.
+
+    On the CPU: `latency_ms` is the median, `latency_ratio` the ratio to the untruncated network.
+    """
+    if key.startswith("latency"):
+        return number(on_cpu(result.complexity).get("median" if key == "latency_ms" else "ratio"))
+    return number(result.complexity.get(key))
+
+
+def whole_ms(result: RunResult) -> float | None:
+    """The untruncated network's fastest pass on the CPU; None where it was not timed."""
+    cost = result.complexity
+    whole = cost.get("untruncated")
+    if whole is None and run_cost(result, "latency_ratio") == 1:
+        whole = cost  # the strategy keeps it
+    return number(on_cpu(whole).get("min")) if isinstance(whole, dict) else None
+
+
+def on_cpu(cost: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is known of the latency on the CPU; nothing where it could not be measured."""
+    times = cost.get("latency_ms")
+    cpu = times.get("cpu") if isinstance(times, dict) else None
+    return cpu if isinstance(cpu, dict) else {}
+
+
+def summary_csv(runs: Sequence[Run]) -> str:
+    """Every run's settings, metrics, costs and times; what is unknown is an empty cell.
+
+    Columns: folder, status, error, `FIELDS`, overrides (separated by blanks), every metric that any
+    run has, `COSTS` (as of `run_cost`), `TRAIN`. A text that a spreadsheet would take for a formula
+    begins with an apostrophe.
+    """
+    metrics = sorted({str(key) for run in runs for key in run.result.metrics})
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    header = ["folder", "status", "error", *FIELDS, "overrides", *metrics, *COSTS, *TRAIN]
+    writer.writerow(map(cell, header))
+    for run in runs:
+        result = run.result
+        row: list[object] = [run.folder, result.status, result.error]
+        row += [getattr(result, name) for name in FIELDS]
+        row.append(" ".join(map(str, result.overrides)))
+        row += [result.metrics.get(key) for key in metrics]
+        row += [
+            run_cost(result, key) if key.startswith("latency") else result.complexity.get(key)
+            for key in COSTS
+        ]
+        row += [result.train.get(key) for key in TRAIN]
+        writer.writerow(map(cell, row))
+    return text.getvalue()

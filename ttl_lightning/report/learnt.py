@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ttl_lightning.errors import DataError
 from ttl_lightning.metrics.paired import Scored
+from ttl_lightning.records.history import FILE_NAME, read
 from ttl_lightning.report.text import count
 from ttl_lightning.tasks.reports import Described, TaskReport
-
-HISTORY = "metrics.csv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +80,7 @@ def read_history(folder: Path, criterion: str) -> list[float]:
     Raises:
         DataError: if the file cannot be read.
     """
-    path = folder / HISTORY
-    if not path.exists():
-        return []
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            cells = [row.get(criterion) for row in csv.DictReader(stream)]
-        values = [float(cell) for cell in cells if cell]
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"{HISTORY} cannot be read: {error}.") from error
+    path = folder / FILE_NAME
+    rows = read(path) if path.exists() else []
+    values = (row.get(criterion, math.nan) for row in rows)
     return [value for value in values if math.isfinite(value)]

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ttl_lightning.errors import one_line
-from ttl_lightning.report.choice import Choice
+from ttl_lightning.report.compare import Choice, Row
 from ttl_lightning.report.methods import BASELINE, Group, cheaper
 from ttl_lightning.report.render import render
-from ttl_lightning.report.rows import Row
 from ttl_lightning.report.text import MINUS, NONE, amount, p_value, percent, signed, spread
-from ttl_lightning.report.verdict import verdict
+from ttl_lightning.report.words import verdict
 from ttl_lightning.tasks.reports import Metric, TaskReport
 
 # What has fewer of it is the better model.
@@ -101,7 +100,8 @@ def main_table(rows: Sequence[Row], report: TaskReport) -> Table:
         cells = [Cell(method.name), Cell(one_line(method.cutoff or NONE))]
         cells.append(Cell(str(len(method.runs))))
         for key, top in best.items():
-            cells.append(Cell(spread(method.values(key)), _is(method.mean(key), top)))
+            mean = method.mean(key)
+            cells.append(Cell(spread(method.values(key)), mean is not None and mean == top))
         for key, form in _COSTS.items():
             cells.append(Cell(form(method.cost(key)), _least(row, rows, key)))
         lines.append(cells + _differences(row, tested))
@@ -145,16 +145,13 @@ def _differences(row: Row, tested: Sequence[Metric]) -> list[Cell]:
         if found is None:
             cells += [Cell(NONE), Cell(NONE)]
             continue
-        low, high = found.interval
-        interval, word = f"{signed(low)} to {signed(high)}", verdict(found, metric)
-        if word is None:
-            cells.append(Cell(signed(found.difference), aside=f"(test samples alone: {interval})"))
-            cells.append(Cell(NONE, aside="(one seed)"))
-            continue
-        assert found.p_value is not None  # there is a verdict
-        cells.append(Cell(signed(found.difference), aside=f"({interval})"))
-        p = p_value(found.p_value).removeprefix("p ").removeprefix("= ")
-        cells.append(Cell(p, aside=f"({word})"))
+        interval, p = " to ".join(map(signed, found.interval)), NONE
+        word = verdict(found, metric) or "one seed"
+        if found.p_value is None:
+            interval = f"test samples alone: {interval}"
+        else:
+            p = p_value(found.p_value).removeprefix("p ").removeprefix("= ")
+        cells += [Cell(signed(found.difference), aside=f"({interval})"), Cell(p, aside=f"({word})")]
     return cells
 
 
@@ -169,7 +166,3 @@ def _least(row: Row, rows: Sequence[Row], key: str) -> bool:
     own = row.method.span(key)
     others = (span for other in rows if (span := other.method.span(key)))
     return own is not None and not any(cheaper(other, own) for other in others)
-
-
-def _is(value: float | None, best: float | None) -> bool:
-    return value is not None and value == best

@@ -23,8 +23,8 @@ from ttl_lightning.models.backbones.factory import pixel_statistics
 from ttl_lightning.models.backbones.pretrained import find, record_of
 from ttl_lightning.models.create import create_model
 from ttl_lightning.models.strategies.base import TransferModel
+from ttl_lightning.records import history
 from ttl_lightning.records.schema import RunResult
-from ttl_lightning.runs.callbacks import history
 from ttl_lightning.runs.callbacks.agreement import SameBuffers, SameConfig
 from ttl_lightning.runs.callbacks.checkpoints import (
     AtomicCheckpointIO,

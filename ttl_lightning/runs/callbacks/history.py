@@ -11,12 +11,8 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
-from ttl_lightning.errors import DataError
+from ttl_lightning.records.history import Row
 from ttl_lightning.records.schema import write_atomically
-
-FILE_NAME = "metrics.csv"
-
-Row = dict[str, float]
 
 
 class History(Checkpoint):
@@ -88,17 +84,3 @@ class History(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the rows of the epochs before."""
         self.rows = state_dict["rows"]
-
-
-def read(path: Path) -> list[Row]:
-    """The rows that `History.write` wrote; what was not logged in an epoch is left out of its row.
-
-    Raises:
-        DataError: if the file cannot be read.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        return [{key: float(cell) for key, cell in row.items() if cell} for row in rows]
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
