@@ -110,13 +110,17 @@ def excess(reuse: Reuse) -> float:
     return (mean - random_mean) / (1 - random_mean)
 
 
+def known_excess(reuse: Reuse) -> float | None:
+    """The excess, None where it cannot be computed."""
+    try:
+        return excess(reuse)
+    except DataError:
+        return None
+
+
 def judged(reuse: Reuse) -> bool:
     """Whether the excess is known, with enough samples for the channels to mean something."""
-    try:
-        excess(reuse)
-    except DataError:
-        return False
-    return reuse.random_mean is not None and reuse.random_mean <= CHANCE
+    return known_excess(reuse) is not None and (reuse.random_mean or 0.0) <= CHANCE
 
 
 def ks_distance(reuse: Reuse) -> float:

@@ -16,7 +16,7 @@ from ttl_lightning.runs.open import OpenRun
 
 
 def test_every_pair_at_the_smaller_grid(open_cut: OpenRun) -> None:
-    found = cross(open_cut, variance=1.0)
+    found = cross(open_cut, Options(variance=1.0))
     assert found.units == ("stem", "block1.1", "block2.1")
     assert list(found.after) == list(itertools.combinations(found.units, 2))
     with torch.no_grad():

@@ -16,21 +16,13 @@ import numpy as np
 import torch
 
 from ttl_lightning.errors import DataError
-from ttl_lightning.interpret.baselines import expected_coefficients
 from ttl_lightning.interpret.commands.figures import matrices
 from ttl_lightning.interpret.commands.findings import Findings
 from ttl_lightning.interpret.commands.options import Cross as Options
-from ttl_lightning.interpret.defaults import VARIANCE_KEPT
-from ttl_lightning.interpret.detection import Reuse, excess
+from ttl_lightning.interpret.commands.transfer import UnitTransfer
+from ttl_lightning.interpret.detection import known_excess
 from ttl_lightning.interpret.moments import Grid, Moments, shared_grid
-from ttl_lightning.interpret.svcca import (
-    Basis,
-    Floats,
-    Similarity,
-    check_variance,
-    relate,
-    whiten,
-)
+from ttl_lightning.interpret.svcca import Basis, Floats, Similarity, check_variance, relate, whiten
 from ttl_lightning.runs.open import OpenRun
 
 Pair = tuple[str, str]
@@ -51,39 +43,25 @@ class Cross:
     after: dict[Pair, Similarity]
 
 
-def cross(
-    run: OpenRun,
-    split: str = "test",
-    most: int | None = None,
-    variance: float = VARIANCE_KEPT,
-    units: str = "blocks",
-) -> Cross:
+def cross(run: OpenRun, options: Options) -> Cross:
     """Compare the units of each of the two models, in one pass over the images.
-
-    Args:
-        run: of any strategy.
-        split: whose images are used.
-        most: how many of them at most.
-        variance: see `similarity`.
-        units: "blocks" compares the last units of stem, blocks and tail; "all" every unit, which
-            takes memory for the covariances of every pair.
 
     Raises:
         TTLError: if an option is out of range, or features are not finite.
     """
-    check_variance(variance)
-    names = run.units(units)
+    check_variance(options.variance)
+    names = run.units(options.units)
     pairs = list(itertools.combinations(names, 2))
     models = {"before": run.before.backbone, "after": run.after.backbone}
     moments = {key: Moments(pairs) for key in models}
     grids: dict[str, Grid] = {}
     with torch.no_grad():
-        for batch in run.batches(split, most):
+        for batch in run.batches(options.split, options.most):
             for key, backbone in models.items():
                 maps = dict(backbone.features(batch["image"]))
                 moments[key].update(maps)
                 grids = {unit: tuple(maps[unit].shape[2:]) for unit in names}
-    found = {key: related(seen, grids, variance) for key, seen in moments.items()}
+    found = {key: related(seen, grids, options.variance) for key, seen in moments.items()}
     return Cross(names, found["before"], found["after"])
 
 
@@ -109,7 +87,7 @@ def related(moments: Moments, grids: Mapping[str, Grid], variance: float) -> dic
 
 def report(run: OpenRun, options: Options) -> Findings:
     """Table and figure of `cross`."""
-    found = cross(run, options.split, options.most, options.variance, options.units)
+    found = cross(run, options)
     if len(found.units) < 2:
         raise DataError(f"{run.title} has one unit only: there is no pair to compare.")
     rows = [
@@ -136,29 +114,16 @@ def report(run: OpenRun, options: Options) -> Findings:
 
 
 def _columns(when: str, found: Similarity) -> dict[str, Any]:
-    reuse = _reuse(found)
+    reuse = UnitTransfer.of("", found).reuse
     return {
         f"{when}_mean": found.mean,
         f"{when}_pwcca": found.pwcca,
         f"{when}_random_mean": reuse.random_mean,
-        f"{when}_excess": _excess(reuse),
+        f"{when}_excess": known_excess(reuse),
         f"{when}_retained_first": found.retained[0],
         f"{when}_retained_second": found.retained[1],
         f"{when}_n": found.n,
     }
-
-
-def _reuse(found: Similarity) -> Reuse:
-    if not min(found.retained):
-        return Reuse(found.mean, None)
-    return Reuse(found.mean, float(expected_coefficients(*found.retained, found.n).mean()))
-
-
-def _excess(reuse: Reuse) -> float | None:
-    try:
-        return excess(reuse)
-    except DataError:
-        return None
 
 
 def _matrix(units: tuple[str, ...], rows: list[dict[str, Any]], column: str) -> Floats:

@@ -53,34 +53,30 @@ class Explained:
     places: tuple[int, ...]
 
 
-def explain(
-    run: OpenRun, positions: Sequence[int], split: str, target: str, unit: str | None
-) -> Explained:
+def explain(run: OpenRun, positions: Sequence[int], options: Options) -> Explained:
     """Explain a run's scores of some samples.
 
     Args:
         run: of any strategy.
         positions: of the samples in the split.
-        split: "train", "val" or "test".
-        target: the class to explain: "predicted" or "true".
-        unit: see `grad_cam`; None takes the last one.
+        options: what is explained, and from which unit's map.
 
     Raises:
         TTLError: if an option names what there is not.
     """
-    check_choice("target", target, TARGETS)
-    batch = _chosen(run, positions, split)
+    check_choice("target", options.target, TARGETS)
+    batch = _chosen(run, positions, options.split)
     images = batch["image"]
     with torch.no_grad():
         probabilities = class_probabilities(run.after(images), run.data.task)
     labels, predicted = true_and_predicted(probabilities, batch["label"].cpu(), run.data.task)
-    targets = predicted if target == "predicted" else labels
-    heat = grad_cam(run.after, images, targets.tolist(), unit)
+    targets = predicted if options.target == "predicted" else labels
+    heat = grad_cam(run.after, images, targets.tolist(), options.unit)
     mean, std = (
         torch.tensor(values).reshape(-1, *(1,) * (images.dim() - 2))
         for values in (run.data.mean, run.data.std)
     )
-    ids = run.data.sample_ids(split)
+    ids = run.data.sample_ids(options.split)
     return Explained(
         [ids[int(number)] for number in _places(batch)],
         labels,
@@ -89,7 +85,7 @@ def explain(
         probabilities[torch.arange(len(targets)), targets],
         (images.cpu() * std + mean).mean(1).clamp(0, 1),
         heat.cpu(),
-        _map_size(run, images.shape[2:], unit),
+        _map_size(run, images.shape[2:], options.unit),
     )
 
 
@@ -118,7 +114,7 @@ def report(run: OpenRun, options: Options) -> Findings:
                 f"{other.folder} has other {options.split} samples than {run.folder}: runs side by "
                 "side need the same."
             )
-    found = [explain(one, positions, options.split, options.target, options.unit) for one in runs]
+    found = [explain(one, positions, options) for one in runs]
     classes = run.data.class_names
     rows: list[dict[str, Any]] = [
         {
