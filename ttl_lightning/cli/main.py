@@ -25,12 +25,6 @@ COMMANDS = {
     "cost": "what each cutoff costs, without data or training",
 }
 HELP = ("-h", "--help")
-MORE = """
-
-  ttl-lightning strategy=ttl cutoff=block3
-  ttl-lightning -m strategy=ftl,ttl cutoff=block2,block3 seed=0,1,2
-
-`ttl-lightning COMMAND --help` says more. `python -m ttl_lightning` is the same command."""
 # What is neither KEY=VALUE nor a flag is meant for a command's name.
 _WORD = re.compile(r"[A-Za-z][\w-]*")
 

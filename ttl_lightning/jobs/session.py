@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -14,12 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from omegaconf import DictConfig
 
 from ttl_lightning.config import compose as config
-from ttl_lightning.errors import (
-    FAILED,
-    USAGE,
-    ConfigError,
-    TTLError,
-)
+from ttl_lightning.errors import FAILED, ConfigError, TTLError
 from ttl_lightning.jobs import rounds
 from ttl_lightning.jobs.job import Job, without_hydra
 from ttl_lightning.jobs.plan import Group, Overrides, Plan, cutoffs_of, without
@@ -30,8 +24,8 @@ from ttl_lightning.records.schema import RunResult
 from ttl_lightning.report import sweep as report
 from ttl_lightning.report.sweep import show
 from ttl_lightning.runs.build import check
+from ttl_lightning.runtime.ending import told
 from ttl_lightning.runtime.shortage import check_folder
-from ttl_lightning.runtime.stopping import heed_sigterm, name_of, status_of
 from ttl_lightning.search import Compare, Method
 
 log = logging.getLogger(__name__)
@@ -280,19 +274,19 @@ def run_session(
 
     Returns:
         The exit status: 0 if all jobs completed.
+
+    Raises:
+        SystemExit: where it could not begin, or was interrupted.
     """
     session = Session(compose, launch, folder)
-    heed_sigterm()
-    try:
+    with told():
         check_folder(folder)
-        act(session)
-    except TTLError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - as of a plain run
-        return USAGE
-    except KeyboardInterrupt as stop:
-        log.error("stopped by %s: the same command goes on from here.", name_of(stop))  # noqa: TRY400
-        _report(folder)
-        return status_of(stop)
+        try:
+            act(session)
+        except KeyboardInterrupt as stop:
+            stop.add_note("the same command goes on from here")
+            _report(folder)
+            raise
     _report(folder)
     return FAILED if session.unfinished else 0
 
