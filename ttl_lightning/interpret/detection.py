@@ -14,13 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ttl_lightning.errors import (
-    ConfigError,
-    DataError,
-    UnknownNameError,
-    check_choice,
-    check_number,
-)
+from ttl_lightning.errors import ConfigError, DataError, check_choice, check_number
 from ttl_lightning.interpret.defaults import THRESHOLD
 
 # Where random features are more alike than this, there are too few samples for the channels (fewer
@@ -246,8 +240,7 @@ def _in_order(measured: Mapping[str, Reuse], candidates: Collection[str] | None)
     if not candidates:
         raise ConfigError("a cutoff is detected among at least one candidate, got none.")
     for name in candidates:
-        if name not in measured:
-            raise UnknownNameError("candidate", name, measured)
+        check_choice("candidate", name, measured)
     return tuple(name for name in measured if name in candidates)
 
 

@@ -156,10 +156,7 @@ def mean_of(tables: Iterable[dict[str, Means]]) -> dict[str, Means]:
 
 
 def pointed_at(
-    means: dict[str, Means],
-    threshold: float,
-    candidates: Sequence[str],
-    error: Error | None = None,
+    means: dict[str, Means], threshold: float, candidates: Sequence[str], error: Error | None = None
 ) -> Detection:
     """The paper's rule, among these cutoffs.
 

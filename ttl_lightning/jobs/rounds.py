@@ -15,7 +15,7 @@ from typing import Any, cast
 from ttl_lightning.config.identity import bears
 from ttl_lightning.jobs.plan import Group, Overrides
 from ttl_lightning.records import history
-from ttl_lightning.records.schema import RunResult, write_atomically
+from ttl_lightning.records.schema import RunResult, json_text, write_atomically
 from ttl_lightning.report.collect import SEARCH_FILE, SEARCH_SCHEMA
 from ttl_lightning.report.text import number
 from ttl_lightning.runs.parts import task_class
@@ -186,8 +186,7 @@ def write(folder: Path, searches: Sequence[dict[str, Any]]) -> None:
     kept = [entry for entry in read(folder) if _key(entry) not in keys]
     content = {"schema": SEARCH_SCHEMA, "searches": [*searches, *kept]}
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(folder / SEARCH_FILE, text.encode())
+    write_atomically(folder / SEARCH_FILE, json_text(content).encode())
 
 
 def read(folder: Path) -> list[dict[str, Any]]:

@@ -6,9 +6,9 @@ import logging
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from omegaconf import DictConfig
 
@@ -53,26 +53,6 @@ class Prepared(ABC, Generic[T]):
     @abstractmethod
     def method(self, found: T, candidates: Sequence[str]) -> Method:
         """How to search, for what was found, among these cutoffs."""
-
-
-class Steps(Protocol[T]):
-    """What is driven to its choice in rounds: of cutoffs, or of settings."""
-
-    def begin(self) -> list[T]:
-        """The first round."""
-        ...
-
-    def overrides(self, trial: T, /) -> list[Overrides]:
-        """The jobs of a trial."""
-        ...
-
-    def take(self, results: Mapping[T, Sequence[tuple[str, RunResult]]], /) -> list[T]:
-        """Take a round's results, and give the next round; nothing at the end."""
-        ...
-
-    def described(self) -> dict[str, Any]:
-        """Its entry in `search.json`."""
-        ...
 
 
 class Session:
@@ -170,8 +150,9 @@ class Session:
             log.info(tuning.announced())
         self._drive(tunings, [])
 
-    def _drive(self, searches: Sequence[Steps[T]], beside: list[Planned]) -> None:
+    def _drive(self, searches: Sequence[Search | Tuning], beside: list[Planned]) -> None:
         """Run searches side by side to their ends, and other jobs beside their first round."""
+        trials: list[tuple[Any, Any]]
         trials = [(search, trial) for search in searches for trial in search.begin()]
         while trials:
             jobs = [

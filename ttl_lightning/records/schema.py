@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import os
 import tempfile
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
@@ -86,8 +89,7 @@ class RunResult:
 
     def save(self, folder: Path) -> None:
         """Write `result.json` into the folder, replacing the one there in a single step."""
-        content = json.dumps(finite(asdict(self)), indent=2, allow_nan=False, ensure_ascii=False)
-        write_atomically(folder / FILE_NAME, (content + "\n").encode())
+        write_atomically(folder / FILE_NAME, json_text(asdict(self)).encode())
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -113,11 +115,12 @@ class RunResult:
         for name, allowed in TYPES.items():
             value = getattr(found, name)
             if not isinstance(value, allowed) or isinstance(value, bool):
-                raise DataError(f"{path}: {name} must not be {_short(value)}.")
+                raise DataError(f"{path}: {name} must not be {short(value)}.")
         return found
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """A value as an error quotes it."""
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:40]}…"
 
@@ -135,6 +138,18 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def json_text(content: object) -> str:
+    """A .json file's text; what is not finite becomes null."""
+    return json.dumps(finite(content), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def csv_text(columns: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
+    """A .csv file's text; None is an empty cell."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    return text.getvalue()
 
 
 def remove_parts(folder: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ttl_lightning.errors import DataError, one_line
-from ttl_lightning.records.schema import FILE_NAME, RunResult
+from ttl_lightning.records.schema import FILE_NAME, RunResult, csv_text, short
 from ttl_lightning.report.text import cell, number
 from ttl_lightning.tasks.registry import report_of
 
@@ -34,11 +32,6 @@ class Run:
     def cause(self) -> str:
         """Why it failed, in one line."""
         return one_line(self.result.error or "no cause was recorded")
-
-    @property
-    def log_tail(self) -> list[str]:
-        """The last lines of its log, where they were kept."""
-        return [str(line) for line in self.result.log_tail]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +97,7 @@ def collect(root: Path) -> Sweep:
 def _load(folder: Path) -> RunResult:
     result = RunResult.load(folder)
     if result.status not in STATUSES:
-        raise DataError(f"status must be one of {', '.join(STATUSES)}; got {_short(result.status)}")
+        raise DataError(f"status must be one of {', '.join(STATUSES)}; got {short(result.status)}")
     report_of(result)
     return result
 
@@ -131,7 +124,7 @@ def _search(entry: dict[str, Any]) -> Search:
     if metric.startswith("test/"):
         raise DataError(f"{SEARCH_FILE} chose by {metric}: what is tested on must not choose.")
     if not isinstance(choice, str | None):
-        raise TypeError(f"choice {_short(choice)}")
+        raise TypeError(f"choice {short(choice)}")
     folders = {str(folder) for trial in entry["trials"] for folder in trial["folders"]}
     chosen = entry.get("chosen") or {"overrides": [], "folders": []}
     return Search(
@@ -141,11 +134,6 @@ def _search(entry: dict[str, Any]) -> Search:
         tuple(map(str, chosen["overrides"])),
         frozenset(map(str, chosen["folders"])),
     )
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:40]}…"
 
 
 def run_cost(result: RunResult, key: str) -> float | None:
@@ -182,10 +170,8 @@ def summary_csv(runs: Sequence[Run]) -> str:
     begins with an apostrophe.
     """
     metrics = sorted({str(key) for run in runs for key in run.result.metrics})
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
     header = ["folder", "status", "error", *FIELDS, "overrides", *metrics, *COSTS, *TRAIN]
-    writer.writerow(map(cell, header))
+    rows = []
     for run in runs:
         result = run.result
         row: list[object] = [run.folder, result.status, result.error]
@@ -197,5 +183,5 @@ def summary_csv(runs: Sequence[Run]) -> str:
             for key in COSTS
         ]
         row += [result.train.get(key) for key in TRAIN]
-        writer.writerow(map(cell, row))
-    return text.getvalue()
+        rows.append(map(cell, row))
+    return csv_text(map(cell, header), rows)

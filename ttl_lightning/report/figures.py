@@ -22,7 +22,7 @@ from ttl_lightning.tasks.curves import tidy
 OTHER_COLORS = ("#e69f00", "#56b4e9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 COST_NAMES = {"params": "parameters", "latency_ratio": "CPU latency (of the whole network's)"}
-SIZE, DPI = (10, 3.8), 150
+SIZE = (10, 3.8)
 # Letters in a row of the legend, and in a name that a figure can hold.
 LEGEND_LETTERS, NAME_LETTERS = 96, 48
 # These come after the strategies.
@@ -104,13 +104,6 @@ def pareto(points: Sequence[tuple[Span, float]]) -> list[int]:
         if all(cheaper(points[index][0], points[better][0]) for better in front):
             front.append(index)
     return front[::-1]
-
-
-def png(figure: Figure) -> bytes:
-    """The figure as a file."""
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=DPI)
-    return picture.getvalue()
 
 
 def svg(figure: Figure) -> str:

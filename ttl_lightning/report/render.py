@@ -57,12 +57,7 @@ _TEMPLATES = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_TEMPLATES.filters |= {
-    "prose": _prose,
-    "heading": _heading,
-    "one_line": one_line,
-    "count": count,
-}
+_TEMPLATES.filters |= {"prose": _prose, "heading": _heading, "one_line": one_line, "count": count}
 
 
 def render(template: str, **values: object) -> Markup:

@@ -17,12 +17,13 @@ from ttl_lightning.errors import one_line
 from ttl_lightning.records.schema import write_atomically
 from ttl_lightning.report.collect import STATUSES, SUMMARY_FILE, Sweep, collect, summary_csv
 from ttl_lightning.report.compare import best_at_cutoffs, choose, compare
-from ttl_lightning.report.figures import choice_figure, png, svg, tradeoff_figure
+from ttl_lightning.report.figures import choice_figure, svg, tradeoff_figure
 from ttl_lightning.report.methods import Group, group
 from ttl_lightning.report.render import PAGE, Section, page
 from ttl_lightning.report.tables import COST_NAMES, Table, full_table, main_table
 from ttl_lightning.report.text import count
 from ttl_lightning.report.words import headline
+from ttl_lightning.tasks.curves import png
 
 SHOWN_CAUSES = 20
 
@@ -88,7 +89,7 @@ def _section(sweep: Sweep, found: Group, number: int) -> tuple[Section, dict[str
     shown = best_at_cutoffs(found.methods, chosen)
     drawn = {"cutoffs": choice_figure(shown, chosen), "tradeoff": tradeoff_figure(shown, chosen)}
     suffix = _file_name(f"{found.data}-{found.backbone}", number)
-    pictures = {f"{name}-{suffix}.png": png(figure) for name, figure in drawn.items()}
+    pictures = {f"{name}-{suffix}.png": png(figure, dpi=150) for name, figure in drawn.items()}
     figures = {name: svg(figure) for name, figure in drawn.items()}
     table, full = main_table(rows, found.report), full_table(found, choices)
     return Section(found, tuple(rows), headline(rows), table, full, figures), pictures

@@ -120,10 +120,7 @@ def _figure(units: Sequence[str]) -> tuple[Figure, Axes]:
 
 
 def _lines(
-    axes: Axes,
-    lines: Mapping[str, Sequence[float | None]],
-    first_color: int,
-    style: str = "o-",
+    axes: Axes, lines: Mapping[str, Sequence[float | None]], first_color: int, style: str = "o-"
 ) -> None:
     for number, (name, values) in enumerate(lines.items()):
         points = [np.nan if value is None else value for value in values]

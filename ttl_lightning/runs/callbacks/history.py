@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
 from ttl_lightning.records.history import Row
-from ttl_lightning.records.schema import write_atomically
+from ttl_lightning.records.schema import csv_text, write_atomically
 
 
 class History(Checkpoint):
@@ -65,11 +63,8 @@ class History(Checkpoint):
     def write(self) -> None:
         """Write all rows; a column for every key that any row has."""
         keys = list(dict.fromkeys(key for row in self.rows for key in row))
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, keys, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_atomically(self.path, text.getvalue().encode())
+        rows = ([row.get(key) for key in keys] for row in self.rows)
+        write_atomically(self.path, csv_text(keys, rows).encode())
 
     def images_per_s(self) -> float | None:
         """Training images a second of this process, over all epochs but the first of several."""
