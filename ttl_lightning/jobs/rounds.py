@@ -13,10 +13,12 @@ from statistics import fmean
 from typing import Any, cast
 
 from ttl_lightning.config.identity import bears
+from ttl_lightning.errors import DataError
 from ttl_lightning.jobs.plan import Group, Overrides
 from ttl_lightning.records import history
 from ttl_lightning.records.schema import RunResult, json_text, write_atomically
-from ttl_lightning.report.collect import SEARCH_FILE, SEARCH_SCHEMA
+from ttl_lightning.report.collect import SEARCH_FILE, SEARCH_SCHEMA, read_searches
+from ttl_lightning.report.methods import key_of
 from ttl_lightning.report.text import number
 from ttl_lightning.runs.parts import task_class
 from ttl_lightning.search import Choice, Compare, Method, Outcome, Trial, advance
@@ -191,23 +193,18 @@ def write(folder: Path, searches: Sequence[dict[str, Any]]) -> None:
 
 def read(folder: Path) -> list[dict[str, Any]]:
     """The entries of `search.json`; a file that is none is set aside, and that is said."""
-    path = folder / SEARCH_FILE
-    if not path.exists():
-        return []
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["schema"] == SEARCH_SCHEMA:
-            return [entry for entry in content["searches"] if isinstance(entry, dict)]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        pass
-    aside = path.with_suffix(".damaged.json")
-    with suppress(OSError):
-        path.replace(aside)
-        log.warning("%s cannot be read as a search; it is kept as %s.", path, aside.name)
-    return []
+        return [entry for entry in read_searches(folder) if isinstance(entry, dict)]
+    except DataError:
+        path = folder / SEARCH_FILE
+        aside = path.with_suffix(".damaged.json")
+        with suppress(OSError):
+            path.replace(aside)
+            log.warning("%s cannot be read as a search; it is kept as %s.", path, aside.name)
+        return []
 
 
 def _key(entry: Mapping[str, Any]) -> str:
     """What is searched; how its jobs are run does not matter."""
-    overrides = [o for o in entry.get("overrides", []) if bears(o.lstrip("+").partition("=")[0])]
+    overrides = [o for o in entry.get("overrides", []) if bears(key_of(o))]
     return json.dumps([*(entry.get(k) for k in ("data", "backbone", "strategy")), overrides])

@@ -14,6 +14,7 @@ from ttl_lightning.report.text import cell, number
 from ttl_lightning.tasks.registry import report_of
 
 SEARCH_FILE, SEARCH_SCHEMA = "search.json", 1
+LACKS = f"{SEARCH_FILE} lacks a field of schema {SEARCH_SCHEMA}"
 SUMMARY_FILE = "summary.csv"
 FIELDS = ("data", "backbone", "strategy", "cutoff", "cutoff_index", "seed")
 COSTS = ("params", "trainable_params", "macs", "latency_ms", "latency_ratio")
@@ -88,7 +89,7 @@ def collect(root: Path) -> Sweep:
         else:
             sweep.runs.append(Run(path.parent.relative_to(root).as_posix(), result))
     try:
-        sweep.searches.extend(_searches(root / SEARCH_FILE))
+        sweep.searches.extend([_search(entry) for entry in read_searches(root)])
     except DataError as error:
         sweep.unreadable[SEARCH_FILE] = str(error)
     return sweep
@@ -102,7 +103,13 @@ def _load(folder: Path) -> RunResult:
     return result
 
 
-def _searches(path: Path) -> list[Search]:
+def read_searches(root: Path) -> list[Any]:
+    """The entries of a sweep's `search.json`; none where there is no such file.
+
+    Raises:
+        DataError: if the file cannot be read.
+    """
+    path = root / SEARCH_FILE
     if not path.exists():
         return []
     try:
@@ -111,29 +118,24 @@ def _searches(path: Path) -> list[Search]:
         raise DataError(f"{SEARCH_FILE} cannot be read: {error}") from error
     if not isinstance(content, dict) or content.get("schema") != SEARCH_SCHEMA:
         raise DataError(f"{SEARCH_FILE} is not a search of schema {SEARCH_SCHEMA}.")
+    if not isinstance(content.get("searches"), list):
+        raise DataError(f"{LACKS}: searches.")
+    return list(content["searches"])
+
+
+def _search(entry: Any) -> Search:  # noqa: ANN401 - whatever the file holds
     try:
-        return [_search({**content, **entry}) for entry in content["searches"]]
+        choice, metric, reason = entry["choice"], str(entry["metric"]), one_line(entry["reason"])
+        folders = frozenset(str(name) for trial in entry["trials"] for name in trial["folders"])
+        chosen = entry.get("chosen") or {"overrides": [], "folders": []}
+        setting, taken = (tuple(map(str, chosen[key])) for key in ("overrides", "folders"))
     except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{SEARCH_FILE} lacks a field of schema {SEARCH_SCHEMA}: {error!r}"
-        ) from error
-
-
-def _search(entry: dict[str, Any]) -> Search:
-    choice, metric = entry["choice"], str(entry["metric"])
+        raise DataError(f"{LACKS}: {error!r}") from error
+    if not isinstance(choice, str | None):
+        raise DataError(f"{LACKS}: choice must not be {short(choice)}.")
     if metric.startswith("test/"):
         raise DataError(f"{SEARCH_FILE} chose by {metric}: what is tested on must not choose.")
-    if not isinstance(choice, str | None):
-        raise TypeError(f"choice {short(choice)}")
-    folders = {str(folder) for trial in entry["trials"] for folder in trial["folders"]}
-    chosen = entry.get("chosen") or {"overrides": [], "folders": []}
-    return Search(
-        choice,
-        one_line(entry["reason"]),
-        frozenset(folders),
-        tuple(map(str, chosen["overrides"])),
-        frozenset(map(str, chosen["folders"])),
-    )
+    return Search(choice, reason, folders, setting, frozenset(taken))
 
 
 def run_cost(result: RunResult, key: str) -> float | None:
