@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,23 +27,12 @@ from ttl_lightning.runs.open import OpenRun
 Pair = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Cross:
-    """Every pair of different units, the one nearer the input first.
-
-    Attributes:
-        units: in network order.
-        before: of the model that training began with.
-        after: of the trained one.
-    """
-
-    units: tuple[str, ...]
-    before: dict[Pair, Similarity]
-    after: dict[Pair, Similarity]
-
-
-def cross(run: OpenRun, options: Options) -> Cross:
+def cross(run: OpenRun, options: Options) -> dict[str, dict[Pair, Similarity]]:
     """Compare the units of each of the two models, in one pass over the images.
+
+    Returns:
+        Of the model `before` training and of that `after` it, every pair of different units, the
+        one nearer the input first.
 
     Raises:
         TTLError: if an option is out of range, or features are not finite.
@@ -61,8 +49,7 @@ def cross(run: OpenRun, options: Options) -> Cross:
                 maps = dict(backbone.features(batch["image"]))
                 moments[key].update(maps)
                 grids = {unit: tuple(maps[unit].shape[2:]) for unit in names}
-    found = {key: related(seen, grids, options.variance) for key, seen in moments.items()}
-    return Cross(names, found["before"], found["after"])
+    return {key: related(seen, grids, options.variance) for key, seen in moments.items()}
 
 
 def related(moments: Moments, grids: Mapping[str, Grid], variance: float) -> dict[Pair, Similarity]:
@@ -87,19 +74,16 @@ def related(moments: Moments, grids: Mapping[str, Grid], variance: float) -> dic
 
 def report(run: OpenRun, options: Options) -> Findings:
     """Table and figure of `cross`."""
-    found = cross(run, options)
-    if len(found.units) < 2:
+    units = run.units(options.units)
+    if len(units) < 2:
         raise DataError(f"{run.title} has one unit only: there is no pair to compare.")
-    rows = [
-        {"first": a, "second": b, **_columns("before", found.before[a, b]),
-         **_columns("after", found.after[a, b])}
-        for a, b in found.before
-    ]  # fmt: skip
-    panels = {
-        f"{when} training": _matrix(found.units, rows, f"{when}_excess")
-        for when in ("before", "after")
-    }
-    figure = matrices(found.units, panels, "excess over chance")
+    found = cross(run, options)
+    rows: list[dict[str, Any]] = [{"first": a, "second": b} for a, b in found["before"]]
+    for when, pairs in found.items():
+        for row, similarity in zip(rows, pairs.values(), strict=True):
+            row |= _columns(when, similarity)
+    panels = {f"{when} training": _matrix(units, rows, f"{when}_excess") for when in found}
+    figure = matrices(units, panels, "excess over chance")
     figure.suptitle(run.title)
     known = [row for row in rows if None not in (row["before_excess"], row["after_excess"])]
     headline = "no pair of units could be compared."
@@ -110,7 +94,7 @@ def report(run: OpenRun, options: Options) -> Findings:
             f"{line['before_excess']:.2f} of what chance leaves before, "
             f"{line['after_excess']:.2f} after."
         )
-    return Findings(headline, rows, {"units": list(found.units)}, {"": figure})
+    return Findings(headline, rows, {"units": list(units)}, {"": figure})
 
 
 def _columns(when: str, found: Similarity) -> dict[str, Any]:
