@@ -166,9 +166,7 @@ def detect(
     check_choice("statistic", statistic, STATISTICS)
     names = _in_order(measured, candidates)
     scores, notes = _scores(measured, statistic)
-    scored = {
-        name: score for name in names if (score := scores[name]) is not None and name not in notes
-    }
+    scored = {n: score for n in names if (score := scores[n]) is not None and n not in notes}
     if not scored:
         raise DataError(f"none of {', '.join(names)} can be judged; {names[0]}: {notes[names[0]]}.")
     above = [name for name, score in scored.items() if score > threshold]
@@ -261,17 +259,16 @@ def _with_margin(found: Detection, nearest: str, score: float, error: Error | No
     margin = score - found.threshold
     side = "above" if margin > 0 else "below"
     place = f"the first to change it would be {nearest}, {abs(margin):.2g} {side} the threshold"
+    found = replace(found, nearest=nearest, margin=margin)
     if error is None:
         reason = f"{found.reason} T{place[1:]}; how far other images would move it is not known."
-        return replace(found, nearest=nearest, margin=margin, reason=reason)
+        return replace(found, reason=reason)
     close = abs(margin) < CLOSE * error.size
     reason = (
         f"{found.reason} A {'close' if close else 'clear'} choice: {place}; the standard error is "
         f"{error.size:.2g} ({error.source})."
     )
-    return replace(
-        found, nearest=nearest, margin=margin, error=error.size, close=close, reason=reason
-    )
+    return replace(found, error=error.size, close=close, reason=reason)
 
 
 def _reason(scored: Mapping[str, float], unit: str, statistic: str, threshold: float) -> str:
@@ -282,12 +279,11 @@ def _reason(scored: Mapping[str, float], unit: str, statistic: str, threshold: f
             f"{unit} is the first of {len(scored)} candidates, since no {statistic} is above "
             f"{threshold:g}; the highest is {scored[top]:.3g} ({top})"
         )
-    names = list(scored)
     reason = (
-        f"{unit} is the last of {len(names)} candidates whose {statistic} ({scored[unit]:.3g}) is "
+        f"{unit} is the last of {len(scored)} candidates whose {statistic} ({scored[unit]:.3g}) is "
         f"above {threshold:g}"
     )
-    after = names[names.index(unit) + 1 :]
+    after = [*scored][[*scored].index(unit) + 1 :]
     if not after:
         return f"{reason}; none comes after it"
     top = max(after, key=lambda name: scored[name])

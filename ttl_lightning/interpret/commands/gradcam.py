@@ -33,6 +33,7 @@ class Explained:
     """One run's view of some samples.
 
     Attributes:
+        run: whose view it is.
         names: of the samples; of volumes, of the windows' studies.
         labels: true classes, (n,); of several labels, that which is most wrong.
         predicted: classes, (n,); of several labels, as `labels`.
@@ -43,6 +44,7 @@ class Explained:
         places: size of the unit's map, which the heat is interpolated from, (*spatial).
     """
 
+    run: OpenRun
     names: list[str]
     labels: Tensor
     predicted: Tensor
@@ -78,6 +80,7 @@ def explain(run: OpenRun, positions: Sequence[int], options: Options) -> Explain
     )
     ids = run.data.sample_ids(options.split)
     return Explained(
+        run,
         [ids[int(number)] for number in _places(batch)],
         labels,
         predicted,
@@ -105,8 +108,7 @@ def report(run: OpenRun, options: Options) -> Findings:
     """Table and overlays of `explain`, a column for each run."""
     check_number("count", options.count, 1, 64, integer=True)
     positions = _positions(run, options)
-    device = str(run.device)
-    runs = [run, *(open_run(folder, device=device) for folder in options.others)]
+    runs = [run, *(open_run(folder, device=str(run.device)) for folder in options.others)]
     names = run.data.sample_ids(options.split)
     for other in runs[1:]:
         if other.data.sample_ids(options.split) != names:
@@ -118,14 +120,14 @@ def report(run: OpenRun, options: Options) -> Findings:
     classes = run.data.class_names
     rows: list[dict[str, Any]] = [
         {
-            "run": str(one.folder),
+            "run": str(view.run.folder),
             "id": view.names[i],
             "label": classes[int(view.labels[i])],
             "predicted": classes[int(view.predicted[i])],
             "explained": classes[int(view.targets[i])],
             "probability": float(view.probabilities[i]),
         }
-        for one, view in zip(runs, found, strict=True)
+        for view in found
         for i in range(len(positions))
     ]
     wrong = sum(row["label"] != row["predicted"] for row in rows[: len(positions)])
@@ -133,29 +135,26 @@ def report(run: OpenRun, options: Options) -> Findings:
         f"{len(positions)} samples of the {options.split} split, {wrong} of them wrong, at "
         f"{options.unit or 'the last unit'}."
     )
-    blind = [
-        str(one.folder) for one, view in zip(runs, found, strict=True) if prod(view.places) == 1
-    ]
-    if blind:
+    if blind := [str(view.run.folder) for view in found if prod(view.places) == 1]:
         headline += f" A map of one place does not say where: {', '.join(blind)}."
-    return Findings(headline, rows, {}, {"": overlays(runs, found)})
+    return Findings(headline, rows, {}, {"": overlays(found)})
 
 
-def overlays(runs: Sequence[OpenRun], found: Sequence[Explained]) -> Figure:
+def overlays(found: Sequence[Explained]) -> Figure:
     """A row a sample: the image, then each run's heat on it. Of volumes, the hottest slice."""
     count = len(found[0].names)
-    columns = 1 + len(runs)
+    columns = 1 + len(found)
     size = (PANEL_INCHES * columns + 1.2, (PANEL_INCHES + 0.35) * count + 0.5)
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(count, columns, squeeze=False)
     for i, line in enumerate(panels):
         shown = _slice_of(found[0].heat[i])
         line[0].imshow(found[0].images[i][shown].numpy(), cmap="gray", vmin=0, vmax=1)
-        label = runs[0].data.class_names[int(found[0].labels[i])]
+        label = found[0].run.data.class_names[int(found[0].labels[i])]
         place = f", slice {shown + 1}" if isinstance(shown, int) else ""
         line[0].set_title(f"{found[0].names[i]}{place}\nlabel: {label}", fontsize=8)
-        for axes, run, view in zip(line[1:], runs, found, strict=True):
-            heat = view.heat[i][shown].numpy()
+        for axes, view in zip(line[1:], found, strict=True):
+            run, heat = view.run, view.heat[i][shown].numpy()
             axes.imshow(view.images[i][shown].numpy(), cmap="gray", vmin=0, vmax=1)
             axes.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=HEAT_OPACITY * np.sqrt(heat))
             name = run.data.class_names[int(view.targets[i])]
@@ -179,8 +178,8 @@ def _positions(run: OpenRun, options: Options) -> list[int]:
         return _named(run, options.split, options.ids)
     if options.select == "wrong":
         return most_wrong(run, options.split, options.count)
-    first = [number for b in run.batches(options.split, options.count) for number in b["id"]]
-    return [int(number) for number in first]
+    first = run.batches(options.split, options.count)
+    return [number for batch in first for number in batch["id"].tolist()]
 
 
 def _named(run: OpenRun, split: str, ids: Sequence[str]) -> list[int]:
