@@ -14,11 +14,14 @@ from ttl_lightning import __version__
 from ttl_lightning.errors import one_line
 from ttl_lightning.report.collect import STATUSES, Run, Sweep
 from ttl_lightning.report.compare import Row
+from ttl_lightning.report.figures import svg
 from ttl_lightning.report.methods import Group, Method
 from ttl_lightning.report.text import count, number
 from ttl_lightning.report.words import notes, recommended, title
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from ttl_lightning.report.tables import Table
 
 
@@ -58,6 +61,7 @@ _TEMPLATES = jinja2.Environment(
     lstrip_blocks=True,
 )
 _TEMPLATES.filters |= {"prose": _prose, "heading": _heading, "one_line": one_line, "count": count}
+_TEMPLATES.filters["svg"] = svg
 
 
 def render(template: str, **values: object) -> Markup:
@@ -73,7 +77,7 @@ class Section:
         rows: every strategy at its chosen cutoff.
         table: of the rows.
         full: every method.
-        figures: addresses of images, by a key of `CAPTIONS`.
+        figures: by a key of `CAPTIONS`.
     """
 
     group: Group
@@ -81,7 +85,7 @@ class Section:
     headline: str
     table: Table
     full: Table
-    figures: dict[str, str]
+    figures: dict[str, Figure]
 
     @property
     def title(self) -> str:

@@ -17,7 +17,7 @@ from ttl_lightning.errors import one_line
 from ttl_lightning.records.schema import write_atomically
 from ttl_lightning.report.collect import STATUSES, SUMMARY_FILE, Sweep, collect, summary_csv
 from ttl_lightning.report.compare import best_at_cutoffs, choose, compare
-from ttl_lightning.report.figures import choice_figure, svg, tradeoff_figure
+from ttl_lightning.report.figures import choice_figure, tradeoff_figure
 from ttl_lightning.report.methods import Group, group
 from ttl_lightning.report.render import PAGE, Section, page
 from ttl_lightning.report.tables import COST_NAMES, Table, full_table, main_table
@@ -61,15 +61,15 @@ def write(folder: Path) -> Summary:
         DataError: if there is no folder, or no run in it; nothing is written then.
     """
     sweep = collect(folder)
-    files = {SUMMARY_FILE: summary_csv(sweep.runs).encode("utf-8", "replace")}
-    sections: list[Section] = []
-    for found in group(sweep.having("completed")):
-        section, pictures = _section(sweep, found, len(sections) + 1)
-        sections.append(section)
-        files |= pictures
-    files["table.md"] = _markdown(sections).encode("utf-8", "replace")
-    files["table.tex"] = _latex(sections).encode("utf-8", "replace")
-    files[PAGE] = page(sweep, sections).encode("utf-8", "replace")
+    sections = [_section(sweep, found) for found in group(sweep.having("completed"))]
+    files = {}
+    for number, section in enumerate(sections, start=1):
+        suffix = _file_name(f"{section.group.data}-{section.group.backbone}", number)
+        for name, figure in section.figures.items():
+            files[f"{name}-{suffix}.png"] = png(figure, dpi=150)
+    texts = {SUMMARY_FILE: summary_csv(sweep.runs), PAGE: page(sweep, sections)}
+    texts |= {"table.md": _markdown(sections), "table.tex": _latex(sections)}
+    files |= {name: text.encode("utf-8", "replace") for name, text in texts.items()}
     for name, content in files.items():
         write_atomically(folder / name, content)
     return Summary(
@@ -82,17 +82,14 @@ def write(folder: Path) -> Summary:
     )
 
 
-def _section(sweep: Sweep, found: Group, number: int) -> tuple[Section, dict[str, bytes]]:
+def _section(sweep: Sweep, found: Group) -> Section:
     choices = choose(found, sweep.searches)
     rows = compare(sweep.root, choices)
     chosen = [choice.method for choice in choices]
     shown = best_at_cutoffs(found.methods, chosen)
     drawn = {"cutoffs": choice_figure(shown, chosen), "tradeoff": tradeoff_figure(shown, chosen)}
-    suffix = _file_name(f"{found.data}-{found.backbone}", number)
-    pictures = {f"{name}-{suffix}.png": png(figure, dpi=150) for name, figure in drawn.items()}
-    figures = {name: svg(figure) for name, figure in drawn.items()}
     table, full = main_table(rows, found.report), full_table(found, choices)
-    return Section(found, tuple(rows), headline(rows), table, full, figures), pictures
+    return Section(found, tuple(rows), headline(rows), table, full, drawn)
 
 
 def _file_name(text: str, number: int) -> str:

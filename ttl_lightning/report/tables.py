@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ttl_lightning.errors import one_line
 from ttl_lightning.report.compare import Choice, Row
-from ttl_lightning.report.methods import BASELINE, Group, cheaper
+from ttl_lightning.report.methods import BASELINE, Group, Method, cheaper
 from ttl_lightning.report.render import render
 from ttl_lightning.report.text import MINUS, NONE, amount, p_value, percent, signed, spread
 from ttl_lightning.report.words import verdict
@@ -60,26 +60,23 @@ class Table:
     def markdown(self) -> str:
         """A pipe table."""
         rule = ["---" if place < self.names else "---:" for place in range(len(self.columns))]
-        lines = [map(_markdown, self.columns), rule]
-        lines += [
-            [f"**{_markdown(c.text)}**" if c.bold else _markdown(c.whole) for c in row]
-            for row in self.rows
-        ]
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        head, *rows = self._written(_markdown, "**{}**")
+        return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *rows))
 
     def latex(self) -> str:
         """A tabular for the package booktabs."""
         sides = "l" * self.names + "r" * (len(self.columns) - self.names)
-        lines = [
-            " & ".join(f"\\textbf{{{latex(c.text)}}}" if c.bold else latex(c.whole) for c in row)
+        lines = (f"{' & '.join(line)} \\\\\n" for line in self._written(latex, "\\textbf{{{}}}"))
+        top = f"\\begin{{tabular}}{{{sides}}}\n\\toprule\n{next(lines)}\\midrule\n"
+        return f"{top}{''.join(lines)}\\bottomrule\n\\end{{tabular}}"
+
+    def _written(self, escape: Callable[[str], str], bold: str) -> list[list[str]]:
+        """The head's cells, and then every row's."""
+        rows = [
+            [bold.format(escape(c.text)) if c.bold else escape(c.whole) for c in row]
             for row in self.rows
         ]
-        head = " & ".join(map(latex, self.columns))
-        body = "".join(f"{line} \\\\\n" for line in lines)
-        return (
-            f"\\begin{{tabular}}{{{sides}}}\n\\toprule\n{head} \\\\\n\\midrule\n{body}"
-            "\\bottomrule\n\\end{tabular}"
-        )
+        return [list(map(escape, self.columns)), *rows]
 
     def html(self) -> str:
         """A table in a container of its own, which scrolls where the page is narrow."""
@@ -97,8 +94,7 @@ def main_table(rows: Sequence[Row], report: TaskReport) -> Table:
     lines = []
     for row in rows:
         method = row.method
-        cells = [Cell(method.name), Cell(one_line(method.cutoff or NONE))]
-        cells.append(Cell(str(len(method.runs))))
+        cells = [Cell(text) for text in _settled(method)]
         for key, top in best.items():
             mean = method.mean(key)
             cells.append(Cell(spread(method.values(key)), mean is not None and mean == top))
@@ -119,13 +115,17 @@ def full_table(group: Group, choices: Sequence[Choice]) -> Table:
     lines = []
     for method in group.methods:
         mark = " ✓" if id(method) in chosen and (method.cutoff or method.tuned) else ""
-        cells = [method.name, one_line(method.cutoff or NONE) + mark, str(len(method.runs))]
+        cells = _settled(method, mark)
         cells += [spread(method.values(metric)) for metric in metrics]
         cells += [form(method.cost(key)) for key, form in _COSTS.items()]
         cells.append(amount(method.cost("trainable_params")))
         lines.append([Cell(text) for text in cells])
     named = map(report.label, metrics)
     return Table(("method", "cutoff", "seeds", *named, *COST_NAMES, "trained"), lines)
+
+
+def _settled(method: Method, mark: str = "") -> list[str]:
+    return [method.name, one_line(method.cutoff or NONE) + mark, str(len(method.runs))]
 
 
 def latex(text: str) -> str:
