@@ -15,7 +15,7 @@ from ttl_lightning.jobs.rounds import Criterion
 from ttl_lightning.records.schema import RunResult
 from ttl_lightning.report.methods import is_tuned, key_of
 from ttl_lightning.search import Axis, Best, Compare, Listed, Rates, Setting
-from ttl_lightning.search.axes import written
+from ttl_lightning.search.axes import positive, written
 from ttl_lightning.search.compare import SettingPlan
 from ttl_lightning.search.neighbourhood import block_ends
 
@@ -82,7 +82,8 @@ def check_factors(factors: object) -> list[float]:
     """
     listed = isinstance(factors, Sequence) and not isinstance(factors, str)
     numbers = list(cast(Sequence[float], factors)) if listed else []
-    if not numbers or not all(map(_positive, numbers)):
+    real = all(isinstance(n, Real) and not isinstance(n, bool) for n in numbers)
+    if not numbers or not real or not all(map(positive, numbers)):
         raise ConfigError(
             f"hydra.sweeper.rates must list positive numbers, as in [0.3, 1, 3], got {factors!r}."
         )
@@ -210,8 +211,3 @@ class Tuning:
         seeds = [override for seed in self.group.seeds[:1] for override in seed]
         of = f" of {', '.join(seeds)}" if seeds else ""
         return f"{self.chosen.reason} Scores are {self.criterion.name}{of}, one training a setting."
-
-
-def _positive(number: object) -> bool:
-    real = isinstance(number, Real) and not isinstance(number, bool)
-    return real and 0 < float(cast(Real, number)) < math.inf

@@ -179,11 +179,8 @@ def report(run: OpenRun, options: Options) -> Findings:
             f"({most['excess']:.2f}) and least at {least['unit']} ({least['excess']:.2f})."
         )
     spectra = {
-        unit.unit: {
-            "coefficients": unit.similarity.coefficients.tolist(),
-            "random": unit.random.tolist(),
-        }
-        for unit in found
+        u.unit: {"coefficients": u.similarity.coefficients.tolist(), "random": u.random.tolist()}
+        for u in found
     }
     return Findings(headline, rows, {"spectra": spectra}, {"": figure})
 
