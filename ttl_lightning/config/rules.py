@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ttl_lightning.errors import ConfigError, UnknownNameError, check_choice, check_number
+from ttl_lightning.errors import ConfigError, check_choice, check_number
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 PRECISIONS = (
@@ -72,12 +72,7 @@ def _range(low: float, high: float) -> str:
 
 def one_of(*names: str) -> Rule:
     """One of the names."""
-
-    def check(key: str, value: object) -> None:
-        if not isinstance(value, str) or value not in names:
-            raise UnknownNameError(key, value, names)
-
-    return Rule(" | ".join(names), check)
+    return Rule(" | ".join(names), lambda key, value: check_choice(key, value, names))
 
 
 def or_null(other: Rule) -> Rule:

@@ -15,7 +15,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ttl_lightning.errors import ConfigError, UnknownNameError, check_choice, check_number
+from ttl_lightning.errors import ConfigError, check_choice, check_number
 from ttl_lightning.interpret.commands.findings import Findings
 from ttl_lightning.interpret.commands.options import Gradcam as Options
 from ttl_lightning.interpret.gradcam import grad_cam
@@ -190,8 +190,7 @@ def _named(run: OpenRun, split: str, ids: Sequence[str]) -> list[int]:
     """
     names = run.data.sample_ids(split)
     for name in ids:
-        if name not in names:
-            raise UnknownNameError(f"{split} sample", name, names)
+        check_choice(f"{split} sample", name, names)
     best: dict[str, tuple[float, int]] = {}
     with torch.no_grad():
         for batch in run.batches(split):
