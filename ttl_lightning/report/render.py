@@ -26,21 +26,6 @@ if TYPE_CHECKING:
 
 
 PAGE = "report.html"
-CAPTIONS = {
-    "cutoffs": (
-        "{metric} against the cutoff: means over seeds, with bands from the lowest to the highest "
-        "seed. Dashed lines are strategies that split nowhere. Rings mark the chosen cutoffs; they "
-        "were chosen on the left, not on the right. Of several settings at a cutoff, such as "
-        "learning rates, the best on the left is drawn on both sides."
-    ),
-    "tradeoff": (
-        "Test {metric} against what a model costs: means over seeds, with bars from the lowest to "
-        "the highest seed, and over the noise of latencies. No other model is better than those on "
-        "the dotted line at a cost that is not higher beyond noise; models whose latency is "
-        "unknown are not in the right panel."
-    ),
-}
-STATES = {"running": "still running, or cut off", "paused": "stopped early by the search"}
 
 
 def _prose(text: str) -> Markup:
@@ -77,7 +62,7 @@ class Section:
         rows: every strategy at its chosen cutoff.
         table: of the rows.
         full: every method.
-        figures: by a key of `CAPTIONS`.
+        figures: by name, `cutoffs` and `tradeoff`.
     """
 
     group: Group
@@ -91,17 +76,6 @@ class Section:
     def title(self) -> str:
         """Data set and backbone."""
         return one_line(f"{self.group.data} · {self.group.backbone}")
-
-    @property
-    def criterion(self) -> str:
-        """What models were chosen by."""
-        return self.group.report.label(self.group.report.criterion)
-
-    @property
-    def captions(self) -> dict[str, str]:
-        """Of the figures."""
-        metric = self.group.report.first.label
-        return {name: text.format(metric=metric) for name, text in CAPTIONS.items()}
 
     @property
     def notes(self) -> list[str]:
@@ -119,7 +93,7 @@ def page(sweep: Sweep, sections: Sequence[Section]) -> str:
     return render(
         "report.html.j2",
         name=f"Sweep {one_line(sweep.root.resolve().name)}",
-        state=_state(sweep),
+        counts={status: len(sweep.having(status)) for status in STATUSES},
         sections=sections,
         loading=[_loading(sweep.root, section.rows) for section in sections],
         failed=sweep.having("failed"),
@@ -135,15 +109,6 @@ def best_run(method: Method) -> Run:
     scores = (number(run.result.metrics.get(report.criterion)) for run in method.runs)
     known = [float("-inf") if score is None else report.first.sign * score for score in scores]
     return method.runs[known.index(max(known))]
-
-
-def _state(sweep: Sweep) -> str:
-    counts = {state: len(sweep.having(state)) for state in STATUSES}
-    said = [f"{n} {STATES.get(s, s)}" for s, n in counts.items() if n or s == "completed"]
-    text = f"{count(len(sweep.runs), 'run')}: {', '.join(said)}."
-    if sweep.unreadable:
-        text += f" {count(len(sweep.unreadable), 'file')} could not be read."
-    return text
 
 
 def _loading(root: Path, rows: Sequence[Row]) -> dict[str, object] | None:

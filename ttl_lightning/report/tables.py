@@ -18,17 +18,10 @@ from ttl_lightning.tasks.reports import Metric, TaskReport
 _COSTS = {"params": amount, "macs": amount, "latency_ratio": percent}
 COST_NAMES = ("parameters", "MACs", "CPU latency (of the whole)")
 _LATEX = {
-    "\\": r"\textbackslash{}",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"$<$",
-    ">": r"$>$",
-    "±": r"$\pm$",
-    MINUS: r"$-$",
-    NONE: "--",
-    "✓": r"$\surd$",
-}
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": r"$<$", ">": r"$>$", "±": r"$\pm$", MINUS: r"$-$", NONE: "--", "✓": r"$\surd$",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
