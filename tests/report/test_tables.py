@@ -4,9 +4,8 @@ import re
 import pytest
 
 from ttl_lightning.metrics.comparison import Comparison
-from ttl_lightning.report.choice import Choice
+from ttl_lightning.report.compare import Choice, Row
 from ttl_lightning.report.methods import group
-from ttl_lightning.report.rows import Row
 from ttl_lightning.report.tables import Cell, Table, full_table, latex, main_table
 from ttl_lightning.tasks.classification_report import CLASSIFICATION
 

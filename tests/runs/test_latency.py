@@ -12,7 +12,7 @@ import pytest
 import ttl_lightning as ttl
 from ttl_lightning.errors import ConfigError
 from ttl_lightning.records.schema import RunResult
-from ttl_lightning.report.methods import run_cost
+from ttl_lightning.report.collect import run_cost
 from ttl_lightning.runs import latency
 from ttl_lightning.runs.latency import timer
 

@@ -9,7 +9,7 @@ from types import UnionType
 from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from ttl_lightning.errors import DataError
-from ttl_lightning.records.files import finite, write_atomically
+from ttl_lightning.records.files import json_text, short, write_atomically
 from ttl_lightning.records.folder import RunFolder
 
 SCHEMA = 1
@@ -70,8 +70,7 @@ class RunResult:
 
     def save(self, folder: Path) -> None:
         """Write `result.json` into the folder, replacing the one there in a single step."""
-        content = json.dumps(finite(asdict(self)), indent=2, allow_nan=False, ensure_ascii=False)
-        write_atomically(RunFolder(folder).result, (content + "\n").encode())
+        write_atomically(RunFolder(folder).result, json_text(asdict(self)).encode())
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -97,7 +96,7 @@ class RunResult:
         for name, allowed in KINDS.items():
             value = getattr(found, name)
             if not isinstance(value, allowed) or isinstance(value, bool):
-                raise DataError(f"{path}: {name} must not be {_short(value)}.")
+                raise DataError(f"{path}: {name} must not be {short(value)}.")
         return found
 
 
@@ -108,8 +107,3 @@ def _kinds(hint: Any) -> tuple[type, ...]:  # noqa: ANN401 - a type
 
 # A file that another program wrote, or that was damaged, may hold anything under a name.
 KINDS = {name: _kinds(hint) for name, hint in get_type_hints(RunResult).items()}
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:40]}…"

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ttl_lightning.interpret.svcca import Floats
-from ttl_lightning.tasks.curves import COLORS
+from ttl_lightning.tasks.curves import COLORS, tidy
 
 INCHES_A_UNIT = 0.42
 HEIGHT_INCHES = 4.4
@@ -113,17 +113,12 @@ def _figure(units: Sequence[str]) -> tuple[Figure, Axes]:
     axes.set_xticks(range(len(units)), units, rotation=turned)
     axes.set_xlabel("unit")
     axes.set_xlim(-0.6, len(units) - 0.4)
-    axes.grid(visible=True, axis="y", alpha=0.3)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    tidy(axes)
     return figure, axes
 
 
 def _lines(
-    axes: Axes,
-    lines: Mapping[str, Sequence[float | None]],
-    first_color: int,
-    style: str = "o-",
+    axes: Axes, lines: Mapping[str, Sequence[float | None]], first_color: int, style: str = "o-"
 ) -> None:
     for number, (name, values) in enumerate(lines.items()):
         points = [np.nan if value is None else value for value in values]
