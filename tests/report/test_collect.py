@@ -124,7 +124,9 @@ def test_a_thousand_runs_are_collected_in_seconds(sweep_folder, result) -> None:
 
 def test_every_run_has_a_row_and_every_metric_a_column(run) -> None:
     failed = run("tf", "block2.1", 3, folder="x,y", status="failed", error='a "b"\nc')
-    failed.result.metrics, failed.result.complexity, failed.result.train = {}, {}, {}
+    failed.result.metrics.clear()
+    failed.result.complexity.clear()
+    failed.result.train.clear()
     done = run(seed=1, place=4, overrides=["a.b=1"])
     done.result.metrics["test/f1"] = 0.25
     rows = list(csv.DictReader(io.StringIO(summary_csv([failed, done]))))
