@@ -18,9 +18,9 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from smoke import small_sweep
 
 from ttl_lightning.models.strategies import STRATEGIES
-from ttl_lightning.report.choice import choose
 from ttl_lightning.report.collect import collect
-from ttl_lightning.report.cutoffs import MARKERS
+from ttl_lightning.report.compare import choose
+from ttl_lightning.report.figures import MARKERS
 from ttl_lightning.report.methods import Method, group
 from ttl_lightning.report.sweep import write
 

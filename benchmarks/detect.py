@@ -19,23 +19,22 @@ from statistics import fmean
 from search import tables
 from smoke import every_cutoff, small_sweep
 
-from ttl_lightning.interpret.detection import CHANCE, Reuse, excess
-from ttl_lightning.jobs.reuse import Means, mean_of, pointed_at
+from ttl_lightning.interpret.detection import CHANCE, Reuse, detect, excess
+from ttl_lightning.jobs.reuse import mean_of
 from ttl_lightning.report.collect import collect
 
 METRIC = "val/auprc"
 THRESHOLDS = (0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8)
 
 
-def measured(root: Path) -> list[dict[str, Means]]:
+def measured(root: Path) -> list[dict[str, Reuse]]:
     """Of every full finetuning the mean similarity of each unit, and that of random features."""
     found = []
     for run in collect(root).having("completed"):
         if run.result.strategy == "ftl":
             content = json.loads((root / run.folder / "analysis" / "detect.json").read_text())
-            found.append(
-                {row["unit"]: (row["mean"], row["random_mean"]) for row in content["rows"]}
-            )
+            rows = content["rows"]
+            found.append({row["unit"]: Reuse(row["mean"], row["random_mean"]) for row in rows})
     return found
 
 
@@ -45,8 +44,7 @@ def report(every: Path, full: Path) -> None:
     finals = {name: fmean(entry.after(None)) for name, entry in table.items()}
     top = max(finals.values())
     runs = measured(full)
-    means = {unit: pair for unit, pair in mean_of(runs).items() if unit in table}
-    curve = {unit: Reuse(*pair) for unit, pair in means.items()}
+    curve = {unit: reuse for unit, reuse in mean_of(runs).items() if unit in table}
     judged = {u: f"{excess(r):.2f}" for u, r in curve.items() if (r.random_mean or 0) <= CHANCE}
     print(f"\n{' · '.join(key)} ({full}): {len(runs)} full finetunings\n")
     print("excess:", ", ".join(f"{unit} {value}" for unit, value in judged.items()))
@@ -54,8 +52,8 @@ def report(every: Path, full: Path) -> None:
     print("| threshold | choice | regret | choices of each seed alone |")
     print("|---|---|---|---|")
     for threshold in THRESHOLDS:
-        choice = pointed_at(means, threshold, list(table)).unit
-        alone = ", ".join(pointed_at(run, threshold, list(table)).unit for run in runs)
+        choice = detect(curve, threshold, candidates=table).unit
+        alone = ", ".join(detect(run, threshold, candidates=table).unit for run in runs)
         print(f"| {threshold} | {choice} | {top - finals[choice]:.4f} | {alone} |")
 
 

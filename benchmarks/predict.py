@@ -31,6 +31,7 @@ from sklearn.metrics import average_precision_score
 from smoke import every_cutoff, small_sweep
 from torch import Tensor, nn
 
+from ttl_lightning.interpret.commands.options import Images
 from ttl_lightning.interpret.commands.transfer import compare
 from ttl_lightning.interpret.commands.transfer import row as of_unit
 from ttl_lightning.models.backbones.base import Backbone
@@ -119,7 +120,7 @@ def hints(run: OpenRun) -> dict[str, Scores]:
             found[PROBE_SHORT] = probed(run, model.backbone)
             short = copy.copy(run.before)
             short.backbone = model.backbone
-            rows = map(of_unit, compare(dataclasses.replace(run, after=short), split="val"))
+            rows = map(of_unit, compare(dataclasses.replace(run, after=short), Images("val")))
             found[SVCCA_SHORT] = {row["unit"]: row["excess"] for row in rows}
 
     finetune(run, SHORT, of_last, after_short)

@@ -17,9 +17,9 @@ from statistics import fmean
 
 from smoke import every_cutoff, small_sweep
 
+from ttl_lightning.records import history
 from ttl_lightning.records.folder import RunFolder
 from ttl_lightning.report.collect import Run, collect
-from ttl_lightning.runs.callbacks import history
 from ttl_lightning.search import Exhaustive, Halving, Hierarchical, Incremental, Method, search
 
 Key = tuple[str, str, str]

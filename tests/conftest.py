@@ -56,7 +56,7 @@ def _untimed() -> Iterator[None]:
     """Runs in this process time no network: the process that does takes longer than they do."""
     nothing = nullcontext(lambda _models, _size, devices: dict.fromkeys(devices, "tests do not"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(importlib.import_module("ttl_lightning.runs.cost"), "timer", lambda: nothing)
+        patch.setattr(importlib.import_module("ttl_lightning.runs.fit"), "timer", lambda: nothing)
         yield
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 if TYPE_CHECKING:
     from ttl_lightning.jobs.job import Job
@@ -80,14 +80,12 @@ class ProcessLauncher(Launcher):
 
 
 def _returned(job: Job, result: RunResult | None) -> JobReturn:
-    from ttl_lightning.jobs.job import without_hydra
-
     done = result is not None and result.succeeded
     value = result.metrics.get(job.spec.protocol.monitor) if done and result else None
     error = RuntimeError(result.error if result else "not run")
     return JobReturn(
         overrides=job.overrides,
-        cfg=without_hydra(job.composed),
+        cfg=OmegaConf.create(dict(job.spec.values)),
         working_dir=str(job.folder),
         task_name="ttl_lightning",
         status=JobStatus.COMPLETED if done else JobStatus.FAILED,

@@ -45,7 +45,7 @@ def overrides(images, tmp_path, monkeypatch) -> list[str]:
 
 
 def test_as_a_logistic_regression_on_timms_features(overrides, images) -> None:
-    found = probe(config.read(overrides)[0])
+    found = probe(config.typed(config.read(overrides)[0]))
     pl.seed_everything(7, verbose=False)
     backbone = create_backbone("test_resnet", None, 3)
     assert tuple(found) == backbone.cutoffs
@@ -77,10 +77,10 @@ def test_as_a_logistic_regression_on_timms_features(overrides, images) -> None:
 
 
 def test_test_images_are_not_looked_at(overrides, images, tmp_path) -> None:
-    before = probe(config.read(overrides)[0])
+    before = probe(config.typed(config.read(overrides)[0]))
     others = images | {"test_images": 255 - images["test_images"]}
     np.savez(tmp_path / "noise.npz", **others)
-    assert probe(config.read(overrides)[0]) == before
+    assert probe(config.typed(config.read(overrides)[0])) == before
 
 
 def test_the_table(overrides, monkeypatch, capsys) -> None:
@@ -89,7 +89,7 @@ def test_the_table(overrides, monkeypatch, capsys) -> None:
     monkeypatch.setattr("sys.argv", arguments)
     main()
     out = capsys.readouterr().out
-    found = probe(config.read(overrides)[0])
+    found = probe(config.typed(config.read(overrides)[0]))
     for unit, result in found.items():
         (line,) = [line for line in out.splitlines() if f" {unit} " in line]
         assert f"{result.metrics['val/auprc']:.4f}" in line

@@ -4,6 +4,7 @@ import pickle
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from filelock import FileLock
@@ -42,10 +43,8 @@ def process(monkeypatch):
 def write(job: Job, status: str, error: str | None = None, epochs: int = 1, **fields) -> None:
     job.folder.mkdir(parents=True, exist_ok=True)
     result = RunResult("n", "phantom", "b", "ttl", "block1.1", 2, 4, status=status, error=error)
-    result.config_sha256, result.train = (
-        fields.get("fingerprint", job.fingerprint),
-        {"epochs": epochs},
-    )
+    result = replace(result, config_sha256=fields.get("fingerprint", job.fingerprint))
+    result.train.update({"epochs": epochs})
     result.save(job.folder)
 
 
@@ -178,7 +177,7 @@ def test_data_that_change_meanwhile_are_the_cause(job, process) -> None:
     def other() -> None:
         write(job, "completed", fingerprint="0" * 64)
         result = RunResult.load(job.folder)
-        result.identity = {**job.identity, "content": {"file": "another"}}
+        result.identity.update({**job.identity, "content": {"file": "another"}})
         result.save(job.folder)
 
     process(End(0), other)

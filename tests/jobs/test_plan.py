@@ -162,9 +162,9 @@ def test_how_a_job_is_run_makes_no_other_job(plan, small, caplog) -> None:
 def test_a_run_is_found_under_the_name_it_was_given(plan, small, composed) -> None:
     job, _ = plan.job((*small, "strategy=ttl", "cutoff=block2"))
     old = job.folder.parent.with_name("block2") / "seed0"
-    run = RunResult("n", "d", "b", "ttl", "block2.1", 3, 0, status="completed")
-    run.config_sha256 = job.fingerprint
-    run.save(_made(old))
+    RunResult(
+        "n", "d", "b", "ttl", "block2.1", 3, 0, status="completed", config_sha256=job.fingerprint
+    ).save(_made(old))
     found, overrides = Plan(composed).job((*small, "strategy=ttl", "cutoff=3"))
     assert found.folder == old
     assert found.settled(since=0)

@@ -102,14 +102,13 @@ def test_a_damaged_file_is_named(sweep) -> None:
 
 
 def test_where_bfloat16_is_wrong_for_one_network_it_decides(composed) -> None:
-    def network(name, size):
-        return precision.Network(name, True, 3, size, 4, "cpu", None)
-
-    flat, deep = network("resnet18", (32, 32)), network("resnet3d_10", (8, 32, 32))
+    cpu = ["trainer.accelerator=cpu", "data.batch_size=4"]
+    flat = spec_of(composed(["backbone=resnet18", "data.image_size=32", *cpu]))
+    volumes = ["data=phantom3d", "data.image_size=[8,32,32]", "data.in_channels=3"]
+    deep = spec_of(composed(["backbone=resnet3d_10", *volumes, *cpu]))
     found = precision.measured([flat, deep])
     assert found.network == "resnet3d_10"
     assert found.precision == "32-true"
     settled = precision.Settled("bf16-mixed", True, "resnet18", "cpu", {})
-    spec = spec_of(composed(["backbone=resnet3d_10", "data=phantom3d", "trainer.accelerator=cpu"]))
     with pytest.raises(ConfigError, match=r"wrong gradients for .* of resnet3d_10"):
-        settled.check([spec], Path("x"))
+        settled.check([deep], Path("x"))

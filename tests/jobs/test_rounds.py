@@ -38,7 +38,7 @@ def ended(search, trials):
         results = {}
         for trial in trials:
             run = RunResult("n", "d", "b", "ttl", trial.candidate, 1, 0, status="completed")
-            run.metrics = {"val/mae": ERRORS[trial.candidate]}
+            run.metrics.update({"val/mae": ERRORS[trial.candidate]})
             results[trial] = [(trial.candidate, run)]
         trials = search.take(results)
     return tried

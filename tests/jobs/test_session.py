@@ -227,12 +227,14 @@ def test_the_exit_status_tells_of_failures(composed, small) -> None:
     assert run(lambda *_: [0.5], grid("seed=0,1")) == 0
     assert Path("multirun/default/report.html").is_file()
     assert run(lambda *_: None, grid("seed=2,3")) == 1
-    assert run(lambda *_: [0.5], grid("seed=-2")) == 2
 
     def interrupted(_) -> None:
         raise KeyboardInterrupt
 
-    assert run(lambda *_: [0.5], interrupted) == 130
+    for act, status in ((grid("seed=-2"), 2), (interrupted, 130)):
+        with pytest.raises(SystemExit) as stop:
+            run(lambda *_: [0.5], act)
+        assert stop.value.code == status
 
 
 def test_a_search_taken_up_with_other_workers_is_one_entry(tmp_path) -> None:

@@ -12,8 +12,8 @@ from ttl_lightning.jobs.plan import Plan, cutoffs_of
 from ttl_lightning.jobs.session import Session
 from ttl_lightning.jobs.tuning import axes_of, check_factors, tuned
 from ttl_lightning.records.schema import RunResult
-from ttl_lightning.report.choice import choose
 from ttl_lightning.report.collect import collect
+from ttl_lightning.report.compare import choose
 from ttl_lightning.report.methods import group
 from ttl_lightning.search import Compare
 

@@ -12,15 +12,15 @@ def made() -> RunResult:
 
 def test_a_result_survives_the_file(tmp_path) -> None:
     result = made()
-    result.metrics = {"val/auroc": 0.5, "test/auroc": None}
+    result.metrics.update({"val/auroc": 0.5, "test/auroc": None})
     result.save(tmp_path)
     assert RunResult.load(tmp_path) == result
 
 
 def test_no_nan_reaches_the_file(tmp_path) -> None:
     result = made()
-    result.metrics = {"val/loss": float("nan")}
-    result.train = {"rates": [float("inf"), 1.0]}
+    result.metrics.update({"val/loss": float("nan")})
+    result.train.update({"rates": [float("inf"), 1.0]})
     result.save(tmp_path)
     content = json.loads((tmp_path / "result.json").read_text())
     assert content["metrics"] == {"val/loss": None}

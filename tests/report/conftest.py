@@ -19,21 +19,23 @@ def make(strategy="ttl", cutoff="block1.1", seed=0, *, place=1, val=0.9, test=0.
         name="n", data=fields.pop("data", "npz"), backbone=fields.pop("backbone", "net"),
         strategy=strategy, seed=seed, status=status, **split, **fields,
     )  # fmt: skip
-    result.metrics = {
+    result.metrics.update({
         "val/auroc": val, "val/auprc": val, "test/auroc": test, "test/auprc": test,
-    }  # fmt: skip
+    })  # fmt: skip
     cpu = {
         "min": params / 1100, "median": params / 1000, "p95": 9.0, "passes": 50, "noise": 0.01,
         "batch_size": 1, "threads": 1, "ratio": params / 10000 if ratio is ... else ratio,
     }  # fmt: skip
     whole = {"params": 10000, "macs": 10**5, "latency_ms": {"cpu": {"min": 10000 / 1100}}}
-    result.complexity = {
+    result.complexity.update({
         "params": params, "trainable_params": params, "macs": 10 * params,
         "latency_ms": {"cpu": cpu}, "untruncated": whole,
-    }  # fmt: skip
-    result.train = {"epochs": 5, "best_epoch": 3, "wall_s": 1.5}
-    result.model = {"task": "binary", "class_names": ["well", "sick"]}
-    result.overrides = [f"strategy={strategy}", f"cutoff={cutoff}", f"seed={seed}", *overrides]
+    })  # fmt: skip
+    result.train.update({"epochs": 5, "best_epoch": 3, "wall_s": 1.5})
+    result.model.update({"task": "binary", "class_names": ["well", "sick"]})
+    result.overrides.extend(
+        [f"strategy={strategy}", f"cutoff={cutoff}", f"seed={seed}", *overrides]
+    )
     return result
 
 

@@ -6,8 +6,7 @@ import pytest
 from rich.console import Console
 
 from ttl_lightning.cli.main import main
-from ttl_lightning.report.sweep import write
-from ttl_lightning.report.terminal import show
+from ttl_lightning.report.sweep import show, write
 
 
 def test_it_prints_the_table_the_failures_and_the_page(sweep_folder, result, monkeypatch, capsys):

@@ -72,8 +72,7 @@ def test_a_sweep_of_failures_has_a_report_too(sweep_folder, result) -> None:
 
 
 def test_names_that_mean_something_to_others_are_only_names(sweep_folder, result) -> None:
-    run = result("$x_{$", "b$^", data="../\ud800$a$", backbone="n\nm", overrides=["+a=$\\frac$"])
-    run.data = "../$a$"
+    run = result("$x_{$", "b$^", data="../$a$", backbone="n\nm", overrides=["+a=$\\frac$"])
     sweep_folder.add("a", run)
     summary = write(sweep_folder.root)
     assert {path.parent for path in sweep_folder.root.parent.rglob("*.png")} == {sweep_folder.root}
@@ -88,7 +87,10 @@ def test_nothing_is_written_without_runs(tmp_path) -> None:
 
 def test_runs_without_metrics_or_costs_do_not_stop_it(sweep_folder, result) -> None:
     run = result()
-    run.metrics, run.complexity, run.train, run.model = {}, {}, {}, {}
+    run.metrics.clear()
+    run.complexity.clear()
+    run.train.clear()
+    run.model.clear()
     sweep_folder.add("a", run)
     other = result("ftl", None, val=None, test=None)
     sweep_folder.add("b", other, signal=1.0)

@@ -4,9 +4,8 @@ import re
 import pytest
 
 from ttl_lightning.metrics.comparison import Comparison
-from ttl_lightning.report.choice import Choice
+from ttl_lightning.report.compare import Choice, Row
 from ttl_lightning.report.methods import group
-from ttl_lightning.report.rows import Row
 from ttl_lightning.report.tables import Cell, Table, full_table, latex, main_table
 from ttl_lightning.tasks.classification_report import CLASSIFICATION
 
@@ -49,7 +48,7 @@ def test_without_full_finetuning_there_are_no_columns_for_differences(rows) -> N
 
 def test_unknown_costs_are_dashes_and_never_the_best(run) -> None:
     empty, other = run(cutoff="a", test=None), run("tf", "a", params=5000)
-    empty.result.complexity = {}
+    empty.result.complexity.clear()
     methods = group([empty, other])[0].methods
     table = main_table([Row(Choice(m, ""), None, {}, (), "") for m in methods], CLASSIFICATION)
     by_name = {row[0].text: row[3:] for row in table.rows}

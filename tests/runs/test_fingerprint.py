@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -183,9 +184,7 @@ def test_a_run_of_an_older_version_is_judged_as_it_was(old, trained) -> None:
         {"cutoff": "block3.1"},
         {"model": {**result.model, "mean": [0.1, 0.1, 0.1]}},
     ):
-        other = RunResult.load(old)
-        for name, value in changed.items():
-            setattr(other, name, value)
+        other = replace(result, **changed)
         assert left_in(old, other) not in (trained[1].config_sha256, other.config_sha256), changed
 
 
@@ -216,7 +215,8 @@ def test_a_run_goes_on_with_as_many_devices_as_it_began_with(trained, tmp_path) 
     folder = tmp_path / "run"
     shutil.copytree(trained[0], folder)
     result = RunResult.load(folder)
-    result.status, result.train["devices"] = "failed", 4
+    result = replace(result, status="failed")
+    result.train["devices"] = 4
     result.save(folder)
     with pytest.raises(ConfigError, match="means 1 here, and the run began with 4"):
         ttl.train(overrides=SMALL, run_dir=folder)

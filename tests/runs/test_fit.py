@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -151,7 +152,7 @@ def test_test_time_augmentation_is_the_mean_of_views_at_test_alone(finished, tmp
     assert {key: result.metrics[key] for key in kept} == {key: plain.metrics[key] for key in kept}
     data, model = phantoms(), ttl.load(tmp_path / "tta").model
     dataset, rows = data._datasets["test"], data._samples.rows("test")
-    stored = as_batch([dataset._store.read(int(row)) for row in rows])
+    stored = as_batch([dataset.store.read(int(row)) for row in rows])
     first = data.evaluation
     others = warps_at(data.augment, spread_points(3))
     views = [first.read(stored), *(warp(stored, w[None].repeat(15, axis=0), 32) for w in others)]
@@ -273,7 +274,7 @@ def test_a_damaged_last_checkpoint_is_named(finished, tmp_path) -> None:
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
     last.write_bytes(last.read_bytes()[:100])
     result = RunResult.load(tmp_path / "run")
-    result.status = "failed"
+    result = replace(result, status="failed")
     result.save(tmp_path / "run")
     with pytest.raises(WeightsError, match=r"last\.ckpt cannot be read"):
         run(tmp_path / "run")
@@ -289,7 +290,7 @@ def test_no_other_weights_are_scored_for_the_best_ones(finished, tmp_path) -> No
     }
     best.unlink()
     result = RunResult.load(folder)
-    result.status = "failed"
+    result = replace(result, status="failed")
     result.save(folder)
     with pytest.raises(WeightsError, match=r"best\.ckpt is gone.*resume=never"):
         run(folder)
@@ -515,7 +516,8 @@ def test_measured_precision_is_recorded_and_kept(tmp_path, monkeypatch) -> None:
     options = ("trainer.precision=auto",)
     first = run(tmp_path / "run", *options)
     assert first.train["precision"] in ("32-true", "bf16-mixed")
-    first.status, first.train["precision"] = "failed", "bf16-mixed"
+    first = replace(first, status="failed")
+    first.train["precision"] = "bf16-mixed"
     first.save(tmp_path / "run")
     monkeypatch.setattr(module, "choose", None)  # to measure again would fail
     again = run(tmp_path / "run", *options)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import multiprocessing
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -109,7 +110,7 @@ def test_a_run_that_is_not_completed_is_not_taken_for_one(
     folder = tmp_path / "run"
     shutil.copytree(cut, folder)
     result = RunResult.load(folder)
-    result.status = status
+    result = replace(result, status=status)
     result.save(folder)
     for read in (ttl.load, ttl.open_run):
         with pytest.raises(DataError, match=rf"{STATES[status]}.* Its best epoch so far is .*ckpt"):
@@ -126,7 +127,7 @@ def test_a_run_that_is_being_trained_is_told_from_one_that_was_cut_off(
 ) -> None:
     shutil.copytree(cut, taken, dirs_exist_ok=True)
     result = RunResult.load(taken)
-    result.status = "running"
+    result = replace(result, status="running")
     result.save(taken)
     with pytest.raises(DataError, match=r"is being trained just now, by process \d+"):
         ttl.open_run(taken)

@@ -12,7 +12,7 @@ import pytest
 import ttl_lightning as ttl
 from ttl_lightning.errors import ConfigError
 from ttl_lightning.records.schema import RunResult
-from ttl_lightning.report.methods import run_cost
+from ttl_lightning.report.collect import run_cost
 from ttl_lightning.runs import latency
 from ttl_lightning.runs.latency import timer
 
@@ -43,7 +43,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, answer):
         asked.append(request)
         return answer
 
-    module = importlib.import_module("ttl_lightning.runs.cost")
+    module = importlib.import_module("ttl_lightning.runs.fit")
     monkeypatch.setattr(module, "timer", lambda: nullcontext(times))
     return asked
 
@@ -153,7 +153,7 @@ def test_no_latency_is_null_with_its_reason_and_no_failed_run(
 
 def test_latency_can_be_left_out(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(
-        importlib.import_module("ttl_lightning.runs.cost"), "timer", lambda: pytest.fail("it began")
+        importlib.import_module("ttl_lightning.runs.fit"), "timer", lambda: pytest.fail("it began")
     )
     overrides = [*SMALL, "strategy=ftl"]
     result = ttl.train(overrides=[*overrides, "latency=false"], run_dir=tmp_path)

@@ -37,12 +37,12 @@ def test_several_labels_have_a_column_each() -> None:
 
 def test_the_table_says_what_is_undefined_and_shows_no_ratio_to_nothing(tmp_path) -> None:
     result = RunResult("n", "phantom", "resnet50", "ftl", None, None, 0)
-    result.metrics = {"val/auroc": 0.9, "test/auroc": None}
-    result.train = {"wall_s": 1.0}
-    result.complexity = {
+    result.metrics.update({"val/auroc": 0.9, "test/auroc": None})
+    result.train.update({"wall_s": 1.0})
+    result.complexity.update({
         "params": 2_000_000, "trainable_params": 0, "macs": 10**9, "untruncated": None,
         "latency_ms": {"cpu": {"min": 1.25, "median": 1.5}, "cuda": None},
-    }  # fmt: skip
+    })  # fmt: skip
     console = Console(record=True, width=100, file=io.StringIO())
     show(tmp_path, result, console)
     text = console.export_text()

@@ -100,8 +100,8 @@ def test_a_lower_error_is_better_in_the_choice_and_in_bold(tmp_path) -> None:
     runs = []
     for strategy, error in (("ftl", 0.3), ("ffe", 0.2)):
         result = RunResult("n", "d", "b", strategy, None, None, 0, status="completed")
-        result.metrics = {"val/mae": error, "test/mae": error, "test/r2": error}
-        result.model = {"report": Regression.report.declared()}
+        result.metrics.update({"val/mae": error, "test/mae": error, "test/r2": error})
+        result.model.update({"report": Regression.report.declared()})
         runs.append(Run(strategy, result))
         result.save(_made(tmp_path / strategy))
     (found,) = group(runs)

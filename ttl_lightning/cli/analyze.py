@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from ttl_lightning.config import compose as config
-from ttl_lightning.errors import ConfigError, UnknownNameError, check_choice
+from ttl_lightning.errors import ConfigError, check_choice
 from ttl_lightning.interpret.commands import options
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def analyze(kind: str, arguments: Sequence[str]) -> tuple[Findings, list[Path]]:
 
 def _parsed(arguments: Sequence[str], kind: type) -> tuple[str, str, Any, list[str]]:
     own: dict[str, str] = {"device": "auto"}
-    known = {"run", "device", *(field.name for field in dataclasses.fields(kind))}
+    known = sorted(["run", "device", *(field.name for field in dataclasses.fields(kind))])
     given, overrides = [], []
     for argument in arguments:
         key, equals, value = argument.partition("=")
@@ -109,10 +109,9 @@ def _parsed(arguments: Sequence[str], kind: type) -> tuple[str, str, Any, list[s
             overrides.append(argument)
         elif key in ("run", "device"):
             own[key] = value
-        elif key in known:
-            given.append(argument)
         else:
-            raise UnknownNameError("argument", key, sorted(known))
+            check_choice("argument", key, known)
+            given.append(argument)
     if not own.get("run"):
         raise ConfigError("which run? Give run=FOLDER.")
     check_choice("device", own["device"], ("auto", "cpu", "cuda"))

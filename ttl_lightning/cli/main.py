@@ -14,7 +14,7 @@ from typing import Protocol, cast
 
 from ttl_lightning import __version__
 from ttl_lightning.cli import completion
-from ttl_lightning.errors import UnknownNameError
+from ttl_lightning.errors import check_choice
 from ttl_lightning.runtime.ending import told
 
 COMMANDS = {
@@ -25,12 +25,6 @@ COMMANDS = {
     "cost": "what each cutoff costs, without data or training",
 }
 HELP = ("-h", "--help")
-MORE = """
-
-  ttl-lightning strategy=ttl cutoff=block3
-  ttl-lightning -m strategy=ftl,ttl cutoff=block2,block3 seed=0,1,2
-
-`ttl-lightning COMMAND --help` says more. `python -m ttl_lightning` is the same command."""
 # What is neither KEY=VALUE nor a flag is meant for a command's name.
 _WORD = re.compile(r"[A-Za-z][\w-]*")
 
@@ -92,8 +86,7 @@ def _run(arguments: Sequence[str]) -> None:
 def _chosen(arguments: Sequence[str]) -> tuple[str, Sequence[str]]:
     if not arguments or not _WORD.fullmatch(arguments[0]):
         return "train", arguments
-    if arguments[0] not in COMMANDS:
-        raise UnknownNameError("command", arguments[0], COMMANDS)
+    check_choice("command", arguments[0], COMMANDS)
     return arguments[0], arguments[1:]
 
 

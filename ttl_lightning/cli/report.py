@@ -25,8 +25,7 @@ def run(arguments: Sequence[str]) -> None:
         raise ConfigError(
             f"report takes one folder, such as multirun/NAME, got {' '.join(arguments) or 'none'}."
         )
-    from ttl_lightning.report.sweep import write
-    from ttl_lightning.report.terminal import show
+    from ttl_lightning.report.sweep import show, write
 
     try:
         summary = write(Path(arguments[0]))

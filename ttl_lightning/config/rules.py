@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ttl_lightning.errors import ConfigError, UnknownNameError, check_choice, check_number
+from ttl_lightning.errors import ConfigError, check_choice, check_number
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 PRECISIONS = (
@@ -40,6 +40,16 @@ def rule(check: Check) -> Rule:
     return Rule(said[0].lower() + said[1:], check)
 
 
+def must_be(what: str, good: Callable[[Any], bool]) -> Rule:
+    """What help and the error say alike."""
+
+    def check(key: str, value: object) -> None:
+        if not good(value):
+            raise ConfigError(f"{key} must be {what}, got {value!r}.")
+
+    return Rule(what, check)
+
+
 def whole(low: int, high: float = float("inf")) -> Rule:
     """An integer in a range."""
     return Rule(
@@ -62,12 +72,7 @@ def _range(low: float, high: float) -> str:
 
 def one_of(*names: str) -> Rule:
     """One of the names."""
-
-    def check(key: str, value: object) -> None:
-        if not isinstance(value, str) or value not in names:
-            raise UnknownNameError(key, value, names)
-
-    return Rule(" | ".join(names), check)
+    return Rule(" | ".join(names), lambda key, value: check_choice(key, value, names))
 
 
 def or_null(other: Rule) -> Rule:
@@ -85,11 +90,7 @@ def flag_or(other: Rule) -> Rule:
     )
 
 
-@rule
-def flag(key: str, value: object) -> None:
-    """True or false."""
-    if not isinstance(value, bool):
-        raise ConfigError(f"{key} must be true or false, got {value!r}.")
+flag = must_be("true or false", lambda value: isinstance(value, bool))
 
 
 @rule
@@ -103,11 +104,10 @@ def text(key: str, value: object) -> None:
         raise ConfigError(f"{key} must be a text, got {value!r}.")
 
 
-@rule
-def dotted(key: str, value: object) -> None:
-    """A full name, such as `torch.optim.SGD`."""
-    if not isinstance(value, str) or not _DOTTED.fullmatch(value):
-        raise ConfigError(f"{key} must be a full name such as package.module.Class, got {value!r}.")
+dotted = must_be(
+    "a full name such as package.module.Class",
+    lambda value: isinstance(value, str) and bool(_DOTTED.fullmatch(value)),
+)
 
 
 @rule
@@ -149,11 +149,10 @@ def options(key: str, value: object) -> None:
         raise ConfigError(f"{key}._partial_ must be true, got {value['_partial_']!r}.")
 
 
-@rule
-def cutoff(key: str, value: object) -> None:
-    """A unit's name or number."""
-    if not isinstance(value, str | int) or isinstance(value, bool) or value == "":
-        raise ConfigError(f"{key} must be a unit's name or number, got {value!r}.")
+cutoff = must_be(
+    "a unit's name or number",
+    lambda value: _whole(value) or (isinstance(value, str) and value != ""),
+)
 
 
 @rule

@@ -177,17 +177,12 @@ def channels_last(
 
 # Keys of `data` that some sources have.
 OF_SOURCES: dict[str, Rule] = {
-    "data.cache_dir": rules.or_null(rules.text),
-    "data.path": rules.or_null(rules.text),
-    "data.root": rules.or_null(rules.text),
-    "data.labels": rules.or_null(rules.text),
-    "data.dataset": rules.text,
-    "data.path_column": rules.text,
-    "data.study_column": rules.text,
+    **{f"data.{key}": rules.text for key in ("dataset", "path_column", "study_column")},
+    **{f"data.{key}": rules.or_null(rules.text) for key in ("cache_dir", "path", "root", "labels")},
+    **{
+        f"data.{key}_column": rules.or_null(rules.text)
+        for key in ("split", "patient", "slice", "abnormal")
+    },
     "data.label_columns": rules.texts,
-    "data.split_column": rules.or_null(rules.text),
-    "data.patient_column": rules.or_null(rules.text),
-    "data.slice_column": rules.or_null(rules.text),
-    "data.abnormal_column": rules.or_null(rules.text),
     "data.classes": rules.or_null(rules.names),
 }

@@ -14,13 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ttl_lightning.errors import (
-    ConfigError,
-    DataError,
-    UnknownNameError,
-    check_choice,
-    check_number,
-)
+from ttl_lightning.errors import ConfigError, DataError, check_choice, check_number
 from ttl_lightning.interpret.defaults import THRESHOLD
 
 # Where random features are more alike than this, there are too few samples for the channels (fewer
@@ -110,13 +104,17 @@ def excess(reuse: Reuse) -> float:
     return (mean - random_mean) / (1 - random_mean)
 
 
+def known_excess(reuse: Reuse) -> float | None:
+    """The excess, None where it cannot be computed."""
+    try:
+        return excess(reuse)
+    except DataError:
+        return None
+
+
 def judged(reuse: Reuse) -> bool:
     """Whether the excess is known, with enough samples for the channels to mean something."""
-    try:
-        excess(reuse)
-    except DataError:
-        return False
-    return reuse.random_mean is not None and reuse.random_mean <= CHANCE
+    return known_excess(reuse) is not None and (reuse.random_mean or 0.0) <= CHANCE
 
 
 def ks_distance(reuse: Reuse) -> float:
@@ -168,9 +166,7 @@ def detect(
     check_choice("statistic", statistic, STATISTICS)
     names = _in_order(measured, candidates)
     scores, notes = _scores(measured, statistic)
-    scored = {
-        name: score for name in names if (score := scores[name]) is not None and name not in notes
-    }
+    scored = {n: score for n in names if (score := scores[n]) is not None and n not in notes}
     if not scored:
         raise DataError(f"none of {', '.join(names)} can be judged; {names[0]}: {notes[names[0]]}.")
     above = [name for name, score in scored.items() if score > threshold]
@@ -242,8 +238,7 @@ def _in_order(measured: Mapping[str, Reuse], candidates: Collection[str] | None)
     if not candidates:
         raise ConfigError("a cutoff is detected among at least one candidate, got none.")
     for name in candidates:
-        if name not in measured:
-            raise UnknownNameError("candidate", name, measured)
+        check_choice("candidate", name, measured)
     return tuple(name for name in measured if name in candidates)
 
 
@@ -264,17 +259,16 @@ def _with_margin(found: Detection, nearest: str, score: float, error: Error | No
     margin = score - found.threshold
     side = "above" if margin > 0 else "below"
     place = f"the first to change it would be {nearest}, {abs(margin):.2g} {side} the threshold"
+    found = replace(found, nearest=nearest, margin=margin)
     if error is None:
         reason = f"{found.reason} T{place[1:]}; how far other images would move it is not known."
-        return replace(found, nearest=nearest, margin=margin, reason=reason)
+        return replace(found, reason=reason)
     close = abs(margin) < CLOSE * error.size
     reason = (
         f"{found.reason} A {'close' if close else 'clear'} choice: {place}; the standard error is "
         f"{error.size:.2g} ({error.source})."
     )
-    return replace(
-        found, nearest=nearest, margin=margin, error=error.size, close=close, reason=reason
-    )
+    return replace(found, error=error.size, close=close, reason=reason)
 
 
 def _reason(scored: Mapping[str, float], unit: str, statistic: str, threshold: float) -> str:
@@ -285,12 +279,11 @@ def _reason(scored: Mapping[str, float], unit: str, statistic: str, threshold: f
             f"{unit} is the first of {len(scored)} candidates, since no {statistic} is above "
             f"{threshold:g}; the highest is {scored[top]:.3g} ({top})"
         )
-    names = list(scored)
     reason = (
-        f"{unit} is the last of {len(names)} candidates whose {statistic} ({scored[unit]:.3g}) is "
+        f"{unit} is the last of {len(scored)} candidates whose {statistic} ({scored[unit]:.3g}) is "
         f"above {threshold:g}"
     )
-    after = names[names.index(unit) + 1 :]
+    after = [*scored][[*scored].index(unit) + 1 :]
     if not after:
         return f"{reason}; none comes after it"
     top = max(after, key=lambda name: scored[name])

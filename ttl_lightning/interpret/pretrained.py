@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import pytorch_lightning as pl
 
-from ttl_lightning.config import compose as config
 from ttl_lightning.config.schema import RunSpec
 from ttl_lightning.models.backbones.factory import create_backbone
-from ttl_lightning.runs.build import create_data, device
+from ttl_lightning.runs.build import device, read_data
 from ttl_lightning.runs.callbacks.progress import quiet
 from ttl_lightning.tasks.losses import kind_of
 from ttl_lightning.tasks.probes import ProbeResult, probe_units
@@ -29,10 +28,7 @@ def probe(spec: RunSpec) -> dict[str, ProbeResult]:
         TTLError: if data or weights cannot be used, or no class can be probed.
     """
     with quiet():
-        with config.made():
-            data = create_data(spec.recipe)
-        data.prepare_data()
-        data.setup("fit")
+        data = read_data(spec.recipe)
         pl.seed_everything(spec.seed, workers=True, verbose=False)  # networks without weights
         backbone = create_backbone(spec.backbone.name, spec.backbone.weights, spec.data.in_channels)
         backbone.to(device(spec))

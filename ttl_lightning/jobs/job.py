@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -171,21 +171,16 @@ class Job:
     def _record(self, end: End, started: float) -> RunResult:
         """Make `result.json` say how the job ended, whatever the job could write itself."""
         found = self.result()
-        if found and self._files.result.stat().st_mtime < started:
-            found.status = "running"  # so it was before; this time the job wrote nothing
-        if end.returncode == 0 and found and found.succeeded:
+        # What lies there from before says nothing of this time, in which the job wrote nothing.
+        fresh = found and self._files.result.stat().st_mtime >= started
+        if end.returncode == 0 and found and fresh and found.succeeded:
             return found
-        result = found or self._described()
-        result.log_tail = tail(self._files.log)
         if end.stopped == "interrupted":
-            result.status, result.error = "interrupted", None
-        else:
-            own = result.error if found and found.status in ("failed", "interrupted") else None
-            result.status = "failed"
-            other = self._turned_other(started) if end.returncode == 0 else None
-            result.error = end.stopped or own or other or cause(end.returncode, result.log_tail)
-        result.save(self.folder)
-        return result
+            return self._ended("interrupted", None)
+        own = found.error if found and fresh and found.status in ("failed", "interrupted") else None
+        other = self._turned_other(started) if end.returncode == 0 else None
+        said = end.stopped or own or other
+        return self._ended("failed", said or cause(end.returncode, tail(self._files.log)))
 
     def ended(self, since: float) -> bool:
         """Whether its `result.json` says how it ended, in the sweep that began at `since`."""
@@ -208,9 +203,13 @@ class Job:
 
     def lost(self, why: str) -> RunResult:
         """Record that the launcher brought nothing back."""
+        return self._ended("failed", why)
+
+    def _ended(self, status: str, error: str | None) -> RunResult:
+        """Write down how it ended."""
         result = self.result() or self._described()
-        result.status, result.error = "failed", why
-        result.log_tail = tail(self._files.log)
+        log = tail(self._files.log)
+        result = replace(result, status=status, error=error, log_tail=log)
         self.folder.mkdir(parents=True, exist_ok=True)
         result.save(self.folder)
         return result
@@ -234,15 +233,8 @@ def spec_of(composed: DictConfig) -> RunSpec:
     Raises:
         ConfigError: naming the first key that is not as it should be.
     """
-    return config.typed(without_hydra(composed))
-
-
-def without_hydra(composed: DictConfig) -> DictConfig:
-    """A job's configuration, Hydra's own settings left out."""
-    cfg = composed.copy()
-    OmegaConf.set_struct(cfg, False)  # noqa: FBT003 - OmegaConf's own signature
-    cfg.pop("hydra", None)
-    return cfg
+    own = [str(key) for key in composed if key != "hydra"]
+    return config.typed(OmegaConf.masked_copy(composed, own))
 
 
 def cause(returncode: int, log: Sequence[str]) -> str:

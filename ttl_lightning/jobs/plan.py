@@ -241,7 +241,8 @@ def units_of(spec: RunSpec, cutoffs: Iterable[Overrides]) -> list[Overrides]:
     named: dict[Overrides, Overrides] = {}
     for overrides in cutoffs:
         try:
-            unit = _unit(_cut(spec, overrides))
+            (override,) = config.parsed(overrides)
+            unit = _unit(replace(spec, cutoff=cast("str | int | None", override.value())))
         except UnknownCutoffError:
             unit = None
         meant = overrides if unit is None else (f"cutoff={unit}",)
@@ -295,9 +296,3 @@ def _only(overrides: Overrides, key: str) -> Overrides:
 
 def _unit(spec: RunSpec) -> str | None:
     return resolved_unit(spec.backbone.name, spec.data.in_channels, spec.strategy.name, spec.cutoff)
-
-
-def _cut(spec: RunSpec, cutoff: Overrides) -> RunSpec:
-    """A group's configuration with a cutoff's override."""
-    (override,) = config.parsed(cutoff)
-    return replace(spec, cutoff=cast("str | int | None", override.value()))

@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from ttl_lightning.config.schema import RunSpec
 from ttl_lightning.errors import ConfigError, DataError
 from ttl_lightning.jobs.process import call
-from ttl_lightning.models.create import create_model
-from ttl_lightning.models.strategies.base import TransferModel
 from ttl_lightning.records.files import write_atomically
 from ttl_lightning.records.folder import SweepFolder
-from ttl_lightning.runs.build import device
+from ttl_lightning.runs.build import device, network
 from ttl_lightning.runtime.bfloat16 import wrong_in_bfloat16
 from ttl_lightning.runtime.precision import choose
 
@@ -27,40 +25,11 @@ log = logging.getLogger(__name__)
 SCHEMA = 1
 
 
-class Network(NamedTuple):
-    """What the speed of a whole network's training depends on."""
-
-    name: str
-    pooling: bool
-    in_channels: int
-    image_size: tuple[int, ...]
-    batch_size: int
-    device: str
-    channels_last: bool | None
-
-    @classmethod
-    def of(cls, spec: RunSpec) -> Network:
-        """The one that a configuration trains, whatever its strategy and cutoff."""
-        data, where, said = spec.data, device(spec).type, spec.trainer.channels_last
-        size, batch = tuple(data.spatial), data.batch_size or 1
-        name, pooling = spec.backbone.name, spec.strategy.pooling
-        return cls(name, pooling, data.in_channels, size, batch, where, said)
-
-    def model(self) -> TransferModel:
-        """With random weights."""
-        return create_model(
-            self.name,
-            "ftl",
-            pooling=self.pooling,
-            in_channels=self.in_channels,
-            image_size=self.image_size,
-            weights=None,
-        )
-
-    @property
-    def input_size(self) -> tuple[int, ...]:
-        """Shape (C, *spatial) of one sample."""
-        return (self.in_channels, *self.image_size)
+def whole(spec: RunSpec) -> RunSpec:
+    """What trains the untruncated network of a run, in a precision that is always right."""
+    strategy = replace(spec.strategy, name="ftl")
+    trainer = replace(spec.trainer, precision="32-true")
+    return replace(spec, strategy=strategy, cutoff=None, trainer=trainer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +39,7 @@ class Settled:
     Attributes:
         network: what was measured.
         device: where.
-        timings_ms: as `analysis.precision.Choice` has them.
+        timings_ms: as `runtime.precision.Choice` has them.
     """
 
     precision: str
@@ -99,12 +68,12 @@ class Settled:
         """
         if not self.precision.startswith("bf16"):
             return
-        for network in dict.fromkeys(map(Network.of, specs)):
-            if wrong := _wrong(network):
+        for spec in specs:
+            if wrong := _wrong(spec):
                 path = SweepFolder(folder).precision
                 raise ConfigError(
                     f"{path} settles trainer.precision=auto as {self.precision}, which gives wrong "
-                    f"gradients for {wrong} of {network.name} on a CPU: give "
+                    f"gradients for {wrong} of {spec.backbone.name} on a CPU: give "
                     "trainer.precision=32-true, or another name=… for another sweep."
                 )
 
@@ -115,7 +84,7 @@ def settled(specs: Sequence[RunSpec], folder: Path) -> Settled:
     Where bfloat16 is wrong for one of the networks, that one decides for all.
 
     Args:
-        specs: those of the jobs that ask for `auto`, one for each kind of job.
+        specs: `whole` of the jobs that ask for `auto`, one for each kind of job.
         folder: the sweep's.
 
     Raises:
@@ -132,7 +101,7 @@ def settled(specs: Sequence[RunSpec], folder: Path) -> Settled:
                     "precision, such as bf16-mixed."
                 )
         try:
-            found = call(measured, list(dict.fromkeys(map(Network.of, specs))))
+            found = call(measured, specs)
         except ChildProcessError as error:
             raise DataError(
                 "the process that measured trainer.precision=auto was killed (does the system "
@@ -147,20 +116,20 @@ def settled(specs: Sequence[RunSpec], folder: Path) -> Settled:
     return found
 
 
-def measured(networks: Sequence[Network]) -> Settled:
+def measured(specs: Sequence[RunSpec]) -> Settled:
     """Measure the largest network, or the largest of those that bfloat16 is wrong for."""
-    with torch.device("meta"):
-        sizes = {n: sum(p.numel() for p in n.model().parameters()) for n in networks}
-    careful = [network for network in networks if _wrong(network)]
-    network = max(careful or networks, key=lambda n: sizes[n])
-    choice = choose(
-        network.model(),
-        (network.batch_size, *network.input_size),
-        network.device,
-        channels_last=network.channels_last,
-    )
+
+    def size(spec: RunSpec) -> int:
+        with torch.device("meta"):
+            return sum(p.numel() for p in network(spec.recipe, 2, None).parameters())
+
+    specs = list({repr((spec.recipe, device(spec))): spec for spec in specs}.values())
+    spec = max([spec for spec in specs if _wrong(spec)] or specs, key=size)
+    model, where = network(spec.recipe, 2, None), device(spec).type
+    shape = (spec.data.batch_size or 1, *model.backbone.input_shape(spec.data.spatial))
+    choice = choose(model, shape, where, channels_last=spec.trainer.channels_last)
     return Settled(
-        choice.precision, choice.channels_last, network.name, network.device, choice.timings_ms
+        choice.precision, choice.channels_last, spec.backbone.name, where, choice.timings_ms
     )
 
 
@@ -182,8 +151,9 @@ def read(folder: Path) -> Settled | None:
     raise DataError(f"{path} is not of schema {SCHEMA}; remove it to measure anew.")
 
 
-def _wrong(network: Network) -> str | None:
+def _wrong(spec: RunSpec) -> str | None:
     """The convolution that bfloat16 is wrong for, where it would be used."""
-    if network.device != "cpu":
+    if device(spec).type != "cpu":
         return None
-    return wrong_in_bfloat16(network.model(), network.input_size)
+    model = network(spec.recipe, 2, None)
+    return wrong_in_bfloat16(model, model.backbone.input_shape(spec.data.spatial))

@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import psutil
 
 from ttl_lightning.errors import check_number
-from ttl_lightning.jobs.server import SUPERVISED, forked
+from ttl_lightning.jobs.server import SUPERVISED, Forked, forked
 
 POLL_S = 0.1
 MEMORY_POLL_S = 0.5
@@ -79,27 +79,6 @@ def environment(given: Mapping[str, str], *, slurm_task: bool = False) -> dict[s
     return {**kept, SUPERVISED: "1"}
 
 
-class Process(Protocol):
-    """The leader of its process group, as `subprocess.Popen` has it."""
-
-    pid: int
-
-    def wait(self, timeout: float | None = None) -> int:
-        """The return code; `subprocess.TimeoutExpired` before it ends."""
-        ...
-
-    def __enter__(self) -> Any: ...  # noqa: ANN401 - itself
-    def __exit__(self, kind: Any, value: Any, trace: Any, /) -> None: ...  # noqa: ANN401
-
-
-class Task(Protocol):
-    """What a process is started for."""
-
-    def start(self, log: Path, cwd: Path, env: Mapping[str, str]) -> Process:
-        """Start it, in a process group of its own; its standard input ends with this process."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Command:
     """A program and its arguments, and environment variables of its own."""
@@ -107,8 +86,8 @@ class Command:
     arguments: tuple[str, ...]
     variables: Mapping[str, str] = field(default_factory=dict)
 
-    def start(self, log: Path, cwd: Path, env: Mapping[str, str]) -> Process:
-        """See `Task`."""
+    def start(self, log: Path, cwd: Path, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """Start it, in a process group of its own; its standard input ends with this process."""
         with log.open("ab") as output:
             return subprocess.Popen(
                 self.arguments,
@@ -129,9 +108,14 @@ class Call:
     function: Callable[..., object]
     arguments: tuple[Any, ...]
 
-    def start(self, log: Path, cwd: Path, env: Mapping[str, str]) -> Process:
-        """See `Task`."""
+    def start(self, log: Path, cwd: Path, env: Mapping[str, str]) -> Forked:
+        """As `Command.start`."""
         return forked(self.function, self.arguments, log, cwd, env)
+
+
+Task = Command | Call
+Process = subprocess.Popen[bytes] | Forked
+"""The leader of its process group."""
 
 
 def call(function: Callable[..., T], *arguments: object) -> T:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, variance
@@ -14,16 +14,7 @@ from ttl_lightning.errors import DataError, TTLError, check_choice, check_number
 from ttl_lightning.interpret.commands.detect import report
 from ttl_lightning.interpret.commands.options import Detect
 from ttl_lightning.interpret.defaults import CHOOSING, THRESHOLD
-from ttl_lightning.interpret.detection import (
-    HALVES,
-    UNITS,
-    Detection,
-    Error,
-    Reuse,
-    detect,
-    excess,
-    judged,
-)
+from ttl_lightning.interpret.detection import HALVES, UNITS, Error, Reuse, detect, excess, judged
 from ttl_lightning.jobs.plan import Group, Overrides, without
 from ttl_lightning.jobs.process import call
 from ttl_lightning.jobs.session import Planned, Prepared
@@ -35,13 +26,11 @@ from ttl_lightning.search import Detected, Method
 
 log = logging.getLogger(__name__)
 
-Means = tuple[float | None, float | None]
-
 
 class Measured(NamedTuple):
     """Mean similarity of each unit before and after training, and of random features; its error."""
 
-    means: dict[str, Means]
+    means: dict[str, Reuse]
     error: Error | None
 
 
@@ -85,7 +74,7 @@ class DetectedByReuse(Prepared[Measured]):
 
     def method(self, found: Measured, candidates: Sequence[str]) -> Method:
         """The one training."""
-        chosen = pointed_at(found.means, self.threshold, candidates, found.error)
+        chosen = detect(found.means, self.threshold, candidates=candidates, error=found.error)
         return Detected(chosen.unit, chosen.reason[0].upper() + chosen.reason[1:])
 
 
@@ -113,7 +102,7 @@ def analysed(run: Path, split: str) -> Measured:
     found.write(opened.place("detect"))
     rows: Any = finite(found.rows)
     size = found.content["detection"]["error"]
-    means = {row["unit"]: (row["mean"], row["random_mean"]) for row in rows}
+    means = {row["unit"]: Reuse(row["mean"], row["random_mean"]) for row in rows}
     return Measured(means, None if size is None else Error(size, HALVES))
 
 
@@ -127,7 +116,7 @@ def combined(runs: Sequence[Measured]) -> Measured:
     return Measured(mean_of(tables), error_of(tables) if len(runs) > 1 else runs[0].error)
 
 
-def error_of(tables: Sequence[dict[str, Means]]) -> Error | None:
+def error_of(tables: Sequence[dict[str, Reuse]]) -> Error | None:
     """Standard error of a unit's mean excess over runs, as its root mean square over the units.
 
     Args:
@@ -138,37 +127,21 @@ def error_of(tables: Sequence[dict[str, Means]]) -> Error | None:
     """
     squares = []
     for unit in tables[0]:
-        reuse = [Reuse(*table[unit]) for table in tables]
-        if all(judged(one) for one in reuse):
+        reuse = [table[unit] for table in tables]
+        if all(map(judged, reuse)):
             squares.append(variance([excess(one) for one in reuse]) / len(reuse))
     if len(squares) * (len(tables) - 1) < UNITS:
         return None
     return Error(math.sqrt(fmean(squares)), f"of the mean of {len(tables)} full finetunings")
 
 
-def mean_of(tables: Iterable[dict[str, Means]]) -> dict[str, Means]:
+def mean_of(tables: Sequence[dict[str, Reuse]]) -> dict[str, Reuse]:
     """Means over runs; None for a unit that is None in any of them."""
-    rows = list(tables)
+    found = {unit: [table[unit] for table in tables] for unit in tables[0]}
     return {
-        unit: (mean([row[unit][0] for row in rows]), mean([row[unit][1] for row in rows]))
-        for unit in rows[0]
+        unit: Reuse(mean([one.mean for one in of]), mean([one.random_mean for one in of]))
+        for unit, of in found.items()
     }
-
-
-def pointed_at(
-    means: dict[str, Means],
-    threshold: float,
-    candidates: Sequence[str],
-    error: Error | None = None,
-) -> Detection:
-    """The paper's rule, among these cutoffs.
-
-    Raises:
-        ConfigError: if the threshold is not from 0 to 1.
-        DataError: if no candidate can be judged.
-    """
-    reuse = {unit: Reuse(*pair) for unit, pair in means.items()}
-    return detect(reuse, threshold, candidates=candidates, error=error)
 
 
 def mean(values: Sequence[float | None]) -> float | None:

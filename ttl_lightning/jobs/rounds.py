@@ -13,17 +13,21 @@ from statistics import fmean
 from typing import Any, cast
 
 from ttl_lightning.config.identity import bears
+from ttl_lightning.errors import DataError
 from ttl_lightning.jobs.plan import Group, Overrides
-from ttl_lightning.records.files import write_atomically
+from ttl_lightning.records import history
+from ttl_lightning.records.files import json_text, write_atomically
 from ttl_lightning.records.folder import RunFolder, SweepFolder
 from ttl_lightning.records.schema import RunResult
-from ttl_lightning.report.collect import SEARCH_SCHEMA
+from ttl_lightning.report.collect import SEARCH_SCHEMA, read_searches
+from ttl_lightning.report.methods import key_of
 from ttl_lightning.report.text import number
-from ttl_lightning.runs.callbacks import history
 from ttl_lightning.runs.parts import task_class
-from ttl_lightning.search import Choice, Method, Outcome, Trial, advance
+from ttl_lightning.search import Choice, Compare, Method, Outcome, Trial, advance
 
 log = logging.getLogger(__name__)
+
+NOT_ENDED = "not ended yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,62 +114,74 @@ class Search:
                 str(run.seed): self._score(folder, run, trial.epochs)
                 for folder, run in results[trial]
             }
-            known = [score for score in scores.values() if score is not None]
-            mean = fmean(known) if known else None
-            outcomes[trial] = self.criterion.outcome(mean, self.sizes[trial.candidate])
-            self.trials.append(
-                {
-                    "cutoff": trial.candidate,
-                    "stage": trial.stage,
-                    "epochs": trial.epochs,
-                    "scores": scores,
-                    "score": mean,
-                    "size": self.sizes[trial.candidate],
-                    "folders": [folder for folder, _ in results[trial]],
-                }
-            )
+            size, folders = self.sizes[trial.candidate], [folder for folder, _ in results[trial]]
+            found = tried(trial.candidate, trial.stage, scores, size, folders)
+            self.trials.append({**found, "epochs": trial.epochs})
+            outcomes[trial] = self.criterion.outcome(found["score"], size)
         return self._step(outcomes)
 
     def _score(self, folder: str, run: RunResult, epochs: int | None) -> float | None:
-        value = self.criterion.of_run(run)
-        longer = run.succeeded and epochs is not None and run.train["epochs"] > epochs
-        if longer:  # a search that is taken up again
+        if run.succeeded and epochs is not None and run.train["epochs"] > epochs:
+            # a search that is taken up again
             protocol = self.group.spec.protocol
             sign = 1 if protocol.monitor_mode == "max" else -1
             rows = history.read(RunFolder(self.root / folder).history)[:epochs]
             best = max(rows, key=lambda row: sign * row.get(protocol.monitor, -sign * math.inf))
-            value = number(best.get(self.criterion.key))
-        return value
+            return number(best.get(self.criterion.key))
+        return self.criterion.of_run(run)
 
     def _step(self, outcomes: Mapping[Trial, Outcome] | None) -> list[Trial]:
         step = advance(self._plan, outcomes)
-        if isinstance(step, Choice):
-            self.choice, self._batch = step, []
-        else:
-            self._batch = step
+        self.choice, self._batch = (step, []) if isinstance(step, Choice) else (None, step)
         return self._batch
 
     def described(self) -> dict[str, Any]:
         """Its entry in `search.json`."""
+        choice = self.choice or Choice(None, NOT_ENDED)
+        turned = self.choice is not None and self.criterion.sign < 0
+        shown = f" Scores are {self.criterion.name}." if turned else ""
         return {
-            "data": self.group.spec.data.name,
-            "backbone": self.group.spec.backbone.name,
-            "strategy": self.group.strategy.name,
-            "overrides": list(self.group.overrides),
-            "method": self.method.name,
-            "options": asdict(cast(Any, self.method)),
-            "metric": self.criterion.key,
-            "seeds": list(dict.fromkeys(int(k) for trial in self.trials for k in trial["scores"])),
-            "trials": self.trials,
-            "choice": self.choice.candidate if self.choice else None,
-            "reason": self._reason(),
+            **described(self.group, self.method, self.criterion, self.trials),
+            "choice": choice.candidate,
+            "reason": choice.reason + shown,
         }
 
-    def _reason(self) -> str:
-        if self.choice is None:
-            return "not ended yet"
-        shown = "" if self.criterion.sign > 0 else f" Scores are {self.criterion.name}."
-        return self.choice.reason + shown
+
+def tried(
+    cutoff: str | None,
+    stage: str,
+    scores: Mapping[str, float | None],
+    size: float | None,
+    folders: Sequence[str],
+) -> dict[str, Any]:
+    """A trial of a search, to its end: its entry in `search.json`."""
+    known = [score for score in scores.values() if score is not None]
+    return {
+        "cutoff": cutoff,
+        "stage": stage,
+        "epochs": None,
+        "scores": scores,
+        "score": fmean(known) if known else None,
+        "size": size,
+        "folders": folders,
+    }
+
+
+def described(
+    group: Group, method: Method | Compare, criterion: Criterion, trials: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """What was searched, how, and what was tried: a search's entry, without its choice."""
+    return {
+        "data": group.spec.data.name,
+        "backbone": group.spec.backbone.name,
+        "strategy": group.strategy.name,
+        "overrides": list(group.overrides),
+        "method": method.name,
+        "options": asdict(cast(Any, method)),
+        "metric": criterion.key,
+        "seeds": list(dict.fromkeys(int(seed) for trial in trials for seed in trial["scores"])),
+        "trials": trials,
+    }
 
 
 def write(folder: Path, searches: Sequence[dict[str, Any]]) -> None:
@@ -174,29 +190,23 @@ def write(folder: Path, searches: Sequence[dict[str, Any]]) -> None:
     kept = [entry for entry in read(folder) if _key(entry) not in keys]
     content = {"schema": SEARCH_SCHEMA, "searches": [*searches, *kept]}
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(SweepFolder(folder).search, text.encode())
+    write_atomically(SweepFolder(folder).search, json_text(content).encode())
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
     """The entries of `search.json`; a file that is none is set aside, and that is said."""
-    path = SweepFolder(folder).search
-    if not path.exists():
-        return []
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["schema"] == SEARCH_SCHEMA:
-            return [entry for entry in content["searches"] if isinstance(entry, dict)]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        pass
-    aside = path.with_suffix(".damaged.json")
-    with suppress(OSError):
-        path.replace(aside)
-        log.warning("%s cannot be read as a search; it is kept as %s.", path, aside.name)
-    return []
+        return [entry for entry in read_searches(folder) if isinstance(entry, dict)]
+    except DataError:
+        path = SweepFolder(folder).search
+        aside = path.with_suffix(".damaged.json")
+        with suppress(OSError):
+            path.replace(aside)
+            log.warning("%s cannot be read as a search; it is kept as %s.", path, aside.name)
+        return []
 
 
 def _key(entry: Mapping[str, Any]) -> str:
     """What is searched; how its jobs are run does not matter."""
-    overrides = [o for o in entry.get("overrides", []) if bears(o.lstrip("+").partition("=")[0])]
+    overrides = [o for o in entry.get("overrides", []) if bears(key_of(o))]
     return json.dumps([*(entry.get(k) for k in ("data", "backbone", "strategy")), overrides])

@@ -4,35 +4,28 @@ from __future__ import annotations
 
 import logging
 import math
-import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from omegaconf import DictConfig
 
 from ttl_lightning.config import compose as config
-from ttl_lightning.errors import (
-    FAILED,
-    USAGE,
-    ConfigError,
-    TTLError,
-)
+from ttl_lightning.errors import FAILED, ConfigError, TTLError
 from ttl_lightning.jobs import rounds
 from ttl_lightning.jobs.job import Job
 from ttl_lightning.jobs.plan import Group, Overrides, Plan, cutoffs_of, without
-from ttl_lightning.jobs.precision import Settled, settled
+from ttl_lightning.jobs.precision import Settled, settled, whole
 from ttl_lightning.jobs.rounds import Criterion, Search
 from ttl_lightning.jobs.tuning import Tuning, tuned
 from ttl_lightning.records.schema import RunResult
 from ttl_lightning.report import sweep as report
-from ttl_lightning.report.terminal import show
+from ttl_lightning.report.sweep import show
 from ttl_lightning.runs.check import check
+from ttl_lightning.runtime.ending import told
 from ttl_lightning.runtime.shortage import check_folder
-from ttl_lightning.runtime.stopping import heed_sigterm, name_of, status_of
 from ttl_lightning.search import Compare, Method
 
 log = logging.getLogger(__name__)
@@ -60,26 +53,6 @@ class Prepared(ABC, Generic[T]):
     @abstractmethod
     def method(self, found: T, candidates: Sequence[str]) -> Method:
         """How to search, for what was found, among these cutoffs."""
-
-
-class Steps(Protocol[T]):
-    """What is driven to its choice in rounds: of cutoffs, or of settings."""
-
-    def begin(self) -> list[T]:
-        """The first round."""
-        ...
-
-    def overrides(self, trial: T, /) -> list[Overrides]:
-        """The jobs of a trial."""
-        ...
-
-    def take(self, results: Mapping[T, Sequence[tuple[str, RunResult]]], /) -> list[T]:
-        """Take a round's results, and give the next round; nothing at the end."""
-        ...
-
-    def described(self) -> dict[str, Any]:
-        """Its entry in `search.json`."""
-        ...
 
 
 class Session:
@@ -177,8 +150,9 @@ class Session:
             log.info(tuning.announced())
         self._drive(tunings, [])
 
-    def _drive(self, searches: Sequence[Steps[T]], beside: list[Planned]) -> None:
+    def _drive(self, searches: Sequence[Search | Tuning], beside: list[Planned]) -> None:
         """Run searches side by side to their ends, and other jobs beside their first round."""
+        trials: list[tuple[Any, Any]]
         trials = [(search, trial) for search in searches for trial in search.begin()]
         while trials:
             jobs = [
@@ -216,13 +190,11 @@ class Session:
     def _groups(self, arguments: Sequence[str]) -> list[Group]:
         """The command line's, with one precision for all that ask for `auto`."""
         groups = self._plan.groups(arguments)
-        auto = [group.spec for group in groups if group.spec.trainer.precision == "auto"]
+        auto = [whole(group.spec) for group in groups if group.spec.trainer.precision == "auto"]
         if not auto:
             return groups
         for spec in auto:  # a mistake is told before anything is measured
-            strategy = replace(spec.strategy, name="ftl")
-            trainer = replace(spec.trainer, precision="32-true")
-            check(replace(spec, strategy=strategy, cutoff=None, trainer=trainer))
+            check(spec)
         self._settled = settled(auto, self._folder)
         return [self._plan.settled(group, self._settled) for group in groups]
 
@@ -281,19 +253,19 @@ def run_session(
 
     Returns:
         The exit status: 0 if all jobs completed.
+
+    Raises:
+        SystemExit: where it could not begin, or was interrupted.
     """
     session = Session(compose, launch, folder)
-    heed_sigterm()
-    try:
+    with told():
         check_folder(folder)
-        act(session)
-    except TTLError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - as of a plain run
-        return USAGE
-    except KeyboardInterrupt as stop:
-        log.error("stopped by %s: the same command goes on from here.", name_of(stop))  # noqa: TRY400
-        _report(folder)
-        return status_of(stop)
+        try:
+            act(session)
+        except KeyboardInterrupt as stop:
+            stop.add_note("the same command goes on from here")
+            _report(folder)
+            raise
     _report(folder)
     return FAILED if session.unfinished else 0
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from numbers import Real
-from statistics import fmean
 from typing import Any, cast
 
 from ttl_lightning.errors import ConfigError
+from ttl_lightning.jobs import rounds
 from ttl_lightning.jobs.plan import Group, Overrides, combinations, cutoffs_of
 from ttl_lightning.jobs.rounds import Criterion
 from ttl_lightning.records.schema import RunResult
 from ttl_lightning.report.methods import is_tuned, key_of
 from ttl_lightning.search import Axis, Best, Compare, Listed, Rates, Setting
-from ttl_lightning.search.axes import written
+from ttl_lightning.search.axes import positive, written
 from ttl_lightning.search.compare import SettingPlan
 from ttl_lightning.search.neighbourhood import block_ends
 
@@ -82,7 +82,8 @@ def check_factors(factors: object) -> list[float]:
     """
     listed = isinstance(factors, Sequence) and not isinstance(factors, str)
     numbers = list(cast(Sequence[float], factors)) if listed else []
-    if not numbers or not all(map(_positive, numbers)):
+    real = all(isinstance(n, Real) and not isinstance(n, bool) for n in numbers)
+    if not numbers or not real or not all(map(positive, numbers)):
         raise ConfigError(
             f"hydra.sweeper.rates must list positive numbers, as in [0.3, 1, 3], got {factors!r}."
         )
@@ -178,46 +179,25 @@ class Tuning:
         self, setting: Setting, stage: str, runs: Sequence[tuple[str, RunResult]]
     ) -> dict[str, Any]:
         scores = {str(run.seed): self.criterion.of_run(run) for _, run in runs}
-        known = [score for score in scores.values() if score is not None]
         cutoff, overrides = self._parts(setting)
-        return {
-            "cutoff": cutoff,
-            "overrides": overrides,
-            "stage": stage,
-            "epochs": None,
-            "scores": scores,
-            "score": fmean(known) if known else None,
-            "size": self.sizes.get(cutoff) if cutoff else None,
-            "folders": [folder for folder, _ in runs],
-        }
+        size = self.sizes.get(cutoff) if cutoff else None
+        found = rounds.tried(cutoff, stage, scores, size, [folder for folder, _ in runs])
+        return {**found, "overrides": overrides}
 
     def described(self) -> dict[str, Any]:
         """Its entry in `search.json`; `choice` is the cutoff, as of a search for it."""
-        setting = self.chosen.setting if self.chosen else None
-        tried = [t for t in self.trials if setting is not None and self._same(t, setting)]
+        chosen = None
+        if self.chosen and self.chosen.setting is not None:
+            cutoff, overrides = self._parts(self.chosen.setting)
+            tried = [t for t in self.trials if (t["cutoff"], t["overrides"]) == (cutoff, overrides)]
+            folders = [folder for trial in tried for folder in trial["folders"]]
+            chosen = {"cutoff": cutoff, "overrides": overrides, "folders": folders}
         return {
-            "data": self.group.spec.data.name,
-            "backbone": self.group.spec.backbone.name,
-            "strategy": self.group.strategy.name,
-            "overrides": list(self.group.overrides),
-            "method": self.method.name,
-            "options": asdict(self.method),
-            "metric": self.criterion.key,
-            "seeds": list(dict.fromkeys(int(k) for trial in self.trials for k in trial["scores"])),
-            "trials": self.trials,
-            "choice": tried[0]["cutoff"] if tried else None,
-            "chosen": {
-                "cutoff": tried[0]["cutoff"],
-                "overrides": tried[0]["overrides"],
-                "folders": [folder for trial in tried for folder in trial["folders"]],
-            }
-            if tried
-            else None,
+            **rounds.described(self.group, self.method, self.criterion, self.trials),
+            "choice": chosen["cutoff"] if chosen else None,
+            "chosen": chosen,
             "reason": self._reason(),
         }
-
-    def _same(self, trial: Mapping[str, Any], setting: Setting) -> bool:
-        return [trial["cutoff"], trial["overrides"]] == [*self._parts(setting)]
 
     def _parts(self, setting: Setting) -> tuple[str | None, list[str]]:
         """A setting's cutoff, and its other overrides."""
@@ -227,12 +207,7 @@ class Tuning:
 
     def _reason(self) -> str:
         if self.chosen is None:
-            return "not ended yet"
+            return rounds.NOT_ENDED
         seeds = [override for seed in self.group.seeds[:1] for override in seed]
         of = f" of {', '.join(seeds)}" if seeds else ""
         return f"{self.chosen.reason} Scores are {self.criterion.name}{of}, one training a setting."
-
-
-def _positive(number: object) -> bool:
-    real = isinstance(number, Real) and not isinstance(number, bool)
-    return real and 0 < float(cast(Real, number)) < math.inf

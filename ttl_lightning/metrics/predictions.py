@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from ttl_lightning.errors import DataError
 from ttl_lightning.metrics.kernel import Floats
+from ttl_lightning.records.files import csv_text
 from ttl_lightning.records.folder import PREDICTIONS, RunFolder
 
 FIRST = ["id", "split"]
@@ -24,14 +24,13 @@ def as_csv(splits: Mapping[str, Columns]) -> str:
     Args:
         splits: by name the same columns, `id` among them, as text.
     """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
     names = [name for name in next(iter(splits.values()), {}) if name not in FIRST]
-    writer.writerow([*FIRST, *names])
-    for split, columns in splits.items():
-        cells = zip(columns["id"], *(columns[name] for name in names), strict=True)
-        writer.writerows([number, split, *others] for number, *others in cells)
-    return text.getvalue()
+    rows = (
+        [number, split, *others]
+        for split, columns in splits.items()
+        for number, *others in zip(columns["id"], *(columns[n] for n in names), strict=True)
+    )
+    return csv_text([*FIRST, *names], rows)
 
 
 def read_test(folder: Path) -> dict[str, tuple[str, ...]]:

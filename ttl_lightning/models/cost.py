@@ -29,16 +29,8 @@ with warnings.catch_warnings():
     from fvcore.nn.jit_handles import get_shape
 
 ONE_PER_INPUT_ELEMENT = (
-    "relu",
-    "relu_",
-    "leaky_relu",
-    "leaky_relu_",
-    "max_pool2d",
-    "max_pool3d",
-    "avg_pool2d",
-    "avg_pool3d",
-    "adaptive_avg_pool2d",
-    "adaptive_avg_pool3d",
+    *("relu", "relu_", "leaky_relu", "leaky_relu_"),
+    *(f"{kind}_pool{dims}d" for kind in ("max", "avg", "adaptive_avg") for dims in (2, 3)),
 )
 # and where each has its weight among its arguments
 NORMS = {"batch_norm": 1, "instance_norm": 1, "group_norm": 2, "layer_norm": 2}

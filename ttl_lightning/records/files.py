@@ -1,10 +1,14 @@
-"""Files that a crash cannot tear, and numbers that JSON can hold."""
+"""Files that a crash cannot tear, and the texts of those that hold values."""
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import math
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 # how the name of a file ends that is being written
@@ -24,6 +28,24 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def json_text(content: object) -> str:
+    """A .json file's text; what is not finite becomes null."""
+    return json.dumps(finite(content), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def csv_text(columns: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
+    """A .csv file's text; None is an empty cell."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    return text.getvalue()
+
+
+def short(value: object) -> str:
+    """A value as an error quotes it."""
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}…"
 
 
 def remove_parts(*folders: Path) -> None:

@@ -5,28 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self
+from types import UnionType
+from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from ttl_lightning.errors import DataError
-from ttl_lightning.records.files import finite, write_atomically
+from ttl_lightning.records.files import json_text, short, write_atomically
 from ttl_lightning.records.folder import RunFolder
 
 SCHEMA = 1
 WAY_OUT = "The run that it is of goes on with resume=never, from the beginning."
-# What a file that another program wrote, or that was damaged, may hold anything under.
-TYPES: dict[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(("name", "data", "backbone", "strategy", "status"), str),
-    **dict.fromkeys(("cutoff", "error", "config_sha256"), (str, type(None))),
-    **dict.fromkeys(("metrics", "intervals", "complexity", "train", "model", "notes"), dict),
-    **dict.fromkeys(("identity", "versions"), dict),
-    **dict.fromkeys(("overrides", "log_tail", "bad_images"), list),
-    "weights": (dict, type(None)),
-    "cutoff_index": (int, type(None)),
-    "seed": int,
-}
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class RunResult:
     """What one run was and what came of it. What is undefined is None, its reason in `notes`.
 
@@ -80,8 +70,7 @@ class RunResult:
 
     def save(self, folder: Path) -> None:
         """Write `result.json` into the folder, replacing the one there in a single step."""
-        content = json.dumps(finite(asdict(self)), indent=2, allow_nan=False, ensure_ascii=False)
-        write_atomically(RunFolder(folder).result, (content + "\n").encode())
+        write_atomically(RunFolder(folder).result, json_text(asdict(self)).encode())
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -104,13 +93,17 @@ class RunResult:
             found = cls(**{key: value for key, value in content.items() if key in known})
         except TypeError as error:
             raise DataError(f"{path} lacks a field of schema {SCHEMA}: {error}") from error
-        for name, allowed in TYPES.items():
+        for name, allowed in KINDS.items():
             value = getattr(found, name)
             if not isinstance(value, allowed) or isinstance(value, bool):
-                raise DataError(f"{path}: {name} must not be {_short(value)}.")
+                raise DataError(f"{path}: {name} must not be {short(value)}.")
         return found
 
 
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:40]}…"
+def _kinds(hint: Any) -> tuple[type, ...]:  # noqa: ANN401 - a type
+    parts = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    return tuple(get_origin(part) or part for part in parts)
+
+
+# A file that another program wrote, or that was damaged, may hold anything under a name.
+KINDS = {name: _kinds(hint) for name, hint in get_type_hints(RunResult).items()}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ttl_lightning.errors import DataError
 from ttl_lightning.metrics.paired import Scored
-from ttl_lightning.records.folder import HISTORY, RunFolder
+from ttl_lightning.records.folder import RunFolder
+from ttl_lightning.records.history import read
 from ttl_lightning.report.text import count
 from ttl_lightning.tasks.reports import Described, TaskReport
 
@@ -83,12 +82,6 @@ def read_history(folder: Path, criterion: str) -> list[float]:
         DataError: if the file cannot be read.
     """
     path = RunFolder(folder).history
-    if not path.exists():
-        return []
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            cells = [row.get(criterion) for row in csv.DictReader(stream)]
-        values = [float(cell) for cell in cells if cell]
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"{HISTORY} cannot be read: {error}.") from error
+    rows = read(path) if path.exists() else []
+    values = (row.get(criterion, math.nan) for row in rows)
     return [value for value in values if math.isfinite(value)]

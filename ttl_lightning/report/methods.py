@@ -5,23 +5,19 @@ from __future__ import annotations
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from ttl_lightning.config.identity import bears
 from ttl_lightning.errors import one_line
 from ttl_lightning.models.strategies import FTL, STRATEGIES
 from ttl_lightning.records.schema import RunResult
-from ttl_lightning.report.collect import Run
+from ttl_lightning.report.collect import Run, on_cpu, run_cost
 from ttl_lightning.report.text import number
 from ttl_lightning.tasks.registry import report_of
 from ttl_lightning.tasks.reports import TaskReport
 
 BASELINE = FTL.name
-# The baseline first, the truncated networks last; strategies of other makers after them.
-ORDER = tuple(STRATEGIES)
-COSTS = ("params", "trainable_params", "macs", "latency_ms", "latency_ratio")
 # Latencies that differ by less are equal, whatever noise a run measured: beside eleven other
 # processes on two cores, ratios of one network had a standard deviation of 5 to 9 % over runs.
 REPEATS = 0.2
@@ -46,6 +42,7 @@ def is_tuned(override: str) -> bool:
 
 
 Span = tuple[float, float]
+Items = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +58,14 @@ class Method:
 
     strategy: str
     cutoff: str | None
-    variant: tuple[str, ...]
-    tuned: tuple[str, ...]
+    variant: Items
+    tuned: Items
     runs: tuple[Run, ...]
+
+    @property
+    def kind(self) -> tuple[str, Items]:
+        """Strategy and variant, of which one setting is chosen."""
+        return self.strategy, self.variant
 
     @property
     def label(self) -> str:
@@ -83,7 +85,7 @@ class Method:
         tuned = ", ".join(item.lstrip("+") for item in self.tuned)
         return one_line(" with ".join(filter(None, (self.cutoff, tuned))))
 
-    def _named(self, items: tuple[str, ...]) -> str:
+    def _named(self, items: Items) -> str:
         known = STRATEGIES.get(self.strategy)
         label = one_line(known.label if known else self.strategy)
         return f"{label} [{', '.join(map(one_line, items))}]" if items else label
@@ -121,9 +123,7 @@ class Method:
     def span(self, key: str) -> Span | None:
         """Between which values one of `COSTS` lies: those of all seeds, a latency's with noise."""
         spans = [span for run in self.runs if (span := _span(run.result, key))]
-        if not spans:
-            return None
-        return min(low for low, _ in spans), max(high for _, high in spans)
+        return (min(low for low, _ in spans), max(high for _, high in spans)) if spans else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,31 +138,12 @@ class Group:
     data: str
     backbone: str
     methods: tuple[Method, ...]
-    repeated: tuple[str, ...]
+    repeated: Items
 
     @property
     def report(self) -> TaskReport:
         """Of its task."""
         return self.methods[0].report
-
-
-def run_cost(result: RunResult, key: str) -> float | None:
-    """One of `COSTS`, of one run.
-
-    On the CPU: `latency_ms` is the median, `latency_ratio` the ratio to the untruncated network.
-    """
-    if key.startswith("latency"):
-        return number(_cpu(result.complexity).get("median" if key == "latency_ms" else "ratio"))
-    return number(result.complexity.get(key))
-
-
-def whole_ms(result: RunResult) -> float | None:
-    """The untruncated network's fastest pass on the CPU; None where it was not timed."""
-    cost = result.complexity
-    whole = cost.get("untruncated")
-    if whole is None and run_cost(result, "latency_ratio") == 1:
-        whole = cost  # the strategy keeps it
-    return number(_cpu(whole).get("min")) if isinstance(whole, dict) else None
 
 
 def cheaper(one: Span, other: Span) -> bool:
@@ -178,15 +159,8 @@ def _span(result: RunResult, key: str) -> Span | None:
     if key == "latency_ratio" and not whole:
         return value, value  # the network itself, by definition
     sides = (result.complexity, whole or {})
-    noise = max(REPEATS / 2, sum(number(_cpu(side).get("noise")) or 0.0 for side in sides))
+    noise = max(REPEATS / 2, sum(number(on_cpu(side).get("noise")) or 0.0 for side in sides))
     return value * (1 - noise), value * (1 + noise)
-
-
-def _cpu(cost: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What is known of the latency on the CPU; nothing where it could not be measured."""
-    times = cost.get("latency_ms")
-    cpu = times.get("cpu") if isinstance(times, dict) else None
-    return cpu if isinstance(cpu, dict) else {}
 
 
 def group(runs: Iterable[Run]) -> list[Group]:
@@ -225,8 +199,7 @@ def _content(result: RunResult) -> str:
 def _group(data: str, backbone: str, runs: list[Run]) -> Group:
     settings = _alike(runs)
     shared = frozenset.intersection(*settings)
-    seeds: dict[tuple[str, str | None, tuple[str, ...], tuple[str, ...]], dict[int, Run]]
-    seeds = defaultdict(dict)
+    seeds: dict[tuple[str, str | None, Items, Items], dict[int, Run]] = defaultdict(dict)
     repeated = []
     for run, own in zip(runs, settings, strict=True):
         apart = sorted(own - shared)
@@ -261,16 +234,15 @@ def _seedless(result: RunResult) -> str | None:
 
 
 def _settings(result: RunResult) -> frozenset[str]:
-    kept = set()
-    for item in map(str, result.overrides):
-        key = key_of(item)
-        if key not in _NOT_VARIANTS and bears(key) and not key.startswith("hydra"):
-            kept.add(item)
-    return frozenset(kept)
+    given = {str(item): key_of(str(item)) for item in result.overrides}
+    return frozenset(
+        item
+        for item, key in given.items()
+        if key not in _NOT_VARIANTS and bears(key) and not key.startswith("hydra")
+    )
 
 
-def _order(method: Method) -> tuple[int, str, tuple[str, ...], int, str, tuple[str, ...]]:
-    known = method.strategy in ORDER
-    rank = ORDER.index(method.strategy) if known else len(ORDER)
-    cutoff = method.cutoff or ""
-    return rank, method.strategy, method.variant, method.place, cutoff, method.tuned
+def _order(method: Method) -> tuple[int, str, Items, int, str, Items]:
+    """The baseline first, truncated networks last; strategies of other makers after them."""
+    rank = [*STRATEGIES, method.strategy].index(method.strategy)
+    return rank, *method.kind, method.place, method.cutoff or "", method.tuned

@@ -1,12 +1,29 @@
-"""The templates of the report; what is put into them is text, whatever it holds."""
+"""The report as one HTML page that needs no network and runs no script, whatever results hold."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jinja2
 from markupsafe import Markup, escape
 
+from ttl_lightning import __version__
 from ttl_lightning.errors import one_line
-from ttl_lightning.report.text import count
+from ttl_lightning.records.folder import RunFolder
+from ttl_lightning.report.collect import STATUSES, Run, Sweep
+from ttl_lightning.report.compare import Row
+from ttl_lightning.report.figures import svg
+from ttl_lightning.report.methods import Group, Method
+from ttl_lightning.report.text import count, number
+from ttl_lightning.report.words import notes, recommended, title
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ttl_lightning.report.tables import Table
 
 
 def _prose(text: str) -> Markup:
@@ -26,14 +43,80 @@ _TEMPLATES = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_TEMPLATES.filters |= {
-    "prose": _prose,
-    "heading": _heading,
-    "one_line": one_line,
-    "count": count,
-}
+_TEMPLATES.filters |= {"prose": _prose, "heading": _heading, "one_line": one_line, "count": count}
+_TEMPLATES.filters["svg"] = svg
 
 
 def render(template: str, **values: object) -> Markup:
     """A template of `templates/`, filled; a name that it lacks is an error."""
     return Markup(_TEMPLATES.get_template(template).render(values))
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What the report says about one data set and backbone.
+
+    Attributes:
+        rows: every strategy at its chosen cutoff.
+        table: of the rows.
+        full: every method.
+        figures: by name, `cutoffs` and `tradeoff`.
+    """
+
+    group: Group
+    rows: tuple[Row, ...]
+    headline: str
+    table: Table
+    full: Table
+    figures: dict[str, Figure]
+
+    @property
+    def title(self) -> str:
+        """Data set and backbone."""
+        return one_line(f"{self.group.data} · {self.group.backbone}")
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader has to know to read the table."""
+        return notes(self.group, self.rows)
+
+
+def page(sweep: Sweep, sections: Sequence[Section]) -> str:
+    """The whole page.
+
+    Args:
+        sweep: what was found in its folder.
+        sections: one for each data set and backbone with completed runs.
+    """
+    return render(
+        "report.html.j2",
+        name=f"Sweep {one_line(sweep.root.resolve().name)}",
+        counts={status: len(sweep.having(status)) for status in STATUSES},
+        sections=sections,
+        loading=[_loading(sweep.root, section.rows) for section in sections],
+        failed=sweep.having("failed"),
+        unreadable=sweep.unreadable,
+        title=title,
+        version=__version__,
+    )
+
+
+def best_run(method: Method) -> Run:
+    """The run of the best value of its task's criterion, the first of equals."""
+    report = method.report
+    scores = (number(run.result.metrics.get(report.criterion)) for run in method.runs)
+    known = [float("-inf") if score is None else report.first.sign * score for score in scores]
+    return method.runs[known.index(max(known))]
+
+
+def _loading(root: Path, rows: Sequence[Row]) -> dict[str, object] | None:
+    """The run to load: its path, its seed, and whether its checkpoint is there; None if none is."""
+    row = recommended(rows)
+    if row is None:
+        return None
+    run = best_run(row.method)
+    folder, here = (root / run.folder).resolve(), Path.cwd()
+    there = RunFolder(folder).best.is_file()
+    # as a command given here would name it
+    path = folder.relative_to(here) if folder.is_relative_to(here) else folder
+    return {"path": repr(path.as_posix()), "seed": run.result.seed, "there": there}

@@ -1,30 +1,32 @@
-"""The report of a sweep: everything in its folder read, its tables, figures and page written."""
+"""The report of a sweep: its folder read, tables, figures and page written, and what is shown."""
 
 from __future__ import annotations
 
-import base64
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from matplotlib import rc_context
-from matplotlib.figure import Figure
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
 
+from ttl_lightning.errors import one_line
 from ttl_lightning.records.files import write_atomically
 from ttl_lightning.records.folder import SweepFolder
-from ttl_lightning.report.choice import best_at_cutoffs, choose
-from ttl_lightning.report.collect import STATUSES, Sweep, collect
-from ttl_lightning.report.cutoffs import choice_figure, tradeoff_figure
-from ttl_lightning.report.headline import headline
+from ttl_lightning.report.collect import STATUSES, Sweep, collect, summary_csv
+from ttl_lightning.report.compare import best_at_cutoffs, choose, compare
+from ttl_lightning.report.figures import choice_figure, tradeoff_figure
 from ttl_lightning.report.methods import Group, group
-from ttl_lightning.report.page import Section, page
-from ttl_lightning.report.rows import compare
-from ttl_lightning.report.summary import summary_csv
-from ttl_lightning.report.tables import Table, full_table, main_table
+from ttl_lightning.report.render import Section, page
+from ttl_lightning.report.tables import COST_NAMES, Table, full_table, main_table
+from ttl_lightning.report.text import count
+from ttl_lightning.report.words import headline
+from ttl_lightning.tasks.curves import png
 
-DPI = 150
+SHOWN_CAUSES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +62,15 @@ def write(folder: Path) -> Summary:
         DataError: if there is no folder, or no run in it; nothing is written then.
     """
     sweep, there = collect(folder), SweepFolder(folder)
-    files = {there.summary: summary_csv(sweep.runs).encode("utf-8", "replace")}
-    sections: list[Section] = []
-    for found in group(sweep.having("completed")):
-        section, pictures = _section(sweep, found, len(sections) + 1)
-        sections.append(section)
-        files |= {there.figure(name): picture for name, picture in pictures.items()}
-    tables = [(section.title, section.table) for section in sections]
-    files[there.markdown] = _markdown(sections).encode("utf-8", "replace")
-    files[there.latex] = _latex(tables).encode("utf-8", "replace")
-    files[there.report] = page(sweep, sections).encode("utf-8", "replace")
+    sections = [_section(sweep, found) for found in group(sweep.having("completed"))]
+    files = {}
+    for number, section in enumerate(sections, start=1):
+        suffix = _file_name(f"{section.group.data}-{section.group.backbone}", number)
+        for name, figure in section.figures.items():
+            files[there.figure(f"{name}-{suffix}")] = png(figure, dpi=150)
+    texts = {there.summary: summary_csv(sweep.runs), there.report: page(sweep, sections)}
+    texts |= {there.markdown: _markdown(sections), there.latex: _latex(sections)}
+    files |= {path: text.encode("utf-8", "replace") for path, text in texts.items()}
     for path, content in files.items():
         write_atomically(path, content)
     return Summary(
@@ -77,22 +78,19 @@ def write(folder: Path) -> Summary:
         unreadable=len(sweep.unreadable),
         causes=[f"{run.folder}: {run.cause}" for run in sweep.having("failed")],
         headlines=[section.headline for section in sections],
-        tables=tables,
+        tables=[(section.title, section.table) for section in sections],
         page=there.report,
     )
 
 
-def _section(sweep: Sweep, found: Group, number: int) -> tuple[Section, dict[str, bytes]]:
+def _section(sweep: Sweep, found: Group) -> Section:
     choices = choose(found, sweep.searches)
     rows = compare(sweep.root, choices)
     chosen = [choice.method for choice in choices]
     shown = best_at_cutoffs(found.methods, chosen)
     drawn = {"cutoffs": choice_figure(shown, chosen), "tradeoff": tradeoff_figure(shown, chosen)}
-    suffix = _file_name(f"{found.data}-{found.backbone}", number)
-    pictures = {f"{name}-{suffix}": _png(figure) for name, figure in drawn.items()}
-    figures = {name: _svg(figure) for name, figure in drawn.items()}
     table, full = main_table(rows, found.report), full_table(found, choices)
-    return Section(found, tuple(rows), headline(rows), table, full, figures), pictures
+    return Section(found, tuple(rows), headline(rows), table, full, drawn)
 
 
 def _file_name(text: str, number: int) -> str:
@@ -101,27 +99,44 @@ def _file_name(text: str, number: int) -> str:
     return kept if kept == text and number == 1 else f"{number}-{kept}"
 
 
-def _png(figure: Figure) -> bytes:
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=DPI)
-    return picture.getvalue()
-
-
-def _svg(figure: Figure) -> str:
-    """The figure as an address that holds all of it; the same figure gives the same text."""
-    picture = io.BytesIO()
-    with rc_context({"svg.hashsalt": "ttl_lightning"}):
-        figure.savefig(picture, format="svg", metadata={"Date": None})
-    return f"data:image/svg+xml;base64,{base64.b64encode(picture.getvalue()).decode()}"
-
-
 def _markdown(sections: Sequence[Section]) -> str:
     parts = [f"### {section.title}\n\n{section.table.markdown()}\n" for section in sections]
     return "\n".join(parts) or "No run is completed.\n"
 
 
-def _latex(tables: Sequence[tuple[str, Table]]) -> str:
-    parts = [
-        f"% needs \\usepackage{{booktabs}}\n% {title}\n{table.latex()}\n" for title, table in tables
-    ]
+def _latex(sections: Sequence[Section]) -> str:
+    needs = "% needs \\usepackage{booktabs}"
+    parts = [f"{needs}\n% {section.title}\n{section.table.latex()}\n" for section in sections]
     return "\n".join(parts) or "% No run is completed.\n"
+
+
+def show(summary: Summary, console: Console | None = None) -> None:
+    """Print the tables, what failed and where the page is."""
+    console = console or Console(width=max(100, Console().width))
+    for (title, table), said in zip(summary.tables, summary.headlines, strict=True):
+        console.print(Text(title, style="bold"))
+        console.print(_rich(table))
+        console.print(Text(said))
+    for cause in summary.causes[:SHOWN_CAUSES]:
+        console.print(Text(f"failed: {one_line(cause)}", style="red"), soft_wrap=True)
+    if len(summary.causes) > SHOWN_CAUSES:
+        console.print(f"… and {len(summary.causes) - SHOWN_CAUSES} more, which the page lists")
+    counts = {state: getattr(summary, state) for state in STATUSES}
+    told = [f"{n} {state}" for state, n in counts.items() if n or state == "completed"]
+    if summary.unreadable:
+        told.append(f"{count(summary.unreadable, 'file')} not readable")
+    console.print(", ".join(told), highlight=False)
+    console.print(Text(f"report: {one_line(summary.page)}"), soft_wrap=True)
+
+
+def _rich(table: Table) -> RichTable:
+    """Up to the last cost, which fits a terminal. The page has the tests."""
+    shown = table.columns.index(COST_NAMES[-1]) + 1
+    rich = RichTable(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for place, name in enumerate(table.columns[:shown]):
+        side: Literal["left", "right"] = "left" if place < table.names else "right"
+        head = Text(name.replace(" (", "\n("))
+        rich.add_column(head, justify=side, no_wrap=place > 0, overflow="fold")
+    for row in table.rows:
+        rich.add_row(*(Text(cell.text, style="bold" if cell.bold else "") for cell in row[:shown]))
+    return rich

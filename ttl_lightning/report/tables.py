@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ttl_lightning.errors import one_line
-from ttl_lightning.report.choice import Choice
-from ttl_lightning.report.methods import BASELINE, Group, cheaper
+from ttl_lightning.report.compare import Choice, Row
+from ttl_lightning.report.methods import BASELINE, Group, Method, cheaper
 from ttl_lightning.report.render import render
-from ttl_lightning.report.rows import Row
 from ttl_lightning.report.text import MINUS, NONE, amount, p_value, percent, signed, spread
-from ttl_lightning.report.verdict import verdict
+from ttl_lightning.report.words import verdict
 from ttl_lightning.tasks.reports import Metric, TaskReport
 
 # What has fewer of it is the better model.
 _COSTS = {"params": amount, "macs": amount, "latency_ratio": percent}
 COST_NAMES = ("parameters", "MACs", "CPU latency (of the whole)")
 _LATEX = {
-    "\\": r"\textbackslash{}",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"$<$",
-    ">": r"$>$",
-    "±": r"$\pm$",
-    MINUS: r"$-$",
-    NONE: "--",
-    "✓": r"$\surd$",
-}
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": r"$<$", ">": r"$>$", "±": r"$\pm$", MINUS: r"$-$", NONE: "--", "✓": r"$\surd$",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,26 +53,23 @@ class Table:
     def markdown(self) -> str:
         """A pipe table."""
         rule = ["---" if place < self.names else "---:" for place in range(len(self.columns))]
-        lines = [map(_markdown, self.columns), rule]
-        lines += [
-            [f"**{_markdown(c.text)}**" if c.bold else _markdown(c.whole) for c in row]
-            for row in self.rows
-        ]
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        head, *rows = self._written(_markdown, "**{}**")
+        return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *rows))
 
     def latex(self) -> str:
         """A tabular for the package booktabs."""
         sides = "l" * self.names + "r" * (len(self.columns) - self.names)
-        lines = [
-            " & ".join(f"\\textbf{{{latex(c.text)}}}" if c.bold else latex(c.whole) for c in row)
+        lines = (f"{' & '.join(line)} \\\\\n" for line in self._written(latex, "\\textbf{{{}}}"))
+        top = f"\\begin{{tabular}}{{{sides}}}\n\\toprule\n{next(lines)}\\midrule\n"
+        return f"{top}{''.join(lines)}\\bottomrule\n\\end{{tabular}}"
+
+    def _written(self, escape: Callable[[str], str], bold: str) -> list[list[str]]:
+        """The head's cells, and then every row's."""
+        rows = [
+            [bold.format(escape(c.text)) if c.bold else escape(c.whole) for c in row]
             for row in self.rows
         ]
-        head = " & ".join(map(latex, self.columns))
-        body = "".join(f"{line} \\\\\n" for line in lines)
-        return (
-            f"\\begin{{tabular}}{{{sides}}}\n\\toprule\n{head} \\\\\n\\midrule\n{body}"
-            "\\bottomrule\n\\end{tabular}"
-        )
+        return [list(map(escape, self.columns)), *rows]
 
     def html(self) -> str:
         """A table in a container of its own, which scrolls where the page is narrow."""
@@ -98,10 +87,10 @@ def main_table(rows: Sequence[Row], report: TaskReport) -> Table:
     lines = []
     for row in rows:
         method = row.method
-        cells = [Cell(method.name), Cell(one_line(method.cutoff or NONE))]
-        cells.append(Cell(str(len(method.runs))))
+        cells = [Cell(text) for text in _settled(method)]
         for key, top in best.items():
-            cells.append(Cell(spread(method.values(key)), _is(method.mean(key), top)))
+            mean = method.mean(key)
+            cells.append(Cell(spread(method.values(key)), mean is not None and mean == top))
         for key, form in _COSTS.items():
             cells.append(Cell(form(method.cost(key)), _least(row, rows, key)))
         lines.append(cells + _differences(row, tested))
@@ -119,13 +108,17 @@ def full_table(group: Group, choices: Sequence[Choice]) -> Table:
     lines = []
     for method in group.methods:
         mark = " ✓" if id(method) in chosen and (method.cutoff or method.tuned) else ""
-        cells = [method.name, one_line(method.cutoff or NONE) + mark, str(len(method.runs))]
+        cells = _settled(method, mark)
         cells += [spread(method.values(metric)) for metric in metrics]
         cells += [form(method.cost(key)) for key, form in _COSTS.items()]
         cells.append(amount(method.cost("trainable_params")))
         lines.append([Cell(text) for text in cells])
     named = map(report.label, metrics)
     return Table(("method", "cutoff", "seeds", *named, *COST_NAMES, "trained"), lines)
+
+
+def _settled(method: Method, mark: str = "") -> list[str]:
+    return [method.name, one_line(method.cutoff or NONE) + mark, str(len(method.runs))]
 
 
 def latex(text: str) -> str:
@@ -145,16 +138,13 @@ def _differences(row: Row, tested: Sequence[Metric]) -> list[Cell]:
         if found is None:
             cells += [Cell(NONE), Cell(NONE)]
             continue
-        low, high = found.interval
-        interval, word = f"{signed(low)} to {signed(high)}", verdict(found, metric)
-        if word is None:
-            cells.append(Cell(signed(found.difference), aside=f"(test samples alone: {interval})"))
-            cells.append(Cell(NONE, aside="(one seed)"))
-            continue
-        assert found.p_value is not None  # there is a verdict
-        cells.append(Cell(signed(found.difference), aside=f"({interval})"))
-        p = p_value(found.p_value).removeprefix("p ").removeprefix("= ")
-        cells.append(Cell(p, aside=f"({word})"))
+        interval, p = " to ".join(map(signed, found.interval)), NONE
+        word = verdict(found, metric) or "one seed"
+        if found.p_value is None:
+            interval = f"test samples alone: {interval}"
+        else:
+            p = p_value(found.p_value).removeprefix("p ").removeprefix("= ")
+        cells += [Cell(signed(found.difference), aside=f"({interval})"), Cell(p, aside=f"({word})")]
     return cells
 
 
@@ -169,7 +159,3 @@ def _least(row: Row, rows: Sequence[Row], key: str) -> bool:
     own = row.method.span(key)
     others = (span for other in rows if (span := other.method.span(key)))
     return own is not None and not any(cheaper(other, own) for other in others)
-
-
-def _is(value: float | None, best: float | None) -> bool:
-    return value is not None and value == best

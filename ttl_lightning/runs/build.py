@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
 
+from ttl_lightning.config import compose as config
 from ttl_lightning.config.ranks import made_of
 from ttl_lightning.config.schema import Options, Recipe, RunSpec
 from ttl_lightning.data.module import DataModule
@@ -179,6 +180,19 @@ def create_data(recipe: Recipe) -> DataModule:
                 return other
             parts = made(make.func, make.keywords, seed)
     return DataModule(*parts, augment=augment, mean=mean, std=std)
+
+
+def read_data(recipe: Recipe) -> DataModule:
+    """The data, set up.
+
+    Raises:
+        TTLError: if they cannot be used.
+    """
+    with config.made():
+        data = create_data(recipe)
+    data.prepare_data()
+    data.setup("fit")
+    return data
 
 
 def _precision(spec: RunSpec, batch_size: int, model: TransferModel, earlier: Options) -> Choice:

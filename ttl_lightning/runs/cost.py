@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -13,8 +11,7 @@ from ttl_lightning.errors import ConfigError
 from ttl_lightning.models.cost import complexity
 from ttl_lightning.models.create import create_model
 from ttl_lightning.runs.build import Parts
-from ttl_lightning.runs.holding import is_main_process
-from ttl_lightning.runs.latency import Timer, Times, timer
+from ttl_lightning.runs.latency import Timer, Times
 
 
 class Cost(NamedTuple):
@@ -22,16 +19,6 @@ class Cost(NamedTuple):
 
     complexity: dict[str, Any]
     notes: dict[str, str]
-
-
-@contextmanager
-def timer_of(spec: RunSpec) -> Iterator[Timer | None]:
-    """What times a run's model; None where nobody asks."""
-    if not spec.latency or not is_main_process():
-        yield None
-        return
-    with timer() as times:
-        yield times
 
 
 def measure(spec: RunSpec, parts: Parts, times: Timer | None) -> Cost:

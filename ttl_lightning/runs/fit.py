@@ -7,6 +7,7 @@ import math
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,15 @@ from ttl_lightning.models.strategies.base import TransferModel
 from ttl_lightning.records.folder import RunFolder
 from ttl_lightning.records.schema import RunResult
 from ttl_lightning.runs import outputs, stored
-from ttl_lightning.runs.build import Parts, assemble, create_data
+from ttl_lightning.runs.build import Parts, assemble, read_data
 from ttl_lightning.runs.callbacks.checkpoints import is_finished, resumable
 from ttl_lightning.runs.callbacks.progress import quiet
 from ttl_lightning.runs.check import check
-from ttl_lightning.runs.cost import measure, timer_of
+from ttl_lightning.runs.cost import measure
 from ttl_lightning.runs.evaluate import evaluate
 from ttl_lightning.runs.fingerprint import identity
 from ttl_lightning.runs.holding import is_main_process
+from ttl_lightning.runs.latency import timer
 from ttl_lightning.runs.record import described, earlier_in, recorded
 from ttl_lightning.runtime.allocator import freed_memory_kept
 from ttl_lightning.runtime.memory import peak_memory_mb, reset_peak_memory
@@ -82,9 +84,7 @@ def train(
 
 def _stages(spec: RunSpec, there: RunFolder, begun: RunResult) -> Iterator[RunResult]:
     """Run; after each stage, the result so far."""
-    data = create_data(spec.recipe)  # read now that it is sure that all else is in order
-    data.prepare_data()
-    data.setup("fit")
+    data = read_data(spec.recipe)  # now that it is sure that all else is in order
     for note in data.notes:
         log.info("note: %s", note)
     notes = {"data": " ".join(data.notes)} if data.notes else {}
@@ -124,7 +124,8 @@ def _stages(spec: RunSpec, there: RunFolder, begun: RunResult) -> Iterator[RunRe
         yield replace(result, status="paused")
         return
 
-    with timer_of(spec) as times:  # it starts while the images are scored
+    timed = timer() if spec.latency and is_main_process() else nullcontext()
+    with timed as times:  # its process starts while the images are scored
         scored = evaluate(parts, there, result.model)
         result = replace(
             result,

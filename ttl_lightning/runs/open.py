@@ -9,14 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ttl_lightning.config import compose as config
 from ttl_lightning.data.module import DataModule
 from ttl_lightning.errors import ConfigError, check_choice, check_number
 from ttl_lightning.models.strategies.base import TransferModel
 from ttl_lightning.records.folder import RunFolder
 from ttl_lightning.records.schema import RunResult
 from ttl_lightning.runs import stored
-from ttl_lightning.runs.build import create_data, initial_model
+from ttl_lightning.runs.build import initial_model, read_data
 from ttl_lightning.runs.callbacks.progress import watched
 from ttl_lightning.runs.holding import completed
 from ttl_lightning.runs.predictor import load
@@ -107,10 +106,7 @@ def open_run(run: str | Path, overrides: Sequence[str] = (), device: str = "auto
     folder = Path(run)
     result = completed(folder)
     recipe = stored.rebuildable(folder, overrides)
-    with config.made():
-        data = create_data(recipe)
-    data.prepare_data()
-    data.setup("fit")
+    data = read_data(recipe)
     where = _device(device)
     predictor = load(folder)
     before = initial_model(recipe, predictor.task.num_outputs(data)).eval().to(where)

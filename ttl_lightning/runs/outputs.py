@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from ttl_lightning.records.folder import RunFolder
 from ttl_lightning.records.schema import RunResult
 from ttl_lightning.records.stem import stem_note
 from ttl_lightning.tasks.base import Task
-from ttl_lightning.tasks.curves import training_curves
+from ttl_lightning.tasks.curves import png, training_curves
 from ttl_lightning.tasks.registry import report_of
 from ttl_lightning.tasks.reports import Described, Table, TaskReport
 
@@ -44,9 +43,7 @@ def write(
     curves = {"curves": training_curves(history, report.drawn, best)}
     figures = {**report.figures(predictions, result.model), **curves}
     for name, figure in figures.items():
-        picture = io.BytesIO()
-        figure.savefig(picture, format="png", dpi=120)
-        write_atomically(RunFolder(folder).figure(name), picture.getvalue())
+        write_atomically(RunFolder(folder).figure(name), png(figure))
 
 
 def predictions_csv(

@@ -16,7 +16,7 @@ from pytorch_lightning.callbacks import Callback, StochasticWeightAveraging
 from pytorch_lightning.loggers import Logger
 
 from ttl_lightning.config import compose as config
-from ttl_lightning.config.schema import RunSpec
+from ttl_lightning.config.schema import Options, RunSpec
 from ttl_lightning.errors import ConfigError, TTLError, check_choice
 from ttl_lightning.tasks.base import Task
 
@@ -45,13 +45,6 @@ def naming(key: str) -> Iterator[None]:
                 f"unknown key '{key}.{refused[2]}': {refused[1]} takes no such argument."
             ) from error
         raise ConfigError(f"{key}: {type(cause).__name__}: {text}") from error
-
-
-def optimizer_of(spec: RunSpec) -> Any:  # noqa: ANN401 - a partial of whatever was named
-    """What makes the optimizer from parameter groups."""
-    with naming("protocol.optimizer"):
-        make = instantiate(spec.protocol.optimizer, _convert_="all")
-    return _numbers_as_such("protocol.optimizer", make)
 
 
 def task_class(spec: RunSpec) -> type[Task]:
@@ -89,19 +82,24 @@ def task_options(spec: RunSpec) -> dict[str, Any]:
     return given
 
 
+def optimizer_of(spec: RunSpec) -> Any:  # noqa: ANN401 - a partial of whatever was named
+    """What makes the optimizer from parameter groups."""
+    return _partial("protocol.optimizer", spec.protocol.optimizer)
+
+
 def scheduler_of(spec: RunSpec) -> Any:  # noqa: ANN401 - likewise
     """What makes the schedule from an optimizer, or None."""
-    with naming("protocol.scheduler"):
-        make = instantiate(spec.protocol.scheduler, _convert_="all")
-    return _numbers_as_such("protocol.scheduler", make)
+    return _partial("protocol.scheduler", spec.protocol.scheduler)
 
 
-def _numbers_as_such(key: str, make: Any) -> Any:  # noqa: ANN401 - a partial, or None
-    """The partial; true and false would pass as 1 and 0 where it takes numbers.
+def _partial(key: str, options: Options | None) -> Any:  # noqa: ANN401 - likewise
+    """What options name; true and false would pass as 1 and 0 where it takes numbers.
 
     Raises:
         ConfigError: naming the argument.
     """
+    with naming(key):
+        make = instantiate(options, _convert_="all")
     for name, value in make.keywords.items() if make is not None else ():
         taken = inspect.signature(make.func).parameters
         usual = taken[name].default if name in taken else None

@@ -73,7 +73,7 @@ class Rates(Axis):
 
     def __post_init__(self) -> None:
         for value in self.values:
-            if not _positive(value):
+            if not positive(value):
                 raise ConfigError(f"{self.name} must be a positive number, got {value}.")
         ordered = tuple(sorted({self.place(v): v for v in self.values}.values(), key=self.place))
         object.__setattr__(self, "values", ordered)
@@ -120,7 +120,8 @@ def spaced(values: Sequence[str], number: int) -> list[str]:
     return [values[round(index * step)] for index in range(number)]
 
 
-def _positive(value: str) -> bool:
+def positive(value: str | float) -> bool:
+    """Whether it is a finite number above 0."""
     try:
         return 0 < float(value) < math.inf
     except ValueError:

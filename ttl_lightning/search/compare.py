@@ -70,7 +70,8 @@ class Compare:
         batch, stage = spread(axes, number), "spread"
         while batch:
             sent = yield Round(stage, batch)
-            outcomes |= {s: Outcome(sent[s].score, _size(axes, s, sizes)) for s in batch}
+            cutoffs = {s: _named(axes, s).get("cutoff", "") for s in batch}
+            outcomes |= {s: Outcome(sent[s].score, sizes.get(cutoffs[s])) for s in batch}
             left = self.budget - len(outcomes)
             around = (neighbours(axes, setting, outcomes) for setting in best_first(outcomes))
             batch, stage = next(filter(None, around), [])[:left], "around"
@@ -99,13 +100,10 @@ class Compare:
 
 def described(axes: Sequence[Axis], setting: Setting) -> str:
     """`block3.2 with protocol.learning_rate=0.003`; what it has of the two."""
-    cutoff = [value for axis, value in zip(axes, setting, strict=True) if axis.name == "cutoff"]
-    rest = [
-        f"{axis.name}={value}"
-        for axis, value in zip(axes, setting, strict=True)
-        if axis.name != "cutoff"
-    ]
-    return " with ".join(filter(None, [*cutoff, ", ".join(rest)])) or "The only setting"
+    named = _named(axes, setting)
+    cutoff = named.pop("cutoff", "")
+    rest = ", ".join(f"{name}={value}" for name, value in named.items())
+    return " with ".join(filter(None, [cutoff, rest])) or "The only setting"
 
 
 def best_first(outcomes: Mapping[Setting, Outcome]) -> list[Setting]:
@@ -177,6 +175,5 @@ def _next(
     return axis.between(center[place], near) if near in known else near
 
 
-def _size(axes: Sequence[Axis], setting: Setting, sizes: Mapping[str, float]) -> float | None:
-    named = dict(zip((axis.name for axis in axes), setting, strict=True))
-    return sizes.get(named.get("cutoff", ""))
+def _named(axes: Sequence[Axis], setting: Setting) -> dict[str, str]:
+    return dict(zip((axis.name for axis in axes), setting, strict=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from statistics import fmean
 from typing import SupportsFloat
@@ -98,20 +99,14 @@ def _scores(given: object, candidate: str) -> tuple[float, ...]:
     """What `evaluate` gave, as one number a seed."""
     if given is None:
         return ()
-    items = _items(given)
+    items: list[object] = [given]
+    # text and mappings can be looped over, but their letters and keys are no scores
+    if isinstance(given, Iterable) and not isinstance(given, str | Mapping):
+        with suppress(TypeError):  # an array or a tensor without dimensions
+            items = list(given)
     if not all(item is None or isinstance(item, SupportsFloat) for item in items):
         raise ConfigError(
             f"evaluate({candidate!r}) must give a number, a sequence of numbers or None, "
             f"got {given!r}."
         )
     return tuple(float("nan") if item is None else float(item) for item in items)  # type: ignore[arg-type]
-
-
-def _items(given: object) -> list[object]:
-    # text and mappings can be looped over, but their letters and keys are no scores
-    if isinstance(given, Iterable) and not isinstance(given, str | Mapping):
-        try:
-            return list(given)
-        except TypeError:  # an array or a tensor without dimensions
-            pass
-    return [given]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,13 @@ LEGEND_ROW_INCHES = 0.2
 # Up to so many entries a legend fits into the axes; more go below them.
 LEGEND_INSIDE = 5
 LOSSES = ("train/loss", "val/loss")
+
+
+def png(figure: Figure, dpi: int = 120) -> bytes:
+    """The figure as a file."""
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=dpi)
+    return picture.getvalue()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,14 +16,14 @@ from ttl_lightning.runs.open import OpenRun
 
 
 def test_every_pair_at_the_smaller_grid(open_cut: OpenRun) -> None:
-    found = cross(open_cut, variance=1.0)
-    assert found.units == ("stem", "block1.1", "block2.1")
-    assert list(found.after) == list(itertools.combinations(found.units, 2))
+    found = cross(open_cut, Options(variance=1.0))
+    units = ("stem", "block1.1", "block2.1")
+    assert list(found["after"]) == list(itertools.combinations(units, 2))
     with torch.no_grad():
         batches = [dict(open_cut.after.backbone.features(b["image"]))
                    for b in open_cut.batches("test")]  # fmt: skip
-    maps = {unit: torch.cat([batch[unit] for batch in batches]).double() for unit in found.units}
-    for (a, b), alike in found.after.items():
+    maps = {unit: torch.cat([batch[unit] for batch in batches]).double() for unit in units}
+    for (a, b), alike in found["after"].items():
         size = min(maps[a].shape[-1], maps[b].shape[-1])
         pooled = [functional.avg_pool2d(maps[u], maps[u].shape[-1] // size) for u in (a, b)]
         x, y = (z.movedim(1, -1).flatten(0, -2).numpy() for z in pooled)

@@ -8,12 +8,13 @@ import pytest
 from ttl_lightning.cli.analyze import analyze
 from ttl_lightning.errors import ConfigError, UnknownNameError
 from ttl_lightning.interpret.commands.detect import Options, report
+from ttl_lightning.interpret.commands.options import Images
 from ttl_lightning.interpret.commands.transfer import compare, row
 from ttl_lightning.runs.open import OpenRun
 
 
 def test_the_last_unit_above_the_threshold(full: Path, open_full: OpenRun) -> None:
-    rows = [row(unit) for unit in compare(open_full, "val")]
+    rows = [row(unit) for unit in compare(open_full, Images("val"))]
     scores = {row["unit"]: row["excess"] for row in rows if row["random_mean"] <= 0.5}
     for threshold in (0.0, 0.2, 0.6):
         arguments = [f"run={full}", f"threshold={threshold}", "device=cpu"]
@@ -36,7 +37,7 @@ def test_what_the_rule_does_not_read_is_not_computed(
     monkeypatch.setattr("ttl_lightning.interpret.commands.transfer.mismatched", permutations.append)
     findings = report(open_full, Options())
     assert not permutations
-    unit = compare(open_full, "val")[0]
+    unit = compare(open_full, Images("val"))[0]
     assert list(findings.rows[0]) == [*row(unit), "score", "note"]
     assert not any("permuted" in column for column in findings.rows[0])
 

@@ -30,7 +30,7 @@ def test_the_most_wrong_first(open_cut: OpenRun, cut: Path) -> None:
 
 def test_what_is_explained(open_cut: OpenRun, cut: Path) -> None:
     positions = [7, 2]
-    found = explain(open_cut, positions, "test", "true", "block1")
+    found = explain(open_cut, positions, Options("test", target="true", unit="block1"))
     rows = written(cut)
     assert found.names == [rows[7]["id"], rows[2]["id"]]
     names = open_cut.data.class_names

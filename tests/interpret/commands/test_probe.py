@@ -10,7 +10,7 @@ from ttl_lightning.tasks.probes import Labelled, probe
 
 
 def test_every_unit_before_and_after(open_cut: OpenRun) -> None:
-    found = {unit.unit: unit for unit in probe_run(open_cut)}
+    found = probe_run(open_cut, Options())
     assert tuple(found) == open_cut.after.backbone.cutoffs
     for when in ("before", "after"):
         model = getattr(open_cut, when)
@@ -24,7 +24,7 @@ def test_every_unit_before_and_after(open_cut: OpenRun) -> None:
             features = torch.cat(maps).numpy()
             splits[split] = Labelled(features, open_cut.data.labels(split))
         expected = probe(splits, "binary")
-        ours = getattr(found["block2.1"], when)
+        ours = found["block2.1"][when]
         assert ours.penalty == expected.penalty
         assert ours.metrics == pytest.approx(expected.metrics, abs=1e-3)
 

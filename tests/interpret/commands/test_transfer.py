@@ -11,6 +11,7 @@ import torch
 from ttl_lightning.cli.analyze import analyze
 from ttl_lightning.errors import ConfigError
 from ttl_lightning.interpret.commands.cross import cross
+from ttl_lightning.interpret.commands.options import Cross, Images
 from ttl_lightning.interpret.commands.transfer import (
     Options,
     compare,
@@ -42,7 +43,7 @@ def reference(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def test_it_is_the_correlation_of_the_whole_features(open_cut: OpenRun) -> None:
-    for found in compare(open_cut, variance=1.0):
+    for found in compare(open_cut, Images(variance=1.0)):
         x, y = (folded(open_cut, when, found.unit) for when in ("before", "after"))
         expected = reference(x, y)
         np.testing.assert_allclose(found.similarity.coefficients, expected, atol=1e-6)
@@ -54,7 +55,7 @@ def test_a_model_beside_itself_is_all_reuse(open_cut: OpenRun) -> None:
         open_cut.folder, open_cut.result, open_cut.data, open_cut.after, open_cut.after,
         open_cut.device,
     )  # fmt: skip
-    units, permuted = transfer(same)
+    units, permuted = transfer(same, Options())
     for found in units:
         assert found.similarity.mean == pytest.approx(1, abs=1e-6)
         mean = permuted[found.unit]
@@ -66,18 +67,19 @@ def test_a_model_beside_itself_is_all_reuse(open_cut: OpenRun) -> None:
 
 
 def test_the_baselines_are_the_same_each_time(open_cut: OpenRun) -> None:
-    first, permuted = transfer(open_cut, seed=3)
-    other_draw, permuted_otherwise = transfer(open_cut, seed=4)
+    first, permuted = transfer(open_cut, Options(seed=3))
+    other_draw, permuted_otherwise = transfer(open_cut, Options(seed=4))
     for one, other in zip(first, other_draw, strict=True):
         assert np.array_equal(one.random, other.random)
         assert row(one) == row(other)
-    assert permuted == transfer(open_cut, seed=3)[1] != permuted_otherwise
+    assert permuted == transfer(open_cut, Options(seed=3))[1] != permuted_otherwise
 
 
 @pytest.mark.parametrize("most", [None, 11, 2])
 def test_halves_are_of_different_images_and_give_the_whole(open_cut: OpenRun, most) -> None:
-    whole, halves = compare_halves(open_cut, most=most)
-    for one, first, second, alone in zip(whole, *halves, compare(open_cut, most=most), strict=True):
+    images = Images(most=most)
+    whole, halves = compare_halves(open_cut, images)
+    for one, first, second, alone in zip(whole, *halves, compare(open_cut, images), strict=True):
         assert (one.unit, one.similarity.n) == (alone.unit, alone.similarity.n)
         assert first.similarity.n + second.similarity.n == one.similarity.n
         assert abs(first.similarity.n - second.similarity.n) <= one.similarity.n / 2
@@ -85,11 +87,11 @@ def test_halves_are_of_different_images_and_give_the_whole(open_cut: OpenRun, mo
             one.similarity.coefficients, alone.similarity.coefficients, atol=1e-6
         )
         assert first.similarity.mean != second.similarity.mean
-    assert compare_halves(open_cut, most=1)[1] == ([], [])
+    assert compare_halves(open_cut, Images(most=1))[1] == ([], [])
 
 
 def test_the_permuted_baseline_changes_nothing_else(open_cut: OpenRun) -> None:
-    alone, (beside, permuted) = compare(open_cut), transfer(open_cut, seed=3)
+    alone, (beside, permuted) = compare(open_cut, Images()), transfer(open_cut, Options(seed=3))
     assert [row(unit) for unit in alone] == [row(unit) for unit in beside]
     assert list(permuted) == [unit.unit for unit in alone]
 
@@ -98,11 +100,12 @@ def test_a_wrong_option_is_found_before_the_pass(
     open_cut: OpenRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(OpenRun, "batches", lambda *_: pytest.fail("a pass was begun"))
-    for measure in (compare, compare_halves, transfer, cross):
+    wrong = {compare: Images, compare_halves: Images, transfer: Options, cross: Cross}
+    for measure, options in wrong.items():
         with pytest.raises(ConfigError, match="variance must be a number from 0 to 1, got 2"):
-            measure(open_cut, variance=2)
+            measure(open_cut, options(variance=2))
     with pytest.raises(ConfigError, match="seed must be an integer of at least 0, got -1"):
-        transfer(open_cut, seed=-1)
+        transfer(open_cut, Options(seed=-1))
 
 
 def test_the_command_writes_table_spectra_and_figure(cut: Path) -> None:

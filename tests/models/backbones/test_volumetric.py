@@ -239,7 +239,7 @@ def run_folder(
     state = {f"model.backbone.{key}": value for key, value in tensors.items()}
     torch.save({"state_dict": state}, folder / "checkpoints" / "best.ckpt")
     result = RunResult("run", "phantom3d", backbone, "ttl", "block1.1", 2, 0, status="completed")
-    result.model = {"mean": mean, "std": [0.25]} if mean else {}
+    result.model.update({"mean": mean, "std": [0.25]} if mean else {})
     result.save(folder)
     return folder
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ttl_lightning.data.samples import Labels
+from ttl_lightning.data.samples import Integers, Labels
 from ttl_lightning.data.store import Store
 from ttl_lightning.data.transforms import Key, Transform
 from ttl_lightning.data.views.windows import Places, WindowDraws, Windows
@@ -44,26 +45,25 @@ class Batches(Dataset[Batch], ABC):
         """A whole batch: torch's loader asks for it in this way, and it needs no collating."""
 
 
+@dataclass(frozen=True, eq=False)
 class ImageDataset(Batches):
     """Takes images from the store and transforms a batch at a time.
 
-    Args:
+    Attributes:
         store: of all the source's images.
         rows: of this split's images in the store.
         labels: one an image of this split.
         transform: for a batch of stored images with their keys.
     """
 
-    def __init__(
-        self, store: Store, rows: NDArray[np.int64], labels: Labels, transform: Transform
-    ) -> None:
-        self._store, self._rows = store, rows
-        self.labels = labels
-        self._transform = transform
+    store: Store
+    rows: Integers
+    labels: Labels
+    transform: Transform
 
     def plain(self, transform: Transform) -> ImageDataset:
         """The same images, read in another way."""
-        return ImageDataset(self._store, self._rows, self.labels, transform)
+        return replace(self, transform=transform)
 
     def names(self, ids: Sequence[str]) -> list[str]:
         """Of the samples, from those of the split's images."""
@@ -71,25 +71,26 @@ class ImageDataset(Batches):
 
     def __len__(self) -> int:
         """Number of images in the split."""
-        return len(self._rows)
+        return len(self.rows)
 
     def __getitems__(self, keys: Sequence[Key]) -> Batch:
         """A whole batch."""
         index = np.array([index for _, index in keys], np.int64)
-        images = as_batch([self._store.read(int(row)) for row in self._rows[index]])
+        images = as_batch([self.store.read(int(row)) for row in self.rows[index]])
         return {
-            "image": self._transform(images, keys),
+            "image": self.transform(images, keys),
             "label": torch.from_numpy(self.labels[index]),
             "id": torch.from_numpy(index),
         }
 
 
+@dataclass(frozen=True, eq=False)
 class WindowDataset(Batches):
     """Takes windows of studies from the store and transforms a batch at a time.
 
     What a study that is shorter than a window lacks at its end is black.
 
-    Args:
+    Attributes:
         store: of all the source's studies.
         rows: of this split's studies in the store.
         windows: of this split's studies.
@@ -98,71 +99,64 @@ class WindowDataset(Batches):
         transform: for a batch of windows with their keys.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        rows: NDArray[np.int64],
-        windows: Windows,
-        draws: WindowDraws | None,
-        value_range: tuple[float, float] | None,
-        transform: Transform,
-    ) -> None:
-        self._store, self._rows, self._windows = store, rows, windows
-        self._draws, self._value_range, self._transform = draws, value_range, transform
+    store: Store
+    rows: Integers
+    windows: Windows
+    draws: WindowDraws | None
+    value_range: tuple[float, float] | None
+    transform: Transform
 
     def plain(self, transform: Transform) -> WindowDataset:
         """The grid's windows with their studies, read in another way."""
-        return WindowDataset(
-            self._store, self._rows, self._windows, None, self._value_range, transform
-        )
+        return replace(self, draws=None, transform=transform)
 
     @property
     def labels(self) -> Labels:
         """Of the grid's windows, where windows are drawn; of the studies else."""
-        windows = self._windows
-        return windows.labels if self._draws is None else windows.label(windows.grid)
+        windows = self.windows
+        return windows.labels if self.draws is None else windows.label(windows.grid)
 
     def names(self, ids: Sequence[str]) -> list[str]:
         """Those of the studies; where windows are drawn "<study>/<first slice>" of the grid's."""
-        if self._draws is None:
+        if self.draws is None:
             return list(ids)
-        grid = self._windows.grid
+        grid = self.windows.grid
         return [f"{ids[study]}/{start}" for study, start in zip(*grid, strict=True)]
 
     def __len__(self) -> int:
         """Number of windows an epoch."""
-        return self._windows.count(self._draws or WindowDraws())
+        return self.windows.count(self.draws or WindowDraws())
 
     def __getitems__(self, keys: Sequence[Key]) -> Batch:
         """A whole batch."""
-        windows, places = self._windows, self._places(keys)
+        windows, places = self.windows, self._places(keys)
         index = np.array([index for _, index in keys], np.int64)
         batch: Batch = {
-            "image": self._transform(self._voxels(places), keys),
+            "image": self.transform(self._voxels(places), keys),
             "label": torch.from_numpy(windows.label(places)),
             "id": torch.from_numpy(index),
         }
-        if self._draws is None:
+        if self.draws is None:
             batch["study"] = torch.from_numpy(places.studies)
             batch["study_label"] = torch.from_numpy(windows.labels[places.studies])
         return batch
 
     def _places(self, keys: Sequence[Key]) -> Places:
-        if self._draws is not None:
-            return self._windows.draw(self._draws, keys)
+        if self.draws is not None:
+            return self.windows.draw(self.draws, keys)
         index = np.array([index for _, index in keys], np.int64)
-        return Places(self._windows.grid.studies[index], self._windows.grid.starts[index])
+        return Places(self.windows.grid.studies[index], self.windows.grid.starts[index])
 
     def _voxels(self, places: Places) -> Tensor:
         """Windows (N, 1, D, R, R), float32 in [0, 1]."""
-        length = self._windows.length
+        length = self.windows.length
         images = [
             as_grey(
-                self._store,
-                int(self._rows[study]),
+                self.store,
+                int(self.rows[study]),
                 slice(start, start + length),
                 length,
-                self._value_range,
+                self.value_range,
             )
             for study, start in zip(*places, strict=True)
         ]

@@ -63,4 +63,4 @@ class Images:
         transform: MaskTransform,
     ) -> MaskedImages:
         """One split with its masks, of which there is a store too; else as `dataset`."""
-        return MaskedImages(store, masks, rows, samples, transform, self.view.fit)
+        return MaskedImages(store, rows, samples.labels, transform, masks, samples, self.view.fit)

@@ -32,89 +32,70 @@ from ttl_lightning.data.views.dataset import (
 )
 from ttl_lightning.data.views.evaluation import CropTransform, EvalTransform
 from ttl_lightning.data.views.fit import place_of
-from ttl_lightning.data.views.windows import WindowDraws, Windows
+from ttl_lightning.data.views.windows import Windows
 from ttl_lightning.errors import DataError
 
 MaskTransform = TrainTransform | EvalTransform | CropTransform
 
 
+@dataclass(frozen=True, eq=False)
 class MaskedImages(ImageDataset):
     """Images with their masks, a batch at a time.
 
-    Args:
-        store: of all the source's images.
-        masks: of their masks.
-        rows: of this split's images in both.
-        samples: the split's.
-        transform: for a batch of stored images with their keys.
+    Attributes:
+        masks: store of all the source's masks.
+        samples: of this split.
         fit: how images became squares.
     """
 
-    _transform: MaskTransform
-
-    def __init__(
-        self,
-        store: Store,
-        masks: Store,
-        rows: Integers,
-        samples: Samples,
-        transform: MaskTransform,
-        fit: str,
-    ) -> None:
-        super().__init__(store, rows, samples.labels, transform)
-        self._masks, self._samples, self._fit = masks, samples, fit
-
-    def plain(self, transform: Any) -> MaskedImages:
-        """The same images, read in another way."""
-        return MaskedImages(
-            self._store, self._masks, self._rows, self._samples, transform, self._fit
-        )
+    transform: MaskTransform
+    masks: Store
+    samples: Samples
+    fit: str
 
     def __getitems__(self, keys: Sequence[Key]) -> Batch:
         """A whole batch."""
         batch: dict[str, Any] = super().__getitems__(keys)
-        rows = [int(self._rows[index]) for _, index in keys]
-        stored = torch.from_numpy(np.stack([self._masks.read(row) for row in rows]))
-        seen = self._transform.masks(stored, keys)
-        batch["mask"] = seen if self._samples.overlap else seen[:, 0]
-        if not isinstance(self._transform, TrainTransform):
-            read = [_reading(self._samples, row).pixels for row in rows]
-            batch["reference"] = read if self._samples.overlap else [mask[0] for mask in read]
+        rows = [int(self.rows[index]) for _, index in keys]
+        stored = torch.from_numpy(np.stack([self.masks.read(row) for row in rows]))
+        seen = self.transform.masks(stored, keys)
+        batch["mask"] = seen if self.samples.overlap else seen[:, 0]
+        if not isinstance(self.transform, TrainTransform):
+            read = [_reading(self.samples, row).pixels for row in rows]
+            batch["reference"] = read if self.samples.overlap else [mask[0] for mask in read]
             places = [
-                _place(mask.shape, stored.shape[-1], self._transform, self._fit) for mask in read
+                _place(mask.shape, stored.shape[-1], self.transform, self.fit) for mask in read
             ]
             batch["place"] = torch.from_numpy(np.stack(places))
         return batch
 
 
+@dataclass(frozen=True, eq=False)
 class MaskedWindows(WindowDataset):
     """Windows of studies with their masks, as training draws them.
 
-    Args:
+    Attributes:
         studies: these, which evaluation sees whole.
-        draws: how windows are drawn.
     """
 
-    def __init__(self, studies: MaskedStudies, draws: WindowDraws) -> None:
-        s = studies
-        super().__init__(s.store, s.rows, s.windows, draws, s.value_range, s.transform)
-        self._studies = studies
+    transform: MaskTransform
+    studies: MaskedStudies
 
     def plain(self, transform: Any) -> MaskedStudies:  # type: ignore[override]  # whole ones
         """The studies, whole."""
-        return replace(self._studies, transform=transform)
+        return replace(self.studies, transform=transform)
 
     def __getitems__(self, keys: Sequence[Key]) -> Batch:
         """A whole batch."""
         batch = super().__getitems__(keys)
-        length, places = self._windows.length, self._places(keys)
-        size = self._studies.masks.facts(int(self._rows[0])).shape[-1]
-        masks = np.zeros((len(keys), 1, length, size, size), np.uint8)
-        for mask, study, start in zip(masks, *places, strict=True):
+        masks, length, places = self.studies.masks, self.windows.length, self._places(keys)
+        size = masks.facts(int(self.rows[0])).shape[-1]
+        found = np.zeros((len(keys), 1, length, size, size), np.uint8)
+        for mask, study, start in zip(found, *places, strict=True):
             part = slice(int(start), int(start) + length)
-            voxels = self._studies.masks.read(int(self._rows[study]), part)
+            voxels = masks.read(int(self.rows[study]), part)
             mask[0, : len(voxels)] = voxels
-        batch["mask"] = self._studies.transform.masks(torch.from_numpy(masks), keys)[:, 0]
+        batch["mask"] = self.transform.masks(torch.from_numpy(found), keys)[:, 0]
         return batch
 
 

@@ -108,7 +108,7 @@ class Studies:
             return whole
         jitter, about = transform.augment.slice_jitter, view.about_marked
         draws = WindowDraws(view.windows_per_study, jitter, about, transform.seed)
-        return MaskedWindows(whole, draws)
+        return MaskedWindows(store, rows, windows, draws, view.black_and_white, transform, whole)
 
 
 def _marked(mask: NDArray[np.uint8]) -> Integers:

@@ -9,82 +9,47 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from ttl_lightning.errors import DataError
-from ttl_lightning.interpret.baselines import expected_coefficients
 from ttl_lightning.interpret.commands.figures import matrices
 from ttl_lightning.interpret.commands.findings import Findings
 from ttl_lightning.interpret.commands.options import Cross as Options
-from ttl_lightning.interpret.defaults import VARIANCE_KEPT
-from ttl_lightning.interpret.detection import Reuse, excess
+from ttl_lightning.interpret.commands.transfer import UnitTransfer
+from ttl_lightning.interpret.detection import known_excess
 from ttl_lightning.interpret.moments import Grid, Moments, shared_grid
-from ttl_lightning.interpret.svcca import (
-    Basis,
-    Floats,
-    Similarity,
-    check_variance,
-    relate,
-    whiten,
-)
+from ttl_lightning.interpret.svcca import Basis, Floats, Similarity, check_variance, relate, whiten
 from ttl_lightning.runs.open import OpenRun
 
 Pair = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Cross:
-    """Every pair of different units, the one nearer the input first.
-
-    Attributes:
-        units: in network order.
-        before: of the model that training began with.
-        after: of the trained one.
-    """
-
-    units: tuple[str, ...]
-    before: dict[Pair, Similarity]
-    after: dict[Pair, Similarity]
-
-
-def cross(
-    run: OpenRun,
-    split: str = "test",
-    most: int | None = None,
-    variance: float = VARIANCE_KEPT,
-    units: str = "blocks",
-) -> Cross:
+def cross(run: OpenRun, options: Options) -> dict[str, dict[Pair, Similarity]]:
     """Compare the units of each of the two models, in one pass over the images.
 
-    Args:
-        run: of any strategy.
-        split: whose images are used.
-        most: how many of them at most.
-        variance: see `similarity`.
-        units: "blocks" compares the last units of stem, blocks and tail; "all" every unit, which
-            takes memory for the covariances of every pair.
+    Returns:
+        Of the model `before` training and of that `after` it, every pair of different units, the
+        one nearer the input first.
 
     Raises:
         TTLError: if an option is out of range, or features are not finite.
     """
-    check_variance(variance)
-    names = run.units(units)
+    check_variance(options.variance)
+    names = run.units(options.units)
     pairs = list(itertools.combinations(names, 2))
     models = {"before": run.before.backbone, "after": run.after.backbone}
     moments = {key: Moments(pairs) for key in models}
     grids: dict[str, Grid] = {}
     with torch.no_grad():
-        for batch in run.batches(split, most):
+        for batch in run.batches(options.split, options.most):
             for key, backbone in models.items():
                 maps = dict(backbone.features(batch["image"]))
                 moments[key].update(maps)
                 grids = {unit: tuple(maps[unit].shape[2:]) for unit in names}
-    found = {key: related(seen, grids, variance) for key, seen in moments.items()}
-    return Cross(names, found["before"], found["after"])
+    return {key: related(seen, grids, options.variance) for key, seen in moments.items()}
 
 
 def related(moments: Moments, grids: Mapping[str, Grid], variance: float) -> dict[Pair, Similarity]:
@@ -109,19 +74,16 @@ def related(moments: Moments, grids: Mapping[str, Grid], variance: float) -> dic
 
 def report(run: OpenRun, options: Options) -> Findings:
     """Table and figure of `cross`."""
-    found = cross(run, options.split, options.most, options.variance, options.units)
-    if len(found.units) < 2:
+    units = run.units(options.units)
+    if len(units) < 2:
         raise DataError(f"{run.title} has one unit only: there is no pair to compare.")
-    rows = [
-        {"first": a, "second": b, **_columns("before", found.before[a, b]),
-         **_columns("after", found.after[a, b])}
-        for a, b in found.before
-    ]  # fmt: skip
-    panels = {
-        f"{when} training": _matrix(found.units, rows, f"{when}_excess")
-        for when in ("before", "after")
-    }
-    figure = matrices(found.units, panels, "excess over chance")
+    found = cross(run, options)
+    rows: list[dict[str, Any]] = [{"first": a, "second": b} for a, b in found["before"]]
+    for when, pairs in found.items():
+        for row, similarity in zip(rows, pairs.values(), strict=True):
+            row |= _columns(when, similarity)
+    panels = {f"{when} training": _matrix(units, rows, f"{when}_excess") for when in found}
+    figure = matrices(units, panels, "excess over chance")
     figure.suptitle(run.title)
     known = [row for row in rows if None not in (row["before_excess"], row["after_excess"])]
     headline = "no pair of units could be compared."
@@ -132,33 +94,20 @@ def report(run: OpenRun, options: Options) -> Findings:
             f"{line['before_excess']:.2f} of what chance leaves before, "
             f"{line['after_excess']:.2f} after."
         )
-    return Findings(headline, rows, {"units": list(found.units)}, {"": figure})
+    return Findings(headline, rows, {"units": list(units)}, {"": figure})
 
 
 def _columns(when: str, found: Similarity) -> dict[str, Any]:
-    reuse = _reuse(found)
+    reuse = UnitTransfer.of("", found).reuse
     return {
         f"{when}_mean": found.mean,
         f"{when}_pwcca": found.pwcca,
         f"{when}_random_mean": reuse.random_mean,
-        f"{when}_excess": _excess(reuse),
+        f"{when}_excess": known_excess(reuse),
         f"{when}_retained_first": found.retained[0],
         f"{when}_retained_second": found.retained[1],
         f"{when}_n": found.n,
     }
-
-
-def _reuse(found: Similarity) -> Reuse:
-    if not min(found.retained):
-        return Reuse(found.mean, None)
-    return Reuse(found.mean, float(expected_coefficients(*found.retained, found.n).mean()))
-
-
-def _excess(reuse: Reuse) -> float | None:
-    try:
-        return excess(reuse)
-    except DataError:
-        return None
 
 
 def _matrix(units: tuple[str, ...], rows: list[dict[str, Any]], column: str) -> Floats:

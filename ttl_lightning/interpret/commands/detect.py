@@ -20,12 +20,6 @@ from ttl_lightning.runs.open import OpenRun
 def detect_cutoff(run: OpenRun, options: Options) -> tuple[Detection, list[UnitTransfer]]:
     """Apply the rule to a full finetuning.
 
-    Args:
-        run: of `strategy=ftl`.
-        options: `split`, `most` and `variance` as for `compare`; `threshold` and `statistic` as
-            for `detect`; `units`, which of them may be chosen, as for `cross`. By default the
-            validation split decides: nothing is ever chosen on test.
-
     Raises:
         ConfigError: if the run is not of full finetuning.
         TTLError: if an option is out of range, or no unit can be scored.
@@ -37,7 +31,7 @@ def detect_cutoff(run: OpenRun, options: Options) -> tuple[Detection, list[UnitT
             f"strategy={run.result.strategy}."
         )
     candidates = run.units(options.units)
-    found, halves = compare_halves(run, options.split, options.most, options.variance)
+    found, halves = compare_halves(run, options)
     reuse, first, second = ({u.unit: u.reuse for u in units} for units in (found, *halves))
     error = error_between(first, second, options.statistic)
     return detect(reuse, options.threshold, options.statistic, candidates, error), found

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ttl_lightning.interpret.svcca import Floats
-from ttl_lightning.tasks.curves import COLORS
+from ttl_lightning.tasks.curves import COLORS, tidy
 
 INCHES_A_UNIT = 0.42
 HEIGHT_INCHES = 4.4
@@ -17,6 +18,9 @@ HEIGHT_INCHES = 4.4
 NAMES_UPRIGHT = 4
 # Of more units than these, a matrix shows its values by color alone.
 NUMBERED = 20
+LEGEND: dict[str, Any] = {
+    "fontsize": "small", "loc": "upper left", "bbox_to_anchor": (1.01, 1), "frameon": False,
+}  # fmt: skip
 
 
 def boxes(
@@ -26,28 +30,21 @@ def boxes(
     ylabel: str,
 ) -> Figure:
     """A box a unit and series (quartiles, whiskers to the 5th and 95th percentile), and lines."""
-    figure, axes = _figure(units)
+    figure, axes = _figure(units, ylabel)
     width = 0.8 / max(1, len(series))
     for number, (name, spectra) in enumerate(series.items()):
         places = np.arange(len(units)) + (number - (len(series) - 1) / 2) * width
         shown = [(p, s) for p, s in zip(places, spectra, strict=True) if len(s)]
-        drawn = axes.boxplot(
-            [s for _, s in shown],
-            positions=[p for p, _ in shown],
-            widths=0.85 * width,
-            whis=(5, 95),
-            showfliers=False,
-            patch_artist=True,
-            medianprops={"color": "black"},
-            manage_ticks=False,
-        )
+        drawn = axes.boxplot([s for _, s in shown], positions=[p for p, _ in shown],
+                             widths=0.85 * width, whis=(5, 95), showfliers=False,
+                             patch_artist=True, medianprops={"color": "black"},
+                             manage_ticks=False)  # fmt: skip
         for box in drawn["boxes"]:
             box.set(facecolor=COLORS[number], alpha=0.6)
         axes.plot([], [], "s", color=COLORS[number], alpha=0.6, label=name)
     _lines(axes, lines, first_color=len(series))
-    axes.set_ylabel(ylabel)
     axes.set_ylim(-0.02, 1.02)
-    axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+    axes.legend(**LEGEND)
     return figure
 
 
@@ -70,17 +67,15 @@ def curves(
         threshold: a value.
         chosen: one of the units.
     """
-    figure, axes = _figure(units)
+    figure, axes = _figure(units, ylabel)
     _lines(axes, lines, first_color=0)
     _lines(axes, dashed or {}, first_color=0, style="o--")
     if threshold is not None:
         axes.axhline(threshold, color="black", linestyle=":", label=f"threshold {threshold:g}")
     if chosen is not None:
-        axes.axvline(
-            list(units).index(chosen), color="grey", linestyle="--", label=f"cut: {chosen}"
-        )
-    axes.set_ylabel(ylabel)
-    axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+        place = list(units).index(chosen)
+        axes.axvline(place, color="grey", linestyle="--", label=f"cut: {chosen}")
+    axes.legend(**LEGEND)
     return figure
 
 
@@ -105,25 +100,19 @@ def matrices(units: Sequence[str], panels: Mapping[str, Floats], label: str) -> 
     return figure
 
 
-def _figure(units: Sequence[str]) -> tuple[Figure, Axes]:
+def _figure(units: Sequence[str], ylabel: str) -> tuple[Figure, Axes]:
     width = max(6.4, INCHES_A_UNIT * len(units) + 3.2)
     figure = Figure(figsize=(width, HEIGHT_INCHES), layout="constrained")
     axes: Axes = figure.subplots()
     turned = 90 if len(units) > NAMES_UPRIGHT else 0
     axes.set_xticks(range(len(units)), units, rotation=turned)
-    axes.set_xlabel("unit")
-    axes.set_xlim(-0.6, len(units) - 0.4)
-    axes.grid(visible=True, axis="y", alpha=0.3)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    axes.set(xlabel="unit", ylabel=ylabel, xlim=(-0.6, len(units) - 0.4))
+    tidy(axes)
     return figure, axes
 
 
 def _lines(
-    axes: Axes,
-    lines: Mapping[str, Sequence[float | None]],
-    first_color: int,
-    style: str = "o-",
+    axes: Axes, lines: Mapping[str, Sequence[float | None]], first_color: int, style: str = "o-"
 ) -> None:
     for number, (name, values) in enumerate(lines.items()):
         points = [np.nan if value is None else value for value in values]

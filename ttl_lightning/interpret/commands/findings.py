@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from ttl_lightning.records.files import finite, write_atomically
-
-DPI = 120
+from ttl_lightning.records.files import csv_text, json_text, write_atomically
+from ttl_lightning.tasks.curves import png
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,24 +34,14 @@ class Findings:
         Returns:
             The files.
         """
-        whole = finite({"headline": self.headline, **self.content, "rows": self.rows})
-        text = json.dumps(whole, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+        text = json_text({"headline": self.headline, **self.content, "rows": self.rows})
         files = {place.with_suffix(".json"): text.encode()}
         if self.rows:
-            files[place.with_suffix(".csv")] = _table(self.rows).encode()
+            rows = (row.values() for row in self.rows)
+            files[place.with_suffix(".csv")] = csv_text(self.rows[0], rows).encode()
         for name, figure in self.figures.items():
-            picture = io.BytesIO()
-            figure.savefig(picture, format="png", dpi=DPI)
             suffix = f"_{name}" if name else ""
-            files[place.with_name(f"{place.name}{suffix}.png")] = picture.getvalue()
+            files[place.with_name(f"{place.name}{suffix}.png")] = png(figure)
         for path, content in files.items():
             write_atomically(path, content)
         return list(files)
-
-
-def _table(rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

@@ -15,7 +15,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ttl_lightning.errors import ConfigError, UnknownNameError, check_choice, check_number
+from ttl_lightning.errors import ConfigError, check_choice, check_number
 from ttl_lightning.interpret.commands.findings import Findings
 from ttl_lightning.interpret.commands.options import Gradcam as Options
 from ttl_lightning.interpret.gradcam import grad_cam
@@ -33,6 +33,7 @@ class Explained:
     """One run's view of some samples.
 
     Attributes:
+        run: whose view it is.
         names: of the samples; of volumes, of the windows' studies.
         labels: true classes, (n,); of several labels, that which is most wrong.
         predicted: classes, (n,); of several labels, as `labels`.
@@ -43,6 +44,7 @@ class Explained:
         places: size of the unit's map, which the heat is interpolated from, (*spatial).
     """
 
+    run: OpenRun
     names: list[str]
     labels: Tensor
     predicted: Tensor
@@ -53,35 +55,32 @@ class Explained:
     places: tuple[int, ...]
 
 
-def explain(
-    run: OpenRun, positions: Sequence[int], split: str, target: str, unit: str | None
-) -> Explained:
+def explain(run: OpenRun, positions: Sequence[int], options: Options) -> Explained:
     """Explain a run's scores of some samples.
 
     Args:
         run: of any strategy.
         positions: of the samples in the split.
-        split: "train", "val" or "test".
-        target: the class to explain: "predicted" or "true".
-        unit: see `grad_cam`; None takes the last one.
+        options: what is explained, and from which unit's map.
 
     Raises:
         TTLError: if an option names what there is not.
     """
-    check_choice("target", target, TARGETS)
-    batch = _chosen(run, positions, split)
+    check_choice("target", options.target, TARGETS)
+    batch = _chosen(run, positions, options.split)
     images = batch["image"]
     with torch.no_grad():
         probabilities = class_probabilities(run.after(images), kind_of(run.data))
     labels, predicted = true_and_predicted(probabilities, batch["label"].cpu(), kind_of(run.data))
-    targets = predicted if target == "predicted" else labels
-    heat = grad_cam(run.after, images, targets.tolist(), unit)
+    targets = predicted if options.target == "predicted" else labels
+    heat = grad_cam(run.after, images, targets.tolist(), options.unit)
     mean, std = (
         torch.tensor(values).reshape(-1, *(1,) * (images.dim() - 2))
         for values in (run.data.mean, run.data.std)
     )
-    ids = run.data.sample_ids(split)
+    ids = run.data.sample_ids(options.split)
     return Explained(
+        run,
         [ids[int(number)] for number in _places(batch)],
         labels,
         predicted,
@@ -89,7 +88,7 @@ def explain(
         probabilities[torch.arange(len(targets)), targets],
         (images.cpu() * std + mean).mean(1).clamp(0, 1),
         heat.cpu(),
-        _map_size(run, images.shape[2:], unit),
+        _map_size(run, images.shape[2:], options.unit),
     )
 
 
@@ -109,8 +108,7 @@ def report(run: OpenRun, options: Options) -> Findings:
     """Table and overlays of `explain`, a column for each run."""
     check_number("count", options.count, 1, 64, integer=True)
     positions = _positions(run, options)
-    device = str(run.device)
-    runs = [run, *(open_run(folder, device=device) for folder in options.others)]
+    runs = [run, *(open_run(folder, device=str(run.device)) for folder in options.others)]
     names = run.data.sample_ids(options.split)
     for other in runs[1:]:
         if other.data.sample_ids(options.split) != names:
@@ -118,18 +116,18 @@ def report(run: OpenRun, options: Options) -> Findings:
                 f"{other.folder} has other {options.split} samples than {run.folder}: runs side by "
                 "side need the same."
             )
-    found = [explain(one, positions, options.split, options.target, options.unit) for one in runs]
+    found = [explain(one, positions, options) for one in runs]
     classes = run.data.class_names
     rows: list[dict[str, Any]] = [
         {
-            "run": str(one.folder),
+            "run": str(view.run.folder),
             "id": view.names[i],
             "label": classes[int(view.labels[i])],
             "predicted": classes[int(view.predicted[i])],
             "explained": classes[int(view.targets[i])],
             "probability": float(view.probabilities[i]),
         }
-        for one, view in zip(runs, found, strict=True)
+        for view in found
         for i in range(len(positions))
     ]
     wrong = sum(row["label"] != row["predicted"] for row in rows[: len(positions)])
@@ -137,29 +135,26 @@ def report(run: OpenRun, options: Options) -> Findings:
         f"{len(positions)} samples of the {options.split} split, {wrong} of them wrong, at "
         f"{options.unit or 'the last unit'}."
     )
-    blind = [
-        str(one.folder) for one, view in zip(runs, found, strict=True) if prod(view.places) == 1
-    ]
-    if blind:
+    if blind := [str(view.run.folder) for view in found if prod(view.places) == 1]:
         headline += f" A map of one place does not say where: {', '.join(blind)}."
-    return Findings(headline, rows, {}, {"": overlays(runs, found)})
+    return Findings(headline, rows, {}, {"": overlays(found)})
 
 
-def overlays(runs: Sequence[OpenRun], found: Sequence[Explained]) -> Figure:
+def overlays(found: Sequence[Explained]) -> Figure:
     """A row a sample: the image, then each run's heat on it. Of volumes, the hottest slice."""
     count = len(found[0].names)
-    columns = 1 + len(runs)
+    columns = 1 + len(found)
     size = (PANEL_INCHES * columns + 1.2, (PANEL_INCHES + 0.35) * count + 0.5)
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(count, columns, squeeze=False)
     for i, line in enumerate(panels):
         shown = _slice_of(found[0].heat[i])
         line[0].imshow(found[0].images[i][shown].numpy(), cmap="gray", vmin=0, vmax=1)
-        label = runs[0].data.class_names[int(found[0].labels[i])]
+        label = found[0].run.data.class_names[int(found[0].labels[i])]
         place = f", slice {shown + 1}" if isinstance(shown, int) else ""
         line[0].set_title(f"{found[0].names[i]}{place}\nlabel: {label}", fontsize=8)
-        for axes, run, view in zip(line[1:], runs, found, strict=True):
-            heat = view.heat[i][shown].numpy()
+        for axes, view in zip(line[1:], found, strict=True):
+            run, heat = view.run, view.heat[i][shown].numpy()
             axes.imshow(view.images[i][shown].numpy(), cmap="gray", vmin=0, vmax=1)
             axes.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=HEAT_OPACITY * np.sqrt(heat))
             name = run.data.class_names[int(view.targets[i])]
@@ -183,8 +178,8 @@ def _positions(run: OpenRun, options: Options) -> list[int]:
         return _named(run, options.split, options.ids)
     if options.select == "wrong":
         return most_wrong(run, options.split, options.count)
-    first = [number for b in run.batches(options.split, options.count) for number in b["id"]]
-    return [int(number) for number in first]
+    first = run.batches(options.split, options.count)
+    return [number for batch in first for number in batch["id"].tolist()]
 
 
 def _named(run: OpenRun, split: str, ids: Sequence[str]) -> list[int]:
@@ -195,8 +190,7 @@ def _named(run: OpenRun, split: str, ids: Sequence[str]) -> list[int]:
     """
     names = run.data.sample_ids(split)
     for name in ids:
-        if name not in names:
-            raise UnknownNameError(f"{split} sample", name, names)
+        check_choice(f"{split} sample", name, names)
     best: dict[str, tuple[float, int]] = {}
     with torch.no_grad():
         for batch in run.batches(split):

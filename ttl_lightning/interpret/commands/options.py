@@ -8,39 +8,43 @@ from ttl_lightning.interpret.defaults import THRESHOLD, VARIANCE_KEPT
 
 
 @dataclass(frozen=True, slots=True)
-class Transfer:
-    """See `transfer.transfer`."""
+class Images:
+    """The split whose images are passed, at most how many, and `variance` as of `svcca.whiten`."""
 
     split: str = "test"
     most: int | None = None
     variance: float = VARIANCE_KEPT
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer(Images):
+    """The seed of the permutations."""
+
     seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Cross:
-    """See `cross.cross`."""
+class Cross(Images):
+    """Whether the last `units` of stem, blocks and tail are compared, or "all".
 
-    split: str = "test"
-    most: int | None = None
-    variance: float = VARIANCE_KEPT
+    That takes memory for the covariances of every pair.
+    """
+
     units: str = "blocks"
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """See `probe.probe_run`."""
+    """How many samples of each split at most."""
 
     most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Detect:
-    """See `detect.detect_cutoff`."""
+class Detect(Images):
+    """As of `detection.detect`, and which units may be chosen. Nothing is ever chosen on test."""
 
     split: str = "val"
-    most: int | None = None
-    variance: float = VARIANCE_KEPT
     threshold: float = THRESHOLD
     statistic: str = "excess"
     units: str = "all"

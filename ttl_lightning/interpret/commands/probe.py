@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from ttl_lightning.interpret.commands.figures import curves
@@ -15,42 +14,34 @@ from ttl_lightning.tasks.probes import CHOSEN_BY, LABELS, METRICS, ProbeResult, 
 SPLITS = ("train", "val", "test")
 
 
-@dataclass(frozen=True, slots=True)
-class UnitProbe:
-    """One unit's probes: of the model that training began with, and of the trained one."""
-
-    unit: str
-    before: ProbeResult
-    after: ProbeResult
-
-
-def probe_run(run: OpenRun, most: int | None = None) -> list[UnitProbe]:
+def probe_run(run: OpenRun, options: Options) -> dict[str, dict[str, ProbeResult]]:
     """Fit and score a linear classifier on every unit's pooled features.
 
     Each model sees each split once, not augmented. Samples are images, of volumes windows.
 
-    Args:
-        run: of any strategy.
-        most: how many samples of each split at most.
+    Returns:
+        By unit, of the model `before` training and of that `after` it.
 
     Raises:
         TTLError: if `most` is out of range, or a split lacks what a probe needs.
     """
-    before, after = (
-        probe_units(model.backbone, {s: run.batches(s, most) for s in SPLITS}, kind_of(run.data))
-        for model in (run.before, run.after)
-    )
-    return [UnitProbe(unit, before[unit], after[unit]) for unit in run.after.backbone.cutoffs]
+    found = {}
+    for when, model in (("before", run.before), ("after", run.after)):
+        splits = {split: run.batches(split, options.most) for split in SPLITS}
+        found[when] = probe_units(model.backbone, splits, kind_of(run.data))
+    return {
+        unit: {when: units[unit] for when, units in found.items()}
+        for unit in run.after.backbone.cutoffs
+    }
 
 
 def report(run: OpenRun, options: Options) -> Findings:
     """Table and figure of `probe_run`."""
-    found = probe_run(run, options.most)
-    rows = [_row(unit) for unit in found]
-    units = [unit.unit for unit in found]
+    found = probe_run(run, options)
+    rows = [_row(unit, results) for unit, results in found.items()]
     figures = {
         metric: curves(
-            units,
+            list(found),
             _lines(rows, "val", "validation", metric),
             f"{LABELS[metric]} of linear probes",
             dashed=_lines(rows, "test", "test", metric),
@@ -79,9 +70,9 @@ def _lines(
     }
 
 
-def _row(found: UnitProbe) -> dict[str, Any]:
-    row: dict[str, Any] = {"unit": found.unit}
-    for when, result in (("before", found.before), ("after", found.after)):
+def _row(unit: str, results: dict[str, ProbeResult]) -> dict[str, Any]:
+    row: dict[str, Any] = {"unit": unit}
+    for when, result in results.items():
         row |= {
             f"{when}_{split}_{metric}": result.metrics[f"{split}/{metric}"]
             for split in ("val", "test")

@@ -14,20 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ttl_lightning.errors import DataError, check_number
+from ttl_lightning.errors import check_number
 from ttl_lightning.interpret.baselines import expected_coefficients, mismatched, spectrum_edges
 from ttl_lightning.interpret.commands.figures import boxes
 from ttl_lightning.interpret.commands.findings import Findings
+from ttl_lightning.interpret.commands.options import Images
 from ttl_lightning.interpret.commands.options import Transfer as Options
-from ttl_lightning.interpret.defaults import VARIANCE_KEPT
-from ttl_lightning.interpret.detection import Reuse, excess
+from ttl_lightning.interpret.detection import Reuse, known_excess
 from ttl_lightning.interpret.moments import Moments
-from ttl_lightning.interpret.svcca import (
-    Floats,
-    Similarity,
-    check_variance,
-    similarity,
-)
+from ttl_lightning.interpret.svcca import Floats, Similarity, check_variance, similarity
 from ttl_lightning.runs.open import OpenRun
 
 BEFORE, AFTER = "before", "after"
@@ -50,6 +45,15 @@ class UnitTransfer:
     random: Floats
     random_edges: tuple[float, float]
 
+    @classmethod
+    def of(cls, unit: str, found: Similarity) -> UnitTransfer:
+        """Put what chance reaches beside what was found."""
+        p, q = found.retained
+        if not min(p, q):  # a unit that is constant
+            return cls(unit, found, np.empty(0), (0.0, 0.0))
+        random = expected_coefficients(p, q, found.n)
+        return cls(unit, found, random, spectrum_edges(p, q, found.n))
+
     @property
     def reuse(self) -> Reuse:
         """What the rule of detection reads."""
@@ -57,32 +61,20 @@ class UnitTransfer:
         return Reuse(self.similarity.mean, random_mean, self.similarity.coefficients, self.random)
 
 
-def compare(
-    run: OpenRun,
-    split: str = "test",
-    most: int | None = None,
-    variance: float = VARIANCE_KEPT,
-) -> list[UnitTransfer]:
+def compare(run: OpenRun, options: Images) -> list[UnitTransfer]:
     """Compare every unit before and after training, in one pass over the images.
-
-    Args:
-        run: of any strategy.
-        split: whose images are used.
-        most: how many of them at most.
-        variance: see `similarity`.
 
     Raises:
         TTLError: if an option is out of range, or features are not finite.
     """
-    check_variance(variance)
     seen = Moments(_pairs(run))
-    for maps in _maps(run, split, most):
+    for maps in _maps(run, options):
         seen.update(maps)
-    return _units(run, seen, variance)
+    return _units(run, seen, options)
 
 
 def compare_halves(
-    run: OpenRun, split: str = "test", most: int | None = None, variance: float = VARIANCE_KEPT
+    run: OpenRun, options: Images
 ) -> tuple[list[UnitTransfer], tuple[list[UnitTransfer], list[UnitTransfer]]]:
     """Compare as `compare` does and, in the same pass, in each of two halves of the images.
 
@@ -95,35 +87,21 @@ def compare_halves(
     Raises:
         TTLError: as of `compare`.
     """
-    check_variance(variance)
     first, second = Moments(_pairs(run)), Moments(_pairs(run))
-    for maps in _maps(run, split, most):
+    for maps in _maps(run, options):
         images = len(next(iter(maps.values())))
         middle = (images + (first.images <= second.images)) // 2
         first.update({key: x[:middle] for key, x in maps.items()})
         second.update({key: x[middle:] for key, x in maps.items()})
     of_first, of_second = (
-        _units(run, half, variance) if second.images else [] for half in (first, second)
+        _units(run, half, options) if second.images else [] for half in (first, second)
     )
     first.merge(second)
-    return _units(run, first, variance), (of_first, of_second)
+    return _units(run, first, options), (of_first, of_second)
 
 
-def transfer(
-    run: OpenRun,
-    split: str = "test",
-    most: int | None = None,
-    variance: float = VARIANCE_KEPT,
-    seed: int = 0,
-) -> tuple[list[UnitTransfer], dict[str, float | None]]:
+def transfer(run: OpenRun, options: Options) -> tuple[list[UnitTransfer], dict[str, float | None]]:
     """Compare as `compare` does and, in the same pass, with the baseline of permuted images.
-
-    Args:
-        run: as for `compare`, likewise split, most and variance.
-        split: as there.
-        most: as there.
-        variance: as there.
-        seed: of the permutations.
 
     Returns:
         What `compare` does; and by unit, the mean coefficient where each image's features before
@@ -133,11 +111,10 @@ def transfer(
     Raises:
         TTLError: as of `compare`.
     """
-    check_variance(variance)
-    check_number("seed", seed, 0, integer=True)
+    check_number("seed", options.seed, 0, integer=True)
     seen, permuted = Moments(_pairs(run)), Moments(_pairs(run))
-    generator = np.random.default_rng(seed)
-    for maps in _maps(run, split, most):
+    generator = np.random.default_rng(options.seed)
+    for maps in _maps(run, options):
         seen.update(maps)
         images = len(next(iter(maps.values())))
         if images > 1:
@@ -147,20 +124,21 @@ def transfer(
     means: dict[str, float | None] = dict.fromkeys(units)
     if permuted.images:
         means = {
-            unit: similarity(permuted.pair(*pair), variance).mean
+            unit: similarity(permuted.pair(*pair), options.variance).mean
             for unit, pair in zip(units, permuted.pairs, strict=True)
         }
-    return _units(run, seen, variance), means
+    return _units(run, seen, options), means
 
 
 def _pairs(run: OpenRun) -> list[tuple[str, str]]:
     return [(f"{BEFORE} {unit}", f"{AFTER} {unit}") for unit in run.after.backbone.cutoffs]
 
 
-def _maps(run: OpenRun, split: str, most: int | None) -> Iterator[dict[str, Tensor]]:
+def _maps(run: OpenRun, options: Images) -> Iterator[dict[str, Tensor]]:
     """Both models' maps, batch by batch."""
+    check_variance(options.variance)
     models = {BEFORE: run.before.backbone, AFTER: run.after.backbone}
-    for batch in run.batches(split, most):
+    for batch in run.batches(options.split, options.most):
         with torch.no_grad():
             maps = {
                 f"{when} {unit}": x
@@ -170,22 +148,16 @@ def _maps(run: OpenRun, split: str, most: int | None) -> Iterator[dict[str, Tens
         yield maps
 
 
-def _units(run: OpenRun, seen: Moments, variance: float) -> list[UnitTransfer]:
-    units = zip(run.after.backbone.cutoffs, seen.pairs, strict=True)
-    return [_unit(unit, similarity(seen.pair(*pair), variance)) for unit, pair in units]
-
-
-def _unit(unit: str, found: Similarity) -> UnitTransfer:
-    p, q = found.retained
-    if not min(p, q):  # a unit that is constant
-        return UnitTransfer(unit, found, np.empty(0), (0.0, 0.0))
-    random = expected_coefficients(p, q, found.n)
-    return UnitTransfer(unit, found, random, spectrum_edges(p, q, found.n))
+def _units(run: OpenRun, seen: Moments, options: Images) -> list[UnitTransfer]:
+    return [
+        UnitTransfer.of(unit, similarity(seen.pair(*pair), options.variance))
+        for unit, pair in zip(run.after.backbone.cutoffs, seen.pairs, strict=True)
+    ]
 
 
 def report(run: OpenRun, options: Options) -> Findings:
     """Table, spectra and figure of `transfer`."""
-    found, permuted = transfer(run, options.split, options.most, options.variance, options.seed)
+    found, permuted = transfer(run, options)
     units = [unit.unit for unit in found]
     figure = boxes(
         units,
@@ -199,30 +171,22 @@ def report(run: OpenRun, options: Options) -> Findings:
     figure.suptitle(run.title)
     rows = [{**row(unit), "permuted_mean": permuted[unit.unit]} for unit in found]
     scored = [line for line in rows if line["excess"] is not None]
-    most = max(scored, key=lambda line: line["excess"], default=None)
-    least = min(scored, key=lambda line: line["excess"], default=None)
     headline = "no unit's features could be compared."
-    if most and least:
+    if scored:
+        most, least = (pick(scored, key=lambda line: line["excess"]) for pick in (max, min))
         headline = (
             f"of what chance leaves to reach, training kept most at {most['unit']} "
             f"({most['excess']:.2f}) and least at {least['unit']} ({least['excess']:.2f})."
         )
     spectra = {
-        unit.unit: {
-            "coefficients": unit.similarity.coefficients.tolist(),
-            "random": unit.random.tolist(),
-        }
-        for unit in found
+        u.unit: {"coefficients": u.similarity.coefficients.tolist(), "random": u.random.tolist()}
+        for u in found
     }
     return Findings(headline, rows, {"spectra": spectra}, {"": figure})
 
 
 def row(found: UnitTransfer) -> dict[str, Any]:
     """One unit's line of the table."""
-    try:
-        kept: float | None = excess(found.reuse)
-    except DataError:
-        kept = None
     alike, edges = found.similarity, found.random_edges
     return {
         "unit": found.unit,
@@ -231,7 +195,7 @@ def row(found: UnitTransfer) -> dict[str, Any]:
         "random_mean": found.reuse.random_mean,
         "random_low": edges[0],
         "random_high": edges[1],
-        "excess": kept,
+        "excess": known_excess(found.reuse),
         "retained_before": alike.retained[0],
         "retained_after": alike.retained[1],
         "n": alike.n,

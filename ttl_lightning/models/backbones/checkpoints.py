@@ -121,15 +121,9 @@ def read(path: Path) -> dict[str, Tensor]:
         WeightsError: if the file cannot be read, or holds no tensors by name.
     """
     content = load_plain(path)
-    for key in NESTED:
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-            break
-    tensors = (
-        {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, Tensor)}
-        if isinstance(content, dict)
-        else {}
-    )
+    whole = content if isinstance(content, dict) else {}
+    part = next((whole[key] for key in NESTED if isinstance(whole.get(key), dict)), whole)
+    tensors = {k: v for k, v in part.items() if isinstance(k, str) and isinstance(v, Tensor)}
     if not tensors:
         raise WeightsError(f"weights {path} hold no tensors by name.")
     return _unwrapped(tensors)

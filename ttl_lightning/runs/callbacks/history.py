@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from pathlib import Path
 from typing import Any
@@ -11,10 +9,8 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
-from ttl_lightning.errors import DataError
-from ttl_lightning.records.files import write_atomically
-
-Row = dict[str, float]
+from ttl_lightning.records.files import csv_text, write_atomically
+from ttl_lightning.records.history import Row
 
 
 class History(Checkpoint):
@@ -67,11 +63,8 @@ class History(Checkpoint):
     def write(self) -> None:
         """Write all rows; a column for every key that any row has."""
         keys = list(dict.fromkeys(key for row in self.rows for key in row))
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, keys, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_atomically(self.path, text.getvalue().encode())
+        rows = ([row.get(key) for key in keys] for row in self.rows)
+        write_atomically(self.path, csv_text(keys, rows).encode())
 
     def images_per_s(self) -> float | None:
         """Training images a second of this process, over all epochs but the first of several."""
@@ -86,17 +79,3 @@ class History(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the rows of the epochs before."""
         self.rows = state_dict["rows"]
-
-
-def read(path: Path) -> list[Row]:
-    """The rows that `History.write` wrote; what was not logged in an epoch is left out of its row.
-
-    Raises:
-        DataError: if the file cannot be read.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        return [{key: float(cell) for key, cell in row.items() if cell} for row in rows]
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error

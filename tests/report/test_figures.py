@@ -5,15 +5,21 @@ import numpy as np
 import pytest
 
 from ttl_lightning.records.schema import RunResult
-from ttl_lightning.report.cutoffs import choice_figure, cutoff_figure, pareto, tradeoff_figure
+from ttl_lightning.report.collect import Run
+from ttl_lightning.report.compare import best_at_cutoffs
+from ttl_lightning.report.figures import choice_figure, pareto, tradeoff_figure
 from ttl_lightning.report.methods import group
 
 
-def trained(strategy, cutoff, index, seed, auroc, params=1000) -> RunResult:
+def trained(strategy, cutoff, index, seed, auprc) -> RunResult:
     result = RunResult("n", "npz", "resnet50", strategy, cutoff, index, seed)
-    result.metrics = {"test/auroc": auroc}
-    result.complexity = {"params": params}
+    result.metrics["test/auprc"] = auprc
     return result
+
+
+def figure_of(results):
+    methods = group(Run("", result) for result in results)[0].methods
+    return choice_figure(best_at_cutoffs(methods, ()), ())
 
 
 def test_seeds_are_averaged_and_cutoffs_are_in_order() -> None:
@@ -22,22 +28,21 @@ def test_seeds_are_averaged_and_cutoffs_are_in_order() -> None:
         trained("ttl", "block1.3", 4, 0, 0.7),
         trained("ttl", "block2.4", 8, 1, 0.8),
         trained("ttl", "block3.6", 14, 0, None),
-        trained("ftl", None, None, 0, 0.85, 9000),
+        trained("ftl", None, None, 0, 0.85),
     ]
-    left, right = cutoff_figure(runs).axes
-    lines = {line.get_label(): line for line in left.get_lines()}
-    cut = lines["TTL (truncated)"]
+    _, axes = figure_of(runs).axes
+    drawn = lines(axes)
+    cut = drawn["TTL (truncated)"]
     np.testing.assert_allclose(cut.get_xdata(), [4, 8])
     np.testing.assert_allclose(cut.get_ydata(), [0.7, statistics.mean([0.9, 0.8])])
-    np.testing.assert_allclose(lines["full finetuning"].get_ydata(), [0.85, 0.85])
-    assert [tick.get_text() for tick in left.get_xticklabels()] == ["block1", "block2"]
-    assert right.get_xscale() == "log"
+    np.testing.assert_allclose(drawn["full finetuning"].get_ydata(), [0.85, 0.85])
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["block1", "block2"]
 
 
 def test_two_cutoffs_of_one_block_keep_their_names() -> None:
     runs = [trained("ttl", "block3.4", 12, 0, 0.9), trained("ttl", "block3.6", 14, 0, 0.8)]
-    left, _ = cutoff_figure(runs).axes
-    assert [tick.get_text() for tick in left.get_xticklabels()] == ["block3.4", "block3.6"]
+    _, axes = figure_of(runs).axes
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["block3.4", "block3.6"]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -87,6 +92,7 @@ def test_validation_stands_beside_test_and_the_choice_is_ringed(methods) -> None
 
 def test_costs_have_their_front(methods) -> None:
     left, right = tradeoff_figure(methods, methods[2:]).axes
+    assert (left.get_xscale(), right.get_xscale()) == ("log", "linear")
     assert (left.get_xlabel(), right.get_xlabel()) == (
         "parameters", "CPU latency (of the whole network's)",
     )  # fmt: skip
@@ -123,8 +129,9 @@ def test_a_swept_rate_makes_no_line_of_its_own() -> None:
         for cutoff, index in (("block1.3", 4), ("block2.4", 8)):
             runs.append(trained("ttl", cutoff, index, 0, test))
             runs[-1].metrics["val/auprc"] = val
-            runs[-1].overrides = [f"protocol.learning_rate={rate}"]
-    (line,) = cutoff_figure(runs).axes[0].get_lines()
+            runs[-1].overrides.extend([f"protocol.learning_rate={rate}"])
+    _, axes = figure_of(runs).axes
+    (line,) = axes.get_lines()
     assert line.get_label() == "TTL (truncated)"
     np.testing.assert_allclose(line.get_ydata(), [0.6, 0.6])  # chosen on validation, not on test
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import base64
+import io
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from statistics import fmean
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ttl_lightning.errors import one_line
 from ttl_lightning.models.strategies import STRATEGIES
-from ttl_lightning.records.schema import RunResult
-from ttl_lightning.report.choice import best_at_cutoffs
-from ttl_lightning.report.collect import Run
-from ttl_lightning.report.methods import Method, Span, cheaper, group
+from ttl_lightning.report.methods import Method, Span, cheaper
 from ttl_lightning.tasks.curves import tidy
-from ttl_lightning.tasks.registry import report_of
 
 OTHER_COLORS = ("#e69f00", "#56b4e9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -38,37 +39,11 @@ class Series:
     methods: tuple[Method, ...]
 
 
-def cutoff_figure(results: Sequence[RunResult], metric: str | None = None) -> Figure:
-    """Draw a metric against the cutoff, and against the number of parameters.
-
-    Args:
-        results: of one data set and one backbone; several seeds of a setting are averaged, with
-            their range. Of several settings at a cutoff, such as learning rates, the best of
-            validation is drawn.
-        metric: a key of `RunResult.metrics`, by default the first that the task reports; runs where
-            it is undefined are left out.
-    """
-    metric = metric or next((f"test/{report_of(run).reported[0]}" for run in results), "")
-    kept = [Run("", run) for run in results if run.metrics.get(metric) is not None]
-    groups = [found.methods for found in group(kept)]
-    methods = [method for found in groups for method in best_at_cutoffs(found, ())]
-    figure = Figure(figsize=SIZE, layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
-    for series in _series(methods):
-        _against_cutoff(left, series, metric)
-        _against_cost(right, series, "params", metric)
-    _finish_cutoffs(left, methods, metric)
-    right.set(xlabel=COST_NAMES["params"], xscale="log")
-    tidy(right)
-    _legend(figure, left)
-    return figure
-
-
 def choice_figure(methods: Sequence[Method], chosen: Sequence[Method]) -> Figure:
     """Draw the primary metric against the cutoff: validation, where they are chosen, beside test.
 
     Args:
-        methods: of one data set and one backbone; bands span the seeds, from lowest to highest.
+        methods: of one group, in its order; bands span the seeds, from lowest to highest.
         chosen: those of them to be ringed.
     """
     figure = Figure(figsize=SIZE, layout="constrained")
@@ -79,7 +54,12 @@ def choice_figure(methods: Sequence[Method], chosen: Sequence[Method]) -> Figure
             _against_cutoff(axes, series, metric)
         cut = [method for method in chosen if method.cutoff]
         _ring(axes, [(method.place, mean) for method in cut if (mean := method.mean(metric))])
-        _finish_cutoffs(axes, methods, metric)
+        names = _tick_names(method for method in methods if method.values(metric))
+        axes.set_xticks([*names], [*names.values()], rotation=45, ha="right")
+        if len(names) > 20:
+            axes.tick_params(axis="x", labelsize=7)
+        axes.set(xlabel="cutoff", ylabel=_plain(methods[0].report.label(metric)))
+        tidy(axes)
     _legend(figure, panels[0])
     return figure
 
@@ -126,6 +106,14 @@ def pareto(points: Sequence[tuple[Span, float]]) -> list[int]:
     return front[::-1]
 
 
+def svg(figure: Figure) -> str:
+    """The figure as an address that holds all of it; the same figure gives the same text."""
+    picture = io.BytesIO()
+    with rc_context({"svg.hashsalt": "ttl_lightning"}):
+        figure.savefig(picture, format="svg", metadata={"Date": None})
+    return f"data:image/svg+xml;base64,{base64.b64encode(picture.getvalue()).decode()}"
+
+
 def _points(
     methods: Iterable[Method], cost: str, metric: str
 ) -> list[tuple[tuple[float, float], Method]]:
@@ -148,40 +136,31 @@ def _front(axes: Axes, methods: Sequence[Method], cost: str, metric: str) -> Non
                       ha="center", fontsize=7, color="0.25")  # fmt: skip
 
 
-def _series(methods: Iterable[Method]) -> list[Series]:
-    members: dict[tuple[str, tuple[str, ...]], list[Method]] = defaultdict(list)
-    for method in methods:
-        members[method.strategy, method.variant].append(method)
-    others = [name for name in dict.fromkeys(name for name, _ in members) if name not in STRATEGIES]
-    variants: dict[str, int] = defaultdict(int)
+def _series(methods: Sequence[Method]) -> list[Series]:
+    others = [name for name in dict.fromkeys(m.strategy for m in methods) if name not in STRATEGIES]
+    colors = {name: OTHER_COLORS[k % len(OTHER_COLORS)] for k, name in enumerate(others)}
+    colors |= {name: strategy.color for name, strategy in STRATEGIES.items()}
+    variants: Counter[str] = Counter()
     drawn = []
-    for (strategy, _), found in members.items():
+    for (strategy, _), found in groupby(methods, lambda method: method.kind):
+        own = tuple(found)
         marker = MARKERS[variants[strategy] % len(MARKERS)]
         variants[strategy] += 1
-        if strategy in STRATEGIES:
-            color = STRATEGIES[strategy].color
-        else:
-            color = OTHER_COLORS[others.index(strategy) % len(OTHER_COLORS)]
-        drawn.append(Series(_plain(found[0].label), color, marker, tuple(found)))
+        drawn.append(Series(_plain(own[0].label), colors[strategy], marker, own))
     return drawn
 
 
 def _against_cutoff(axes: Axes, series: Series, metric: str) -> None:
     color, label = series.color, series.label
-    cut = [(m.place, m.values(metric)) for m in series.methods if m.cutoff and m.values(metric)]
-    for method in series.methods:
-        values = method.values(metric)
-        if values and not method.cutoff:
-            mean = sum(values) / len(values)
-            axes.axhline(mean, color=color, label=label, linewidth=1.6, linestyle="--")
-            axes.axhspan(min(values), max(values), color=color, alpha=0.12, linewidth=0)
-    if cut:
-        places = [place for place, _ in cut]
-        means = [sum(values) / len(values) for _, values in cut]
+    known = [(m, values) for m in series.methods if (values := m.values(metric))]
+    for values in (values for method, values in known if not method.cutoff):
+        axes.axhline(fmean(values), color=color, label=label, linewidth=1.6, linestyle="--")
+        axes.axhspan(min(values), max(values), color=color, alpha=0.12, linewidth=0)
+    if cut := [(m.place, fmean(v), min(v), max(v)) for m, v in known if m.cutoff]:
+        places, means, low, high = zip(*cut, strict=True)
         axes.plot(
             places, means, color=color, label=label, linewidth=1.8, marker=series.marker, ms=5
         )
-        low, high = [min(values) for _, values in cut], [max(values) for _, values in cut]
         axes.fill_between(places, low, high, color=color, alpha=0.15, linewidth=0)
 
 
@@ -189,23 +168,13 @@ def _against_cost(axes: Axes, series: Series, cost: str, metric: str) -> None:
     label: str | None = series.label
     for method in series.methods:
         values, size, mean = method.values(metric), method.cost(cost), method.mean(metric)
-        span = method.span(cost)
-        if size is not None and span is not None and mean is not None:
+        if size is not None and mean is not None and (span := method.span(cost)):
             low, high = span
-            axes.errorbar(
-                [size],
-                [mean],
-                # a mean of equal values may be rounded to beside them
-                [[max(mean - min(values), 0.0)], [max(max(values) - mean, 0.0)]],
-                [[size - low], [high - size]] if low < high else None,
-                color=series.color,
-                marker=series.marker,
-                linestyle="none",
-                ms=6,
-                capsize=3,
-                elinewidth=1,
-                label=label,
-            )
+            # a mean of equal values may be rounded to beside them
+            spread = [[max(mean - min(values), 0.0)], [max(max(values) - mean, 0.0)]]
+            noise = [[size - low], [high - size]] if low < high else None
+            axes.errorbar([size], [mean], spread, noise, color=series.color, marker=series.marker,
+                          linestyle="none", ms=6, capsize=3, elinewidth=1, label=label)  # fmt: skip
             label = None
 
 
@@ -215,28 +184,13 @@ def _ring(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
                   mec="black", mew=1.4, label=CHOSEN, zorder=4)  # fmt: skip
 
 
-def _finish_cutoffs(axes: Axes, methods: Sequence[Method], metric: str) -> None:
-    names = _tick_names(method for method in methods if method.values(metric))
-    axes.set_xticks([*names], [*names.values()], rotation=45, ha="right")
-    if len(names) > 20:
-        axes.tick_params(axis="x", labelsize=7)
-    name = next((method.report.label(metric) for method in methods), metric)
-    axes.set(xlabel="cutoff", ylabel=_plain(name))
-    tidy(axes)
-
-
 def _legend(figure: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
     shown = dict(zip(labels, handles, strict=True))
     names = sorted(shown, key=(CHOSEN, FRONT).count)
-    figure.legend(
-        [shown[name] for name in names],
-        names,
-        loc="outside upper center",
-        ncols=max(1, min(4, LEGEND_LETTERS // max(map(len, names), default=1))),
-        frameon=False,
-        fontsize=9,
-    )
+    columns = max(1, min(4, LEGEND_LETTERS // max(map(len, names), default=1)))
+    figure.legend([shown[name] for name in names], names, loc="outside upper center",
+                  ncols=columns, frameon=False, fontsize=9)  # fmt: skip
 
 
 def _tick_names(methods: Iterable[Method]) -> dict[int, str]:
