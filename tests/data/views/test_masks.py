@@ -154,7 +154,7 @@ def test_masks_that_overlap() -> None:
     ("spoil", "text"),
     [
         (lambda masks: masks[3][:, :-1], "masks must be as large as their images, and are not: "
-         "'i3 (63 × 64 of an image of 64 × 64 pixels)'."),
+         "'i3 (63 × 64 pixels of an image of 64 × 64)'."),
         (lambda masks: 0 * masks[3], None),
     ],
 )  # fmt: skip

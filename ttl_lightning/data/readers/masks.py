@@ -25,6 +25,8 @@ from ttl_lightning.errors import DataError
 
 Value = int | tuple[int, int, int]
 NPZ = (".npz", ".npy")
+COLOURS = 1 << 24
+"""From here on a number stands for a colour; below, for a grey value."""
 
 
 @dataclass(frozen=True)
@@ -197,23 +199,24 @@ def _coded(pixels: NDArray[Any]) -> NDArray[np.int64]:
     whole = pixels.astype(np.int64)
     if (whole != pixels).any():
         raise ValueError("the mask has values that are no whole numbers")
-    if len(whole) == 1 or (whole == whole[:1]).all():
+    if len(whole) == 1:
         return np.asarray(whole[0])
-    red, green, blue = whole[:3]
-    return np.asarray((red << 16 | green << 8 | blue) + (1 << 24))
+    red, green, blue = whole
+    colour = (red << 16 | green << 8 | blue) + COLOURS
+    return np.asarray(np.where((whole == red).all(axis=0), red, colour))
 
 
 def _code(value: Value) -> int:
     if isinstance(value, int):
         return value
     red, green, blue = value
-    return red if red == green == blue else (red << 16 | green << 8 | blue) + (1 << 24)
+    return red if red == green == blue else (red << 16 | green << 8 | blue) + COLOURS
 
 
 def _named(code: int) -> str:
-    if code < 1 << 24:
+    if code < COLOURS:
         return str(code)
-    return str([code >> 16 & 255, code >> 8 & 255, code & 255])
+    return str([int(code) >> shift & 255 for shift in (16, 8, 0)])
 
 
 def meaning_of(regions: Mapping[str, Any] | None) -> tuple[Meaning, tuple[str, ...]]:

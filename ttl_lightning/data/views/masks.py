@@ -214,7 +214,7 @@ def check_masks(images: Store, masks: Store, rows: Integers, samples: Samples) -
         sides = [store.facts(int(row)).sides for store in (masks, images)]
         if sides[0] != sides[1]:
             sizes = (" × ".join(map(str, each)) for each in sides)
-            wrong.append(f"{name} ({' of an image of '.join(sizes)} pixels)")
+            wrong.append(f"{name} ({' pixels of an image of '.join(sizes)})")
     if wrong:
         raise DataError(f"masks must be as large as their images, and are not: {listed(wrong)}.")
     found = np.zeros(len(samples.regions), bool)
