@@ -19,7 +19,7 @@ CHOICES = [f"{g}={p.stem}" for g in GROUPS for p in sorted((CONF / g).glob("*.ya
 # What makes another run. A key that is new in conf/ belongs here, or on a list of identity.py.
 BEARS = {
     "seed", "cutoff", "backbone.name", "backbone.weights", "strategy.name", "strategy.pooling",
-    "task._target_", "task._partial_", "task.class_weights",
+    "task._target_", "task._partial_", "task.class_weights", "task.head",
     *(f"trainer.{key}" for key in (
         "_target_", "devices", "strategy", "max_epochs", "precision", "channels_last",
         "batch_size_finder", "gradient_clip_val", "accumulate_grad_batches",
@@ -44,7 +44,8 @@ BEARS = {
         "abnormal_column", "dataset", "source_size", "level",
         "difficulty", "balance", "train_size", "val_size", "test_size", "num_slices",
         "window_stride", "windows_per_study", "min_abnormal_slices", "abnormal_fraction",
-        "hu_window", "resample_depth", "fit", "eval_view", "tta",
+        "hu_window", "resample_depth", "fit", "eval_view", "tta", "masks", "region", "regions",
+        "image_folder", "mask_folder", "image_column", "mask_column",
     )),
 }  # fmt: skip
 # Where the data lie: what lies there counts.

@@ -19,8 +19,13 @@ from ttl_lightning.errors import ConfigError
 
 CONF = Path(__file__).parents[2] / "conf"
 PACKAGE = Path(__file__).parents[2] / "ttl_lightning"
-# Keys of the trainer's group that a run takes out before Lightning sees them.
-OURS = {"trainer": {"precision", "channels_last", "batch_size_finder"}}
+# Keys of the trainer's and the task's groups that a run takes out before these see them.
+OURS = {
+    "trainer": {"precision", "channels_last", "batch_size_finder"},
+    "": {"head"},
+    "task": {"head"},
+    "task.task": {"head"},
+}
 HYDRAS = ("_target_", "_partial_", "defaults")
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ttl_lightning.data.checks import check_images, find_leaks, verify_samples
+from ttl_lightning.data.checks import check_images, find_leaks, verify_labels, verify_samples
 from ttl_lightning.data.samples import Samples
 from ttl_lightning.errors import DataError
 
@@ -21,6 +21,7 @@ HASHES = list("uvwxyz")
 
 def test_good_samples_pass() -> None:
     verify_samples(GOOD)
+    verify_labels(GOOD)
     verify_samples(replace(GOOD, patients=None))
     check_images(HASHES, GOOD)
 
@@ -69,6 +70,7 @@ def test_good_samples_pass() -> None:
 def test_each_fault_is_named(change: dict, text: str) -> None:
     with pytest.raises(DataError, match=text) as caught:
         verify_samples(replace(GOOD, **change))
+        verify_labels(replace(GOOD, **change))
     assert "\n" not in str(caught.value)
 
 

@@ -43,7 +43,7 @@ def composed(protocol: str) -> DictConfig:
 
 def build(protocol: str) -> tuple[ClassificationTask, DictConfig]:
     cfg = composed(protocol)
-    task = instantiate(cfg.task)(
+    task = instantiate({k: v for k, v in cfg.task.items() if k != "head"})(
         Tiny(),
         optimizer=instantiate(cfg.protocol.optimizer),
         learning_rate=cfg.protocol.learning_rate,

@@ -20,6 +20,8 @@ def verify_labels(samples: Samples) -> None:
     Raises:
         DataError: on the first check that fails.
     """
+    if len(samples.class_names) == 1:
+        raise DataError("the data have no classes to tell apart: choose task=segmentation.")
     check_labels(samples.labels, samples.class_names)
     check_training_classes(samples.labels, samples.splits, samples.class_names)
 

@@ -230,7 +230,7 @@ class Task(Hooks, pl.LightningModule):
         self._score("test")
 
     def _fitting(self) -> bool:
-        return self.trainer.state.fn == TrainerFn.FITTING
+        return self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
 
     def _score(self, split: str) -> float:
         """The split's loss; each sample counts once, though samplers may repeat it."""

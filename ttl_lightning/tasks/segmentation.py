@@ -128,12 +128,18 @@ class SegmentationTask(Task):
     def outputs(self, batch: Batch) -> Tensor:
         """The logits of a batch, (N, K, *spatial); of volumes longer than a window, by windows.
 
+        Raises:
+            ConfigError: if these are no masks.
+
         Source: MONAI's sliding windows, half of each overlapping, the middle of each counting most.
         """
         images = batch["image"]
         window = self.window or tuple(images.shape[2:])
         if all(size <= most for size, most in zip(images.shape[2:], window, strict=True)):
-            return super().outputs(batch)
+            logits = super().outputs(batch)
+            if logits.ndim != images.ndim:
+                raise ConfigError("the model's head gives no masks: task.head=unet does.")
+            return logits
         found = sliding_window_inference(
             images, window, WINDOWS_AT_ONCE, self.model, overlap=0.5, mode="gaussian"
         )

@@ -203,7 +203,11 @@ class Masks3dSource(MasksSource):
     """
 
     view = WindowView
-    defaults: ClassVar[Mapping[str, Any]] = {"hu_window": None, "windows_per_study": 4}
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "image_size": (32, 48, 48),
+        "hu_window": None,
+        "windows_per_study": 4,
+    }
 
     name: str = "masks3d"
 

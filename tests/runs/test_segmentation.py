@@ -1,0 +1,155 @@
+"""task=segmentation as a user runs it: trained, gone on with, loaded, searched and reported."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import ttl_lightning as ttl
+from ttl_lightning.errors import ConfigError, DataError, UnknownNameError
+from ttl_lightning.report import sweep
+from ttl_lightning.tasks.segmentation import SegmentationTask
+
+SMALL = [
+    "task=segmentation", "backbone=test_resnet", "backbone.weights=null", "data.image_size=32",
+    "data.train_size=24", "data.val_size=8", "data.test_size=9", "protocol.batch_size=8",
+    "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.max_epochs=2",
+    "latency=false",
+]  # fmt: skip
+RUNS = {"ftl": ["strategy=ftl"], "ttl": ["strategy=ttl", "cutoff=block2"]}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> Path:
+    """Two runs in a sweep's folder."""
+    root = tmp_path_factory.mktemp("sweep")
+    for name, overrides in RUNS.items():
+        ttl.train(overrides=[*SMALL, *overrides], run_dir=root / name)
+    return root
+
+
+def test_a_run_is_scored_image_by_image(runs: Path) -> None:
+    result = json.loads((runs / "ttl/result.json").read_text())
+    assert result["status"] == "completed"
+    with (runs / "ttl/predictions.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
+    assert [row["id"] for row in rows] == [f"test/{n}" for n in range(9)]
+    for metric in ("dice", "jaccard", "hd95"):
+        values = np.array([float(row[f"{metric}/lungs"]) for row in rows])
+        mean = result["metrics"][f"test/{metric}"]
+        assert mean == pytest.approx(values[np.isfinite(values)].mean(), rel=1e-5)
+    low, high = result["intervals"]["test/dice"]
+    assert low <= result["metrics"]["test/dice"] <= high
+    with (runs / "ttl/metrics.csv").open() as file:
+        epochs = [float(row["val/dice"]) for row in csv.DictReader(file)]
+    assert result["train"]["best_epoch"] == epochs.index(max(epochs))
+
+
+def test_both_sides_are_cut(runs: Path) -> None:
+    cost = json.loads((runs / "ttl/result.json").read_text())["complexity"]
+    whole = json.loads((runs / "ftl/result.json").read_text())["complexity"]
+    assert cost["untruncated"]["params"] == whole["params"]
+    assert cost["macs_by_unit"]["head"] < whole["macs_by_unit"]["head"]
+
+
+def test_a_finished_run_is_loaded(runs: Path) -> None:
+    predictor = ttl.load(runs / "ttl")
+    assert isinstance(predictor.task, SegmentationTask)
+    assert predictor.task.regions == ("lungs",)
+    images = torch.rand(2, 3, 32, 32)
+    assert predictor(images).shape == (2, 1, 32, 32)
+    opened = ttl.open_run(runs / "ttl")
+    batch = next(iter(opened.data.test_dataloader()))
+    kept = predictor.task.rows(predictor.task.outputs(batch), batch)
+    with (runs / "ttl/predictions.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
+    written = [float(row["dice/lungs"]) for row in rows[: len(batch["id"])]]
+    assert kept["dice"][:, 0].tolist() == pytest.approx(written, abs=1e-6)
+
+
+def test_the_report_tests_dice(runs: Path) -> None:
+    summary = sweep.write(runs)
+    table = (runs / "table.md").read_text()
+    assert "test Dice | test Jaccard" in table
+    assert "Dice − FTL (95 % interval)" in table
+    assert summary.headlines
+    page = (runs / "report.html").read_text()
+    assert "Dice against the cutoff" in page
+    assert "AUPRC" not in page
+
+
+def test_a_paused_run_goes_on_to_the_same_end(runs: Path, tmp_path: Path) -> None:
+    options = [*SMALL, *RUNS["ttl"]]
+    ttl.train(overrides=[*options, "until_epoch=1"], run_dir=tmp_path / "run")
+    result = ttl.train(overrides=options, run_dir=tmp_path / "run")
+    whole = json.loads((runs / "ttl/result.json").read_text())
+    assert result.metrics == pytest.approx(whole["metrics"])
+
+
+@pytest.mark.parametrize("strategy", ["ffe", "lwft", "tf"])
+def test_other_strategies(strategy: str, tmp_path: Path) -> None:
+    cut = [] if strategy == "ffe" else ["cutoff=block2"]
+    options = [*SMALL, f"strategy={strategy}", *cut, "trainer.max_epochs=1", "data.region=lesions"]
+    result = ttl.train(overrides=options, run_dir=tmp_path / "run")
+    assert result.status == "completed"
+    assert result.metrics["test/dice"] is not None
+
+
+def test_drawn_volumes(tmp_path: Path) -> None:
+    options = [
+        "task=segmentation", "data=phantom3d", "backbone=resnet3d_10", "backbone.weights=null",
+        "strategy=ttl", "cutoff=block1", "data.image_size=[8,32,32]", "data.num_slices=12",
+        "data.window_stride=null", "data.train_size=4", "data.val_size=2", "data.test_size=2",
+        "data.balance=1.0", "protocol=3d_fast", "protocol.batch_size=2", "trainer.max_epochs=1",
+        "trainer.accelerator=cpu", "trainer.precision=32-true", "latency=false",
+    ]  # fmt: skip
+    result = ttl.train(overrides=options, run_dir=tmp_path / "run")
+    assert result.status == "completed"
+    assert {"test/dice", "test/dice/embolism", "test/jaccard"} <= result.metrics.keys()
+
+
+@pytest.mark.parametrize(
+    ("override", "error", "text"),
+    [
+        ("data.tta=4", ConfigError, r"data\.tta=4 is for classes"),
+        ("protocol.loss=hinge", ConfigError, r"protocol\.loss"),
+        ("protocol.monitor=val/auprc", UnknownNameError, "Allowed: val/loss, val/dice"),
+        ("protocol.head_init=probe", ConfigError, "is not for the task segmentation"),
+        ("protocol.head_init=zero", ConfigError, "head_init=zero needs the linear head"),
+        ("task.head=linear", ConfigError, "gives no masks: task.head=unet does"),
+    ],
+)
+def test_what_does_not_go_with_masks(
+    override: str, error: type[Exception], text: str, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=text):
+        ttl.train(overrides=[*SMALL, "strategy=ftl", override], run_dir=tmp_path / "run")
+
+
+def test_a_source_without_masks_is_refused(tmp_path: Path) -> None:
+    npz = tmp_path / "data.npz"
+    arrays = {}
+    for split in ("train", "val", "test"):
+        arrays[f"{split}_images"] = np.random.default_rng(len(split)).integers(
+            0, 256, (4, 28, 28), np.uint8
+        )
+        arrays[f"{split}_labels"] = np.array([0, 1, 0, 1])
+    np.savez(npz, **arrays)
+    options = [o for o in SMALL if "_size=" not in o or "image" in o or "batch" in o]
+    options += ["strategy=ftl", "data=npz", f"data.path={npz}"]
+    with pytest.raises(DataError, match="data=npz has no masks, which task=segmentation learns"):
+        ttl.train(overrides=options, run_dir=tmp_path / "run")
+
+
+def test_masks_alone_are_no_classes(tmp_path: Path) -> None:
+    from tests.data.sources.test_masks import folders
+
+    options = ["backbone=test_resnet", "backbone.weights=null", "data=masks", "strategy=ftl"]
+    path = folders(tmp_path / "data")
+    with pytest.raises(DataError, match="have no classes to tell apart: choose task=segmentation"):
+        ttl.train(overrides=[*options, f"data.path={path}"], run_dir=tmp_path / "run")
