@@ -19,10 +19,14 @@ GOOD = Samples(
 HASHES = list("uvwxyz")
 
 
+def verify(samples: Samples) -> None:
+    verify_samples(samples)
+    verify_labels(samples)
+
+
 def test_good_samples_pass() -> None:
-    verify_samples(GOOD)
-    verify_labels(GOOD)
-    verify_samples(replace(GOOD, patients=None))
+    verify(GOOD)
+    verify(replace(GOOD, patients=None))
     check_images(HASHES, GOOD)
 
 
@@ -69,8 +73,7 @@ def test_good_samples_pass() -> None:
 )
 def test_each_fault_is_named(change: dict, text: str) -> None:
     with pytest.raises(DataError, match=text) as caught:
-        verify_samples(replace(GOOD, **change))
-        verify_labels(replace(GOOD, **change))
+        verify(replace(GOOD, **change))
     assert "\n" not in str(caught.value)
 
 
