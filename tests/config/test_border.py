@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from ttl_lightning.config import compose as config
-from ttl_lightning.config.border import CLOSED, GROUPS, KEYS, spec_of
+from ttl_lightning.config.border import CLOSED, GROUPS, KEYS, recipe_of, spec_of
 from ttl_lightning.errors import ConfigError
 
 
@@ -76,3 +76,14 @@ def test_what_follows_from_the_values(overrides, size, last) -> None:
     spec = spec_of(config.values_of(config.read(overrides)[0]))
     assert spec.data.spatial == size
     assert spec.channels_last is last
+
+
+def test_what_data_and_model_are_made_of_needs_no_other_key(values: dict) -> None:
+    kept = ("seed", "cutoff", "backbone", "strategy", "data")
+    protocol = {"augment": values["protocol"]["augment"]}
+    older = {**{key: values[key] for key in kept}, "protocol": protocol}
+    assert recipe_of(older, "x.yaml") == spec_of(values).recipe
+    for key in older:
+        less = {k: v for k, v in older.items() if k != key}
+        with pytest.raises(ConfigError, match=rf"^x\.yaml lacks a key: .*{key}"):
+            recipe_of(less, "x.yaml")

@@ -82,8 +82,8 @@ def spec_of(values: Mapping[str, Any]) -> RunSpec:
     return _made(RunSpec, values)
 
 
-def recipe_of(values: Mapping[str, Any]) -> Recipe:
-    """The same of a configuration that may be of an older version, which lacks other keys.
+def recipe_of(values: Mapping[str, Any], file: str) -> Recipe:
+    """The same of a file that may be of an older version, which lacks other keys.
 
     Raises:
         ConfigError: if it lacks one of these.
@@ -91,7 +91,7 @@ def recipe_of(values: Mapping[str, Any]) -> Recipe:
     try:
         return _made(Recipe, {**values, "augment": values["protocol"]["augment"]})
     except (KeyError, TypeError) as error:
-        raise ConfigError(f"it lacks a key: {error}") from error
+        raise ConfigError(f"{file} lacks a key: {error}.") from error
 
 
 def _made(kind: type[Made], values: Mapping[str, Any]) -> Made:

@@ -218,12 +218,10 @@ class Plan:
 
     def _owner(self, folder: Path) -> str | None:
         """Fingerprint of the run in a folder; None if there is none that can be read."""
-        if not RunFolder(folder).result.is_file():
-            return None
-        try:
-            return left_in(folder, RunResult.load(folder), self._known)
-        except DataError:  # half-written by something else: the run will replace it
-            return None
+        with suppress(DataError):  # half-written by something else: the run will replace it
+            if RunFolder(folder).result.is_file():
+                return left_in(folder, RunResult.load(folder), self._known)
+        return None
 
     def _check(self, spec: RunSpec) -> None:
         """Once for all seeds."""

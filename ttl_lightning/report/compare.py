@@ -194,13 +194,14 @@ def compare(root: Path, choices: Sequence[Choice]) -> list[Row]:
 
 def _corrected(rows: list[Row]) -> list[Row]:
     """Each metric is a question of its own, asked of as many methods as have an answer."""
-    found: list[dict[str, Comparison]] = [{} for _ in rows]
+    found = list(rows)
     for metric in dict.fromkeys(metric for row in rows for metric in row.comparisons):
         asked = [place for place, row in enumerate(rows) if metric in row.comparisons]
         answers = holm([rows[place].comparisons[metric] for place in asked])
         for place, answer in zip(asked, answers, strict=True):
-            found[place][metric] = answer
-    return [replace(row, comparisons=own) for row, own in zip(rows, found, strict=True)]
+            own = found[place].comparisons | {metric: answer}
+            found[place] = replace(found[place], comparisons=own)
+    return found
 
 
 def _read(root: Path, method: Method) -> tuple[Tables, list[str], Learnt]:

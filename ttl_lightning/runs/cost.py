@@ -34,41 +34,29 @@ def measure(spec: RunSpec, parts: Parts, times: Timer | None) -> Cost:
         "image_size": spatial,
         "head": spec.task.head,
     }
-    strategy, untruncated = spec.strategy, common | {"strategy": "ftl"}
+    strategy, whole = spec.strategy, common | {"strategy": "ftl"}
     own = {"strategy": strategy.name, "cutoff": spec.cutoff, "pooling": strategy.pooling}
-    timed, theirs, why = [common | own], None, "this strategy keeps the network whole"
-    if not model.strategy.keeps_rest:
+    models, costs, notes = [common | own], [complexity(model, size).to_dict()], {}
+    if model.strategy.keeps_rest:
+        notes["complexity/untruncated"] = "this strategy keeps the network whole"
+    else:
         try:
-            theirs = complexity(create_model(**untruncated), size).to_dict()
-            timed.append(untruncated)
+            costs.append(complexity(create_model(**whole), size).to_dict())
+            models.append(whole)
         except ConfigError as error:  # images that are large enough for the cut network alone
-            why = str(error)
+            notes["complexity/untruncated"] = str(error)
     devices = list(dict.fromkeys(("cpu", parts.device.type)))
-    found = (
-        times(timed, size, devices)
-        if times
-        else dict.fromkeys(devices, "it was not asked for (latency=false)")
-    )
-    ours = complexity(model, size).to_dict()
-    cost = _with_latency(ours, theirs, found, whole=model.strategy.keeps_rest)
-    return cost if theirs else Cost(cost.complexity, {"complexity/untruncated": why, **cost.notes})
-
-
-def _with_latency(
-    ours: dict[str, Any], theirs: dict[str, Any] | None, found: Times, *, whole: bool
-) -> Cost:
-    """The times of the model and of the untruncated network, if there is one, beside costs."""
-    own: dict[str, Any] = dict.fromkeys(found)
-    other: dict[str, Any] = dict.fromkeys(found)
-    notes = {}
-    for device, times in found.items():
-        if isinstance(times, str):
-            notes[f"complexity/latency_ms/{device}"] = times
+    unasked: Times = dict.fromkeys(devices, "it was not asked for (latency=false)")
+    found = times(models, size, devices) if times else unasked
+    for cost in costs:
+        cost["latency_ms"] = dict.fromkeys(devices)
+    for device, timed in found.items():
+        if isinstance(timed, str):
+            notes[f"complexity/latency_ms/{device}"] = timed
             continue
-        ratio = 1.0 if whole else None
-        if theirs:
-            other[device] = times[1]
-            ratio = times[0]["min"] / times[1]["min"]
-        own[device] = {**times[0], "ratio": ratio}
-    untruncated = {**theirs, "latency_ms": other} if theirs else None
-    return Cost({**ours, "untruncated": untruncated, "latency_ms": own}, notes)
+        for cost, time in zip(costs, timed, strict=True):
+            cost["latency_ms"][device] = time
+        known = len(costs) > 1 or model.strategy.keeps_rest
+        ratio = timed[0]["min"] / timed[-1]["min"] if known else None
+        costs[0]["latency_ms"][device] = {**timed[0], "ratio": ratio}
+    return Cost({**costs[0], "untruncated": costs[1] if len(costs) > 1 else None}, notes)

@@ -92,10 +92,7 @@ def rebuildable(folder: Path, overrides: Sequence[str] = ()) -> Recipe:
         for key, value in _leaves(options, group):
             if key != f"{group}._target_" and _more_than_a_value(key, value):
                 raise ConfigError(f"{path}: {key} is no plain value, and a run's has no other.")
-    try:
-        return recipe_of(plain)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+    return recipe_of(plain, str(path))
 
 
 def _values(path: Path) -> DictConfig:
