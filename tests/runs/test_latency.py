@@ -122,7 +122,7 @@ def test_a_run_records_both_times_and_their_ratio(tmp_path: Path, monkeypatch) -
     result = ttl.train(overrides=overrides, run_dir=tmp_path)
     ((models, size, devices),) = asked
     assert json.loads(json.dumps(models)) == [
-        {**CUT, "cutoff": "block2", "pooling": False}, WHOLE
+        {**CUT, "cutoff": "block2", "pooling": False, "head": "linear"}, {**WHOLE, "head": "linear"}
     ]  # fmt: skip
     assert (tuple(size), devices) == ((3, 32, 32), ["cpu"])
     written = RunResult.load(tmp_path).complexity

@@ -89,7 +89,9 @@ def recipe_of(values: Mapping[str, Any], file: str) -> Recipe:
         ConfigError: if it lacks one of these.
     """
     try:
-        return _made(Recipe, {**values, "augment": values["protocol"]["augment"]})
+        own = {"augment": values["protocol"]["augment"]}
+        head = values.get("task", {}).get("head")  # of before there was another than the linear one
+        return _made(Recipe, {**values, **own, **({"head": head} if head else {})})
     except (KeyError, TypeError) as error:
         raise ConfigError(f"{file} lacks a key: {error}.") from error
 

@@ -117,7 +117,7 @@ class Recipe:
     strategy: Strategy
     data: Data
     augment: Options
-    task: Task
+    head: str = "linear"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ class RunSpec:
     def recipe(self) -> Recipe:
         """What its data and its first model are made of."""
         parts = self.seed, self.cutoff, self.backbone, self.strategy, self.data
-        return Recipe(*parts, self.protocol.augment, self.task)
+        return Recipe(*parts, self.protocol.augment, self.task.head)
 
     @property
     def channels_last(self) -> bool | None:

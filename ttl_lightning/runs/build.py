@@ -147,7 +147,7 @@ def network(recipe: Recipe, num_classes: int, weights: str | None) -> TransferMo
         pooling=recipe.strategy.pooling,
         in_channels=recipe.data.in_channels,
         image_size=recipe.data.spatial,
-        head=recipe.task.head,
+        head=recipe.head,
     )
 
 
