@@ -26,10 +26,11 @@ from torch import Tensor
 
 import ttl_lightning as ttl
 from ttl_lightning.data.module import DataModule
-from ttl_lightning.data.options import AbnormalView, Loading
+from ttl_lightning.data.options import Loading
 from ttl_lightning.data.phantoms.volumes import draw_volume
 from ttl_lightning.data.sources.studies import StudiesSource
 from ttl_lightning.data.transforms import Augment
+from ttl_lightning.data.window_options import AbnormalView
 
 STUDIES, BATCH = 4, 2
 AUGMENT = Augment(208 / 192, ((192 / 208) ** 2,) * 2, (1.0, 1.0), 15.0, 0.5, slice_jitter=0.5)

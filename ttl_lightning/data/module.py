@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +18,7 @@ from ttl_lightning.data.checks import (
     verify_labels,
     verify_samples,
 )
-from ttl_lightning.data.options import ImageView, Loading, WindowView
+from ttl_lightning.data.options import ImageView, Loading, per_channel
 from ttl_lightning.data.sampler import EpochSampler
 from ttl_lightning.data.samples import SPLITS, Integers, Labels, Samples
 from ttl_lightning.data.sources.base import Source
@@ -37,7 +35,8 @@ from ttl_lightning.data.views.fit import fit_notes
 from ttl_lightning.data.views.images import Images
 from ttl_lightning.data.views.masks import MaskedStudies, check_masks, masks_of
 from ttl_lightning.data.views.studies import Studies
-from ttl_lightning.errors import ConfigError, DataError, check_choice, check_number
+from ttl_lightning.data.window_options import WindowView
+from ttl_lightning.errors import DataError, check_choice
 
 Split = ImageDataset | WindowDataset | MaskedStudies
 
@@ -79,8 +78,8 @@ class DataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self.source, self.view, self.loading, self.augment = source, view, loading, augment
-        self.mean = _per_channel("mean", mean, view.in_channels, -1e6)
-        self.std = _per_channel("std", std, view.in_channels, 1e-6)
+        self.mean = per_channel("mean", mean, view.in_channels, -1e6)
+        self.std = per_channel("std", std, view.in_channels, 1e-6)
         self.batch_size = loading.batch_size
         self.bad_images: list[dict[str, str]] = []
         self.notes: list[str] = []
@@ -232,7 +231,7 @@ class DataModule(LightningDataModule):
         if not view.masks:
             verify_labels(samples)
         assert samples.reader is not None  # as load() promises
-        folder = _cache_folder(self.loading.cache_dir, shown.folder)
+        folder = self.loading.folder(shown.folder)
         store = Store(samples.reader, shown.form(size), self.loading.cache, folder)
         bad = store.scan(self.loading.on_bad_image, self.loading.max_bad, view.counted)
         masks = None
@@ -299,24 +298,3 @@ class DataModule(LightningDataModule):
         if self._samples is None:
             raise DataError(f"data={self.source.name}: call setup() before asking for samples.")
         return self._samples
-
-
-def _cache_folder(given: str | Path | None, name: str) -> Path:
-    """The folder that is given, or one of this name in the user's own cache folder."""
-    if given is not None:
-        return Path(given).expanduser()
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "ttl_lightning" / name
-
-
-def _per_channel(
-    key: str, value: Sequence[float] | None, channels: int, low: float
-) -> tuple[float, ...]:
-    numbers = (0.5,) * channels if value is None else tuple(value)
-    if len(numbers) != channels:
-        raise ConfigError(
-            f"data.{key} must have data.in_channels={channels} numbers, got {value!r}."
-        )
-    for number in numbers:
-        check_number(f"data.{key}", number, low, 1e6)
-    return tuple(float(number) for number in numbers)

@@ -9,10 +9,11 @@ from typing import cast
 import pytorch_lightning as pl
 from torch import Tensor
 
-from ttl_lightning.data.options import ImageView, WindowView
+from ttl_lightning.data.options import ImageView
 from ttl_lightning.data.sources.registry import source
 from ttl_lightning.data.transforms import Augment
 from ttl_lightning.data.views.evaluation import CropTransform, EvalTransform, evaluation
+from ttl_lightning.data.window_options import WindowView
 from ttl_lightning.errors import DataError, TTLError, WeightsError
 from ttl_lightning.models.backbones.checkpoints import check_usable, read
 from ttl_lightning.models.create import create_model

@@ -14,7 +14,8 @@ from PIL import Image
 from tests.data.making import data_of
 from ttl_lightning.data.samples import IGNORED
 from ttl_lightning.data.sources.lungs import LungsSource
-from ttl_lightning.data.sources.masks import Masks3dSource, MasksSource, owner
+from ttl_lightning.data.sources.masks import Masks3dSource, MasksSource
+from ttl_lightning.data.sources.pairs import owner
 from ttl_lightning.errors import ConfigError, DataError
 
 LUNGS = Path(__file__).parents[4] / "shared/data/lungs"

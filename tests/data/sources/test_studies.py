@@ -225,7 +225,8 @@ MEMORY = """
 import json, resource, sys
 import numpy as np, torch
 from ttl_lightning.data.module import DataModule
-from ttl_lightning.data.options import AbnormalView, Loading
+from ttl_lightning.data.options import Loading
+from ttl_lightning.data.window_options import AbnormalView
 from ttl_lightning.data.sources.studies import StudiesSource
 from ttl_lightning.data.transforms import Augment
 torch.set_num_threads(1)

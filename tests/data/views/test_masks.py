@@ -12,13 +12,13 @@ import torch
 
 from tests.data.making import data_of
 from ttl_lightning.data.module import DataModule
-from ttl_lightning.data.options import WindowView
 from ttl_lightning.data.readers.reading import Reading
 from ttl_lightning.data.samples import IGNORED, Samples
 from ttl_lightning.data.sources.base import Source
 from ttl_lightning.data.sources.phantom import PhantomSource
 from ttl_lightning.data.sources.phantom3d import Phantom3dSource
 from ttl_lightning.data.transforms import Augment
+from ttl_lightning.data.window_options import WindowView
 from ttl_lightning.errors import ConfigError, DataError
 from ttl_lightning.tasks.masks import on_own_grid
 

@@ -10,10 +10,10 @@ import torch
 
 from tests.data.making import data_of
 from ttl_lightning.data.module import DataModule
-from ttl_lightning.data.options import AbnormalView
 from ttl_lightning.data.samples import Samples
 from ttl_lightning.data.sources.base import Source
 from ttl_lightning.data.transforms import Augment
+from ttl_lightning.data.window_options import AbnormalView
 from ttl_lightning.errors import ConfigError, DataError
 
 STILL = Augment(1.0, (1.0, 1.0), (1.0, 1.0), 0.0, 0.0)

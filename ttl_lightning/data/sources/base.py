@@ -9,8 +9,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from ttl_lightning.data.options import ImageView, WindowView
+from ttl_lightning.data.options import ImageView
 from ttl_lightning.data.samples import Samples
+from ttl_lightning.data.window_options import WindowView
 from ttl_lightning.errors import ConfigError, DataError, check_number
 
 

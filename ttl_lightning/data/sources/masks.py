@@ -10,7 +10,6 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from ttl_lightning.data.content import file_hash, listing_hash
-from ttl_lightning.data.options import WindowView
 from ttl_lightning.data.readers.base import Reader
 from ttl_lightning.data.readers.masks import NPZ, MaskFiles, MaskStudies, Meaning, meaning_of
 from ttl_lightning.data.readers.picture import SUFFIXES, FileImages
@@ -18,8 +17,10 @@ from ttl_lightning.data.readers.pillow import MOST_PIXELS
 from ttl_lightning.data.readers.studies import StudyFiles, find_studies
 from ttl_lightning.data.samples import SPLIT_NAMES, SPLITS, Samples, listed
 from ttl_lightning.data.sources.base import Source, existing_path
+from ttl_lightning.data.sources.pairs import named_files, paired
 from ttl_lightning.data.splits import check_fractions, complete_splits
 from ttl_lightning.data.tables.text import Table, read_table
+from ttl_lightning.data.window_options import WindowView
 from ttl_lightning.errors import ConfigError, DataError, check_number
 
 NOTHING_TO_TELL = ("image",)
@@ -151,7 +152,7 @@ class MasksSource(Source):
 
     def found(self, folder: Path) -> dict[str, Path]:
         """Images or masks below a folder by their names, without suffix."""
-        return _files(folder, (*SUFFIXES, *NPZ))
+        return named_files(folder, (*SUFFIXES, *NPZ))
 
     def pairs(self) -> tuple[Pairs, Table | None]:
         """Images and masks by the images' names, and the table that lists them, if there is one."""
@@ -232,62 +233,6 @@ class Masks3dSource(MasksSource):
     def found(self, folder: Path) -> dict[str, Path]:
         """Volumes or masks below a folder by their names."""
         return find_studies(folder)
-
-
-def paired(
-    images: Mapping[str, Path], masks: Mapping[str, Path], folder: Path
-) -> dict[str, list[Path]]:
-    """Files of masks by the image that their names begin with.
-
-    Args:
-        images: by name.
-        masks: likewise.
-        folder: of the masks, for errors.
-
-    Raises:
-        DataError: naming images without masks, or masks without images.
-    """
-    found: dict[str, list[Path]] = {name: [] for name in images}
-    alone = []
-    for name, path in masks.items():
-        whose = owner(name, found)
-        if whose is None:
-            alone.append(name)
-        else:
-            found[whose].append(path)
-    if alone:
-        raise DataError(f"masks in {folder} have no image: {listed(alone)}.")
-    without = [name for name, files in found.items() if not files]
-    if without:
-        raise DataError(f"images have no mask in {folder}: {listed(without)}.")
-    return found
-
-
-def owner(name: str, images: Mapping[str, Any]) -> str | None:
-    """The longest name of an image that a mask's begins with, up to the end of a word."""
-    for end in range(len(name), 0, -1):
-        if name[:end] in images and (end == len(name) or not name[end].isalnum()):
-            return name[:end]
-    return None
-
-
-def _files(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        inner = path.relative_to(folder)
-        hidden = any(part.startswith((".", "__MACOSX")) for part in inner.parts)
-        if hidden or not path.is_file() or not path.name.lower().endswith(suffixes):
-            continue
-        name = inner.as_posix()
-        ends = next(end for end in (".nii.gz", path.suffix.lower()) if name.lower().endswith(end))
-        name = name[: -len(ends)]
-        if name in found:
-            raise DataError(f"{name!r} is both {found[name].name} and {path.name} in {folder}.")
-        found[name] = path
-    if not found:
-        raise DataError(f"data.path: no images in {folder}, by names that end in "
-                        f"{', '.join(suffixes)}.")  # fmt: skip
-    return found
 
 
 def _folder(root: Path, key: str, name: str) -> Path:

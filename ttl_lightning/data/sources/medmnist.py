@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
-from ttl_lightning.data.options import DepthView
 from ttl_lightning.data.samples import Samples
 from ttl_lightning.data.sources.base import Source
 from ttl_lightning.data.sources.npz import load_file
+from ttl_lightning.data.window_options import DepthView
 from ttl_lightning.errors import ConfigError, DataError, check_choice
 
 SMALLEST = 28

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ttl_lightning.data.content import file_hash, file_mark
-from ttl_lightning.data.options import DepthView
 from ttl_lightning.data.readers.base import ArrayImages, ArrayVolumes
 from ttl_lightning.data.readers.npz_members import check_members, source_of
 from ttl_lightning.data.readers.volume import about, naming
 from ttl_lightning.data.samples import SPLITS, Labels, Samples, check_classes, listed
 from ttl_lightning.data.sources.base import Source, existing_path
+from ttl_lightning.data.window_options import DepthView
 from ttl_lightning.errors import DataError
 
 KEYS = tuple(f"{split}_{part}" for split in SPLITS for part in ("images", "labels"))

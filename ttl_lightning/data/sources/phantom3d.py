@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ttl_lightning.data.options import AbnormalView
 from ttl_lightning.data.phantoms.images import label_of
 from ttl_lightning.data.phantoms.volumes import SMALLEST, PhantomVolume, draw_volume
 from ttl_lightning.data.readers.reading import Reading
 from ttl_lightning.data.samples import SPLITS, Integers, Samples
 from ttl_lightning.data.sources.phantom import MOST, DrawnSource
+from ttl_lightning.data.window_options import AbnormalView
 from ttl_lightning.errors import check_number
 
 

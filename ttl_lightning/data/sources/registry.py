@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ttl_lightning.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ttl_lightning.data.options import ImageView, Loading, WindowView
+    from ttl_lightning.data.options import ImageView, Loading
     from ttl_lightning.data.sources.base import Source
+    from ttl_lightning.data.window_options import WindowView
 
 AUGMENT = "ttl_lightning.data.transforms.Augment"
 _CLASSES = {

@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ttl_lightning.data.content import file_hash, listing_hash
-from ttl_lightning.data.options import AbnormalView
 from ttl_lightning.data.readers.archive import ARCHIVES, ArchiveStudies, study_names
 from ttl_lightning.data.readers.base import Reader
 from ttl_lightning.data.readers.studies import StudyFiles, find_studies
@@ -20,6 +19,7 @@ from ttl_lightning.data.samples import Integers, Samples, listed
 from ttl_lightning.data.sources.base import Source, existing_path
 from ttl_lightning.data.tables.table import TableOptions
 from ttl_lightning.data.tables.text import Table, read_header, read_table
+from ttl_lightning.data.window_options import AbnormalView
 from ttl_lightning.errors import DataError, UnknownNameError
 
 LABELS, ABNORMAL_COLUMN = "labels.csv", "abnormal_slices"

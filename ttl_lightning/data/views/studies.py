@@ -9,7 +9,6 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ttl_lightning.data.options import WindowView
 from ttl_lightning.data.ranges import window_notes
 from ttl_lightning.data.samples import IGNORED, Integers, Samples
 from ttl_lightning.data.store import Facts, Store
@@ -18,6 +17,7 @@ from ttl_lightning.data.views.dataset import WindowDataset
 from ttl_lightning.data.views.fit import MaskForm, VolumeForm
 from ttl_lightning.data.views.masks import MaskedStudies, MaskedWindows, MaskTransform
 from ttl_lightning.data.views.windows import WindowDraws, Windows
+from ttl_lightning.data.window_options import WindowView
 from ttl_lightning.errors import ConfigError, DataError
 
 
