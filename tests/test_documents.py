@@ -54,6 +54,7 @@ def test_everything_imported_is_declared() -> None:
     assert imported("ttl_lightning", "hydra_plugins") - known == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["tests", "benchmarks"])
 def test_everything_that_tests_import_is_declared(folder: str) -> None:
     lines = [*PROJECT["dependencies"], *(line for extra in OPTIONAL.values() for line in extra)]

@@ -48,6 +48,7 @@ def test_a_run_on_volumes(finished) -> None:
     assert sum(cost["macs_by_unit"].values()) == cost["macs"] < cost["untruncated"]["macs"]
 
 
+@pytest.mark.slow
 def test_views_are_averaged_for_each_window_before_its_study(finished, tmp_path) -> None:
     _, plain = finished
     result = ttl.train(
@@ -68,6 +69,7 @@ def test_views_are_averaged_for_each_window_before_its_study(finished, tmp_path)
     np.testing.assert_allclose(got, [highest[i] for i in range(6)], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_study_has_the_highest_score_of_its_windows(finished) -> None:
     folder, result = finished
     task = ttl.load(folder)
@@ -133,6 +135,7 @@ def test_a_fitted_batch_is_recorded_and_kept(tmp_path: Path) -> None:
 STUDIES = 8
 
 
+@pytest.mark.slow
 def test_dicom_series_and_nifti_files_of_the_same_studies_give_the_same_model(
     tmp_path: Path,
 ) -> None:

@@ -36,6 +36,7 @@ def test_no_kind_is_one_line_that_names_them() -> None:
         run([])
 
 
+@pytest.mark.slow
 def test_options_out_of_range(cut: Path) -> None:
     for argument in ("split=training", "most=0", "variance=2"):
         with pytest.raises(TTLError):

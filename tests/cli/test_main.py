@@ -93,6 +93,7 @@ def test_the_version_is_the_packages(monkeypatch, capsys) -> None:
     assert capsys.readouterr().out == f"ttl_lightning {__version__}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [[], *([name] for name in COMMANDS), ["-m", "seed=0,1"]])
 def test_help_comes_soon_and_brings_in_nothing_heavy(arguments, tmp_path) -> None:
     code = (

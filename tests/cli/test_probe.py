@@ -44,6 +44,7 @@ def overrides(images, tmp_path, monkeypatch) -> list[str]:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_as_a_logistic_regression_on_timms_features(overrides, images) -> None:
     found = probe(config.typed(config.read(overrides)[0]))
     pl.seed_everything(7, verbose=False)
@@ -76,6 +77,7 @@ def test_as_a_logistic_regression_on_timms_features(overrides, images) -> None:
     assert result.metrics == pytest.approx(expected, abs=0.02)
 
 
+@pytest.mark.slow
 def test_test_images_are_not_looked_at(overrides, images, tmp_path) -> None:
     before = probe(config.typed(config.read(overrides)[0]))
     others = images | {"test_images": 255 - images["test_images"]}
@@ -95,6 +97,7 @@ def test_the_table(overrides, monkeypatch, capsys) -> None:
         assert f"{result.metrics['val/auprc']:.4f}" in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", ["data.path=nowhere.npz", "backbone=resnet5", "data.colour=red"])
 def test_a_mistake_is_one_line(wrong, overrides, monkeypatch, capsys) -> None:
     monkeypatch.setattr("sys.argv", ["ttl-lightning", "probe", *overrides, wrong])

@@ -15,6 +15,7 @@ GROUPS = ("backbone", "strategy", "data", "protocol", "trainer", "logger", "expe
 CHOICES = [f"{g}={p.stem}" for g in GROUPS for p in sorted((CONF / g).glob("*.yaml"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_file_composes_and_resolves(choice, monkeypatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

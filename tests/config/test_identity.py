@@ -69,6 +69,7 @@ def identity_of(cfg):
     return fingerprint.identity(config.values_of(cfg))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_key_is_known_to_bear_on_the_result_or_not_to(choice) -> None:
     keys = set(leaves(composed(choice)))
@@ -86,6 +87,7 @@ def plain(monkeypatch):
             monkeypatch.setattr(f"{module}.{kind}.content", lambda _: {"of": "the files"})
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("plain")
 @pytest.mark.parametrize("data", DATA)
 def test_another_value_makes_another_run_just_where_the_lists_say_so(data) -> None:
@@ -105,6 +107,7 @@ def test_another_value_makes_another_run_just_where_the_lists_say_so(data) -> No
         assert changed == (key in BEARS), key
 
 
+@pytest.mark.slow
 def test_a_key_of_the_users_own_makes_another_run() -> None:
     base = ("data._target_=somewhere.Source",)
     ids = [

@@ -105,6 +105,7 @@ def test_what_is_chosen_is_said(volumes: Path, caplog: pytest.LogCaptureFixture)
     assert not caplog.records
 
 
+@pytest.mark.slow
 def test_options_of_the_other_rank_are_refused(volumes: Path, images: Path) -> None:
     for key in ("resample_depth=true", "window_stride=4", "hu_window=[0,255]"):
         with pytest.raises(UnknownNameError, match=f"unknown key 'data.{key.partition('=')[0]}'"):
@@ -227,6 +228,7 @@ def test_jobs_of_a_sweep_each_have_their_own(
     assert job.folder.relative_to(workdir).parts[:3] == ("multirun", "default", "npz3d")
 
 
+@pytest.mark.slow
 def test_a_run_by_either_name_is_one_run(tmp_path: Path, volumes: Path) -> None:
     folder = tmp_path / "run"
     result = ttl.train(overrides=["data=npz3d", f"data.path={volumes}", *SMALL], run_dir=folder)
@@ -243,6 +245,7 @@ def test_a_run_by_either_name_is_one_run(tmp_path: Path, volumes: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_run_resumes_and_opens_again(tmp_path: Path, volumes: Path) -> None:
     asked = ["data=npz", f"data.path={volumes}", *SMALL]
     whole = ttl.train(overrides=asked, run_dir=tmp_path / "whole")
@@ -263,6 +266,7 @@ def test_a_run_resumes_and_opens_again(tmp_path: Path, volumes: Path) -> None:
     assert RunResult.load(folder).data == "npz3d"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "text"),
     [

@@ -63,6 +63,7 @@ def test_the_mean_is_that_of_drawn_features(p, q, n):
     np.testing.assert_array_equal(ours, expected_coefficients(q, p, n))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("p", "q", "n"), [(1, 1, 30), (2, 2, 50), (2, 9, 100), (4, 6, 30), (8, 6, 12), (12, 3, 10)]
 )

@@ -114,6 +114,7 @@ def test_an_only_candidate_is_not_close_to_another() -> None:
     assert only.reason.endswith("; none comes after it.")
 
 
+@pytest.mark.slow
 def test_the_error_of_halves_is_that_of_the_whole() -> None:
     """Drawn anew many times, the excess of all images spreads as the halves said it would."""
     rng, kept, said = np.random.default_rng(0), [], []

@@ -147,6 +147,7 @@ def test_the_last_unit_before_a_mean_has_the_heads_weights(
     assert_close(grad_cam(model, x, 1), expected)
 
 
+@pytest.mark.slow
 def test_every_unit_of_networks_that_concatenate_and_write_in_place() -> None:
     for name, cutoff in (("densenet", "block2.2"), ("vgg", "block2"), ("test_resnet", "block2")):
         model = made(name, "lwft", cutoff, (32, 32)).eval()

@@ -95,6 +95,7 @@ def test_a_folder_says_what_the_job_is(plan, small, workdir) -> None:
     assert folder("strategy=ftl") == f"{base}/ftl/full/seed0"
 
 
+@pytest.mark.slow
 def test_jobs_that_differ_otherwise_do_not_share_a_folder(plan, small, composed) -> None:
     base = (*small, "strategy=ftl")
     one, two = base, (*base, "protocol.learning_rate=1e-4")
@@ -152,6 +153,7 @@ def test_two_names_of_one_unit_are_one_job(plan, small, caplog) -> None:
     assert "cutoff=block2 and cutoff=3 are one unit" in caplog.text
 
 
+@pytest.mark.slow
 def test_how_a_job_is_run_makes_no_other_job(plan, small, caplog) -> None:
     caplog.set_level("INFO")
     groups = plan.groups([*small, "strategy=ftl", "data.num_workers=0,2", "data.cache=none,memory"])

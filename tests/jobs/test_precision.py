@@ -45,6 +45,7 @@ def sweep(composed, small):
     return run
 
 
+@pytest.mark.slow
 def test_all_jobs_get_what_was_measured_once_for_the_largest_network(sweep, measure) -> None:
     seen, answers = measure
     jobs = sweep("strategy=ftl,ttl", "cutoff=block1", "seed=0,1", "backbone=test_resnet,resnet18")
@@ -101,6 +102,7 @@ def test_a_damaged_file_is_named(sweep) -> None:
             sweep("strategy=ftl")
 
 
+@pytest.mark.slow
 def test_where_bfloat16_is_wrong_for_one_network_it_decides(composed) -> None:
     cpu = ["trainer.accelerator=cpu", "data.batch_size=4"]
     flat = spec_of(composed(["backbone=resnet18", "data.image_size=32", *cpu]))

@@ -60,6 +60,7 @@ def test_a_signal_is_told(task, number, tmp_path) -> None:
     assert (end.returncode, end.stopped) == (-number, None)
 
 
+@pytest.mark.slow
 @either
 def test_a_timeout_interrupts_first(task, tmp_path) -> None:
     # as nohup starts it, and what a job does about it
@@ -124,6 +125,7 @@ def test_nothing_outlives_a_job(task, tmp_path) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["Command((sys.executable, '-c', job))", "Call(exec, (job, {}))"])
 def test_a_job_dies_with_the_process_that_started_it(task, tmp_path) -> None:
     job = (

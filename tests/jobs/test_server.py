@@ -14,6 +14,7 @@ from ttl_lightning.jobs.process import call
 from ttl_lightning.jobs.server import IMPORTS, forked
 
 
+@pytest.mark.slow
 def test_the_imports_touch_no_gpu_and_start_no_thread() -> None:
     code = (
         "import importlib, threading, torch\n"

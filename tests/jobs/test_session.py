@@ -94,6 +94,7 @@ def test_strategies_are_searched_side_by_side(session, small) -> None:
     assert ours.unfinished == 0
 
 
+@pytest.mark.slow
 def test_a_tie_goes_to_the_smaller_model(session, small) -> None:
     _, ours = session(constant(dict.fromkeys(CUTOFFS, 0.8)))
     ours.search([*small, "strategy=ttl,tf"], lambda _: Exhaustive(), METRIC)
@@ -105,6 +106,7 @@ def test_a_tie_goes_to_the_smaller_model(session, small) -> None:
     assert choices == {"ttl": "stem", "tf": smallest}
 
 
+@pytest.mark.slow
 def test_halving_continues_the_better_ones(session, small) -> None:
     curves = {"stem": [0.1, 0.9, 0.9, 0.9], "block1.1": [0.2, 0.2, 0.2, 0.3],
               "block2.1": [0.7, 0.7, 0.7, 0.8], "block3.1": [0.6, 0.8, 0.8, 0.9],
@@ -128,6 +130,7 @@ def test_halving_continues_the_better_ones(session, small) -> None:
     assert entries() == [entry]
 
 
+@pytest.mark.slow
 def test_those_that_probes_rank_highest_race(session, small, monkeypatch) -> None:
     promised = {"stem": 0.6, "block1.1": 0.9, "block2.1": 0.7, "block3.1": 0.8, "block4.1": 0.5}
     probed = []
@@ -164,6 +167,7 @@ def test_nothing_is_probed_for_a_job_that_cannot_begin(session, small, monkeypat
         )
 
 
+@pytest.mark.slow
 def test_a_candidate_that_fails_is_passed_over(session, small) -> None:
     scores = {"block1.1": 0.7, "block2.1": 0.9, "block3.1": 0.8}
     _, ours = session(lambda _, cutoff: None if cutoff == "block3.1" else [scores.get(cutoff, 0.1)])
@@ -180,6 +184,7 @@ def test_a_candidate_that_fails_is_passed_over(session, small) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_searches_of_other_settings_are_kept(session, small) -> None:
     for strategy in ("ttl", "lwft", "ttl"):
         _, ours = session(constant({"block2.1": 0.9}))
@@ -195,6 +200,7 @@ def test_nothing_selects_on_test(metric, session, small) -> None:
     assert not world.launched
 
 
+@pytest.mark.slow
 def test_a_strategy_that_freezes_nothing_has_nothing_to_free(session, small) -> None:
     world, ours = session(constant({}))
     with pytest.raises(ConfigError, match="strategy=ttl freezes none: give strategy=lwft"):
@@ -216,6 +222,7 @@ def test_one_bad_job_stops_a_grid_before_it_begins(session, small, workdir) -> N
     assert not list(workdir.iterdir())
 
 
+@pytest.mark.slow
 def test_the_exit_status_tells_of_failures(composed, small) -> None:
     def run(table, act) -> int:
         world = World(table)

@@ -73,6 +73,7 @@ def ideal(strategy, cutoff, rate, _seed=0) -> float:
     return 0.9 - 0.1 * abs(math.log10(rate / best)) - 0.05 * (cutoff not in (None, "block2.1"))
 
 
+@pytest.mark.slow
 def test_every_strategy_takes_the_same_number_of_trainings(compare) -> None:
     launched = compare(ideal, "strategy=ftl,ffe,ttl", "seed=3,4", budget=4)
     for strategy in ("ftl", "ffe", "ttl"):
@@ -109,6 +110,7 @@ def test_the_first_seeds_best_is_chosen_and_the_report_takes_it(compare) -> None
         assert choices[strategy].reason == entry["reason"]
 
 
+@pytest.mark.slow
 def test_the_same_command_again_runs_nothing_and_a_larger_budget_only_what_is_new(compare) -> None:
     options = ("strategy=ttl", "seed=0,1")
     before = compare(ideal, *options, budget=2)
@@ -120,6 +122,7 @@ def test_the_same_command_again_runs_nothing_and_a_larger_budget_only_what_is_ne
     assert not {*more} & {*before}
 
 
+@pytest.mark.slow
 def test_the_command_lines_own_lists_win(compare) -> None:
     options = ("strategy=ttl", "cutoff=block1,block3", "seed=0", "trainer.max_epochs=1,2",
                "protocol.learning_rate=1e-3")  # fmt: skip
@@ -131,6 +134,7 @@ def test_the_command_lines_own_lists_win(compare) -> None:
     assert "there are no more" in entries()["ttl"]["reason"]
 
 
+@pytest.mark.slow
 def test_what_changes_the_comparison_is_compared_apart(compare) -> None:
     compare(ideal, "strategy=ftl", "data.image_size=32,64", budget=1)
     found = json.loads((FOLDER / "search.json").read_text())["searches"]

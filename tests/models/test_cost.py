@@ -106,6 +106,7 @@ def test_the_papers_rows(
     assert sum(result.macs_by_op.values()) == result.macs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "strategy", "cutoff", "pooling", "params_m", "macs_g"), COMPUTED)
 def test_computed_rows(
     name: str,
@@ -122,6 +123,7 @@ def test_computed_rows(
         assert macs.macs / 1e9 == pytest.approx(macs_g, rel=0.005)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", range(1, 17))
 def test_parameters_of_transfusion_at_every_bottleneck(k: int) -> None:
     with torch.device("meta"):
@@ -129,12 +131,14 @@ def test_parameters_of_transfusion_at_every_bottleneck(k: int) -> None:
     assert count_parameters(model)[0] / 1e6 == pytest.approx(TF_RESNET50[k - 1][0], abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, 5, 10, 14])
 def test_macs_of_transfusion(k: int) -> None:
     macs = complexity(model_of("resnet50", "tf", 1 + k, pooling=True), (3, 224, 224))
     assert macs.macs / 1e9 == pytest.approx(TF_RESNET50[k - 1][1], rel=0.005)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cutoff", "params_m", "macs_g"), TF_DENSENET201)
 def test_parameters_of_transfusion_in_densenet201(
     cutoff: str, params_m: float, macs_g: float
@@ -190,6 +194,7 @@ def test_volumes_cut_at_block3() -> None:
     assert result.macs_by_unit["stem"] / result.macs == pytest.approx(0.36, abs=0.005)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "strategy", "cutoff"),
     [

@@ -70,6 +70,7 @@ def test_a_number_of_classes_that_is_none(given: object) -> None:
         create_model(NAME, "ftl", num_classes=given, weights=None)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_images_that_are_too_small() -> None:
     with pytest.raises(ConfigError) as caught:
         create_model("densenet121", "ttl", "block4", image_size=16, weights=None)

@@ -66,6 +66,7 @@ def test_it_says_what_to_take_and_why(page) -> None:
     assert "compared over 3 seeds of its own and 3 of full finetuning" in page.text
 
 
+@pytest.mark.slow
 def test_one_seed_is_said_to_tell_nothing_of_training(sweep_folder, result) -> None:
     sweep_folder.add("ftl", result("ftl", None), signal=0.5)
     sweep_folder.add("ttl", result(val=0.95), signal=2.5)
@@ -77,17 +78,20 @@ def test_one_seed_is_said_to_tell_nothing_of_training(sweep_folder, result) -> N
     assert "p < " not in page.text
 
 
+@pytest.mark.slow
 def test_it_loads_the_best_seed(page) -> None:
     assert "ttl.load('sweep/ttl/block1.1/seed1')" in page.text
     assert "checkpoint is not in the folder" in page.text
 
 
+@pytest.mark.slow
 def test_it_lists_what_failed_with_its_log_and_counts_the_rest(page) -> None:
     assert "broken OSError: disk is full" in page.text
     assert "epoch 1 epoch 2" in page.text
     assert "10 runs: 7 completed, 1 failed, 2 stopped early by the search." in page.text
 
 
+@pytest.mark.slow
 def test_it_needs_no_network_and_runs_nothing(page) -> None:
     assert {tag for tag, _ in page.tags}.isdisjoint({"script", "link", "iframe", "object", "base"})
     sources = [value for _, attrs in page.tags for key, value in attrs.items()
@@ -98,6 +102,7 @@ def test_it_needs_no_network_and_runs_nothing(page) -> None:
     assert policy.startswith("default-src 'none'")
 
 
+@pytest.mark.slow
 def test_tables_scroll_in_their_own_container(page) -> None:
     names = [(tag, attrs.get("class")) for tag, attrs in page.tags]
     tables = [place for place, (tag, _) in enumerate(names) if tag == "table"]
@@ -128,6 +133,7 @@ def test_what_results_say_is_text(sweep_folder, result) -> None:
     assert "<img src=y>" in page.text
 
 
+@pytest.mark.slow
 def test_several_data_sets_are_listed_first_with_links(sweep_folder, result) -> None:
     sweep_folder.add("a", result(data="one"))
     sweep_folder.add("b", result(data="two"))
@@ -137,6 +143,7 @@ def test_several_data_sets_are_listed_first_with_links(sweep_folder, result) -> 
     assert links == [f"#{name}" for name in ids] == ["#s1", "#s2"]
 
 
+@pytest.mark.slow
 def test_what_is_left_out_is_said(sweep_folder, result) -> None:
     sweep_folder.add("a", result())
     sweep_folder.add("b", result())
@@ -151,6 +158,7 @@ def test_what_is_left_out_is_said(sweep_folder, result) -> None:
     assert "The number of test samples is unknown" in page.text
 
 
+@pytest.mark.slow
 def test_full_finetuning_that_predicts_one_class_alone_is_named(sweep_folder, result) -> None:
     for seed in (0, 1):
         sweep_folder.add(f"ftl{seed}", result("ftl", None, seed))
@@ -165,6 +173,7 @@ def test_full_finetuning_that_predicts_one_class_alone_is_named(sweep_folder, re
     assert "while another has 20 % of them or more" in page.text
 
 
+@pytest.mark.slow
 def test_a_training_that_was_cut_off_while_it_rose_is_named(sweep_folder, result) -> None:
     for seed in (0, 1, 2):
         sweep_folder.add(f"ftl{seed}", result("ftl", None, seed), signal=2.0)

@@ -44,6 +44,7 @@ def test_everything_is_counted_and_written(filled) -> None:
     assert "\\toprule" in (filled.root / "table.tex").read_text()
 
 
+@pytest.mark.slow
 def test_writing_again_changes_nothing(filled) -> None:
     write(filled.root)
     names = ("summary.csv", "table.md", "table.tex", "report.html")
@@ -52,6 +53,7 @@ def test_writing_again_changes_nothing(filled) -> None:
     assert [(filled.root / name).read_bytes() for name in names] == before
 
 
+@pytest.mark.slow
 def test_each_backbone_and_data_set_has_its_own_figures(sweep_folder, result) -> None:
     for folder, data in (("a", "x/y"), ("b", "x?y")):
         sweep_folder.add(folder, result(data=data))
@@ -71,6 +73,7 @@ def test_a_sweep_of_failures_has_a_report_too(sweep_folder, result) -> None:
     assert not list(sweep_folder.root.glob("*.png"))
 
 
+@pytest.mark.slow
 def test_names_that_mean_something_to_others_are_only_names(sweep_folder, result) -> None:
     run = result("$x_{$", "b$^", data="../$a$", backbone="n\nm", overrides=["+a=$\\frac$"])
     sweep_folder.add("a", run)

@@ -137,6 +137,7 @@ def test_a_damaged_file_is_named_in_one_line(
     assert len(str(caught.value)) < 1000
 
 
+@pytest.mark.slow
 def test_a_report_lists_what_it_cannot_read_and_shows_the_rest(cut: Path, tmp_path: Path) -> None:
     shutil.copytree(cut, tmp_path / "good")
     for name, damage in FILES["result.json"].items():

@@ -157,6 +157,7 @@ def seen(folder: Path) -> str | None:
     return left_in(folder, RunResult.load(folder))
 
 
+@pytest.mark.slow
 def test_a_result_says_what_its_run_was(trained) -> None:
     folder, result = trained
     written = json.loads((folder / "result.json").read_text())

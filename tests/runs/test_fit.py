@@ -109,6 +109,7 @@ def test_the_history_has_a_row_for_each_epoch_with_its_own_loss(finished) -> Non
     assert all(row["val/auprc"] for row in rows)
 
 
+@pytest.mark.slow
 def test_what_was_left_out_of_files_is_in_the_result(tmp_path) -> None:
     rng = np.random.default_rng(0)
     for k in range(16):
@@ -140,6 +141,7 @@ def test_a_loaded_run_predicts_as_it_did(finished) -> None:
     np.testing.assert_allclose(got, told[: len(got)], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_test_time_augmentation_is_the_mean_of_views_at_test_alone(finished, tmp_path) -> None:
     from ttl_lightning.data.transforms import warp, warps_at
     from ttl_lightning.data.views.dataset import as_batch
@@ -181,6 +183,7 @@ def phantoms():
     return data
 
 
+@pytest.mark.slow
 def test_the_same_run_twice_is_equal_bit_by_bit(finished, tmp_path) -> None:
     folder, result = finished
     again = run(tmp_path / "again")
@@ -245,6 +248,7 @@ def test_a_paused_run_goes_on_to_the_same_end(protocol, tmp_path) -> None:
     assert len(rows) == 1 + 5
 
 
+@pytest.mark.slow
 def test_a_pause_after_the_end_is_the_end(tmp_path) -> None:
     assert run(tmp_path / "run", "until_epoch=7").status == "completed"
 
@@ -297,6 +301,7 @@ def test_no_other_weights_are_scored_for_the_best_ones(finished, tmp_path) -> No
     assert RunResult.load(folder).status == "failed"
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_what_was_there_stays(finished, tmp_path, monkeypatch) -> None:
     real, written = os.fsync, []
 
@@ -315,6 +320,7 @@ def test_a_full_disk_is_one_line_and_what_was_there_stays(finished, tmp_path, mo
     assert run(tmp_path / "run").metrics == finished[1].metrics
 
 
+@pytest.mark.slow
 def test_early_stopping_ends_a_run(tmp_path) -> None:
     options = ("callbacks=early_stopping", "callbacks.early_stopping.patience=1",
                "callbacks.early_stopping.min_delta=1.0", "trainer.max_epochs=5")  # fmt: skip
@@ -322,6 +328,7 @@ def test_early_stopping_ends_a_run(tmp_path) -> None:
     assert (result.status, result.train["epochs"]) == ("completed", 2)
 
 
+@pytest.mark.slow
 def test_averaged_weights_are_what_is_validated_kept_and_tested(tmp_path) -> None:
     fixed = ("callbacks=ema", "callbacks.ema.decay=1.0", "trainer.max_epochs=3")
     result = run(tmp_path / "run", *fixed, "protocol.learning_rate=0.05")
@@ -357,6 +364,7 @@ def test_a_callback_that_would_be_no_use_is_refused(option, text, tmp_path) -> N
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_labels_that_are_not_known_count_in_no_metric(tmp_path) -> None:
     rng = np.random.default_rng(0)
     rows = ["path,split,edema,effusion"]
@@ -383,6 +391,7 @@ def test_never_resuming_starts_anew(finished, tmp_path) -> None:
     assert run(tmp_path / "run", "resume=never").metrics == finished[1].metrics
 
 
+@pytest.mark.slow
 def test_a_paused_run_that_was_moved_still_knows_its_best_epoch(tmp_path) -> None:
     # nothing changes from epoch to epoch, so the first stays the best
     options = (*SMALL, "strategy=ffe", "protocol.head_init=random", "protocol.learning_rate=1e-12",
@@ -395,6 +404,7 @@ def test_a_paused_run_that_was_moved_still_knows_its_best_epoch(tmp_path) -> Non
     assert (tmp_path / "moved" / "checkpoints" / "best.ckpt").read_bytes() == best
 
 
+@pytest.mark.slow
 def test_weights_of_a_run_start_another_with_other_classes(finished, tmp_path) -> None:
     folder, _ = finished
     images = np.random.default_rng(0).integers(0, 256, (60, 28, 28), np.uint8)
@@ -437,6 +447,7 @@ def test_the_best_finite_checkpoint_is_kept(tmp_path, monkeypatch) -> None:
     assert all(t.isfinite().all() for t in weights(tmp_path / "run").values())
 
 
+@pytest.mark.slow
 def test_training_ends_when_the_rate_is_below_the_floor(tmp_path) -> None:
     options = ["protocol=2d", "protocol.scheduler.patience=0", "protocol.learning_rate=1e-6"]
     options += ["protocol.lr_floor=4e-7", "trainer.max_epochs=40"]
@@ -497,6 +508,7 @@ def test_a_mistake_is_one_line_and_leaves_no_folder(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_logger_is_added_to_the_history(tmp_path) -> None:
     pytest.importorskip("tensorboard")
     run(tmp_path / "run", "logger=tensorboard")

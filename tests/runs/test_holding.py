@@ -39,6 +39,7 @@ def taken(tmp_path: Path) -> Iterator[Path]:
     assert process.exitcode == 0
 
 
+@pytest.mark.slow
 def test_the_second_is_told_who_has_the_folder(taken: Path) -> None:
     assert is_held(taken)
     with (

@@ -115,6 +115,7 @@ def test_a_process_that_is_not_asked_ends_all_the_same(monkeypatch) -> None:
     assert started[0].poll() is not None
 
 
+@pytest.mark.slow
 def test_a_run_records_both_times_and_their_ratio(tmp_path: Path, monkeypatch) -> None:
     own, whole = ({"min": ms, "median": 2 * ms, "noise": 0.01} for ms in (1.0, 4.0))
     asked = fake(monkeypatch, {"cpu": [own, whole]})
@@ -131,6 +132,7 @@ def test_a_run_records_both_times_and_their_ratio(tmp_path: Path, monkeypatch) -
     assert run_cost(result, "latency_ratio") == 0.25
 
 
+@pytest.mark.slow
 def test_a_network_that_is_kept_whole_has_the_ratio_one(tmp_path: Path, monkeypatch) -> None:
     asked = fake(monkeypatch, {"cpu": [{"min": 3.0, "median": 4.0}]})
     result = ttl.train(overrides=[*SMALL, "strategy=lwft", "cutoff=block1"], run_dir=tmp_path)
@@ -138,6 +140,7 @@ def test_a_network_that_is_kept_whole_has_the_ratio_one(tmp_path: Path, monkeypa
     assert result.complexity["latency_ms"]["cpu"]["ratio"] == 1.0
 
 
+@pytest.mark.slow
 def test_no_latency_is_null_with_its_reason_and_no_failed_run(
     tmp_path, monkeypatch, capsys
 ) -> None:
@@ -151,6 +154,7 @@ def test_no_latency_is_null_with_its_reason_and_no_failed_run(
     assert "No latency, cpu: the machine is too noisy." in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_latency_can_be_left_out(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(
         importlib.import_module("ttl_lightning.runs.fit"), "timer", lambda: pytest.fail("it began")

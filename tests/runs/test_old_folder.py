@@ -145,6 +145,7 @@ def test_it_is_not_run_again(old: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert not result.identity
 
 
+@pytest.mark.slow
 def test_one_that_is_paused_goes_on_to_the_same_end(old: Path, tmp_path: Path) -> None:
     folder = tmp_path / "paused"
     ttl.train(overrides=[*ASKED, *AS_THEN, "until_epoch=1"], run_dir=folder)

@@ -91,6 +91,7 @@ def test_a_paused_run_goes_on_to_the_same_end(runs: Path, tmp_path: Path) -> Non
     assert result.metrics == pytest.approx(whole["metrics"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["ffe", "lwft", "tf"])
 def test_other_strategies(strategy: str, tmp_path: Path) -> None:
     cut = [] if strategy == "ffe" else ["cutoff=block2"]
@@ -100,6 +101,7 @@ def test_other_strategies(strategy: str, tmp_path: Path) -> None:
     assert result.metrics["test/dice"] is not None
 
 
+@pytest.mark.slow
 def test_drawn_volumes(tmp_path: Path) -> None:
     options = [
         "task=segmentation", "data=phantom3d", "backbone=resnet3d_10", "backbone.weights=null",

@@ -19,6 +19,7 @@ print(before, after, peak_memory_mb(cpu))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process reset its peak")
 def test_the_peak_is_of_the_stretch_since_the_reset() -> None:
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)

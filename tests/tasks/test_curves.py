@@ -90,6 +90,7 @@ def test_pr_shows_average_precision_and_prevalence(tmp_path: Path) -> None:
     saved(figure, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["multiclass", "multilabel"])
 @pytest.mark.parametrize("figure_of", [roc_figure, pr_figure])
 def test_classes_without_a_curve_are_named(task: str, figure_of: object, tmp_path: Path) -> None:

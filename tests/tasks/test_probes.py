@@ -50,6 +50,7 @@ def reference(train: Labelled, given: np.ndarray, task: str, penalty: float) -> 
     return np.stack(columns, axis=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("task", TASKS)
 def test_the_scores_are_the_tasks_own_and_the_penalty_the_best_on_validation(task, seed) -> None:

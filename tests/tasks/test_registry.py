@@ -41,6 +41,7 @@ def test_a_result_says_its_task(cut) -> None:
     assert {"name": "ece", "label": "ECE", "direction": "min"} in result.model["report"]["metrics"]
 
 
+@pytest.mark.slow
 def test_a_result_of_before_there_were_other_tasks_is_of_classification(cut, tmp_path) -> None:
     old = changed(cut, tmp_path / "old", report=None, outputs=None)
     assert report_of(RunResult.load(old)) is CLASSIFICATION

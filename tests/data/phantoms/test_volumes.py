@@ -46,6 +46,7 @@ def test_a_volume_depends_on_seed_number_and_options_alone() -> None:
     assert len(drawn) == 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("balance", [0.0, 0.3, 1.0])
 def test_labels_are_those_of_the_images_series(balance: float) -> None:
     labels = [draw_volume(n, SMALLEST, balance=balance).label for n in range(5, 25)]
@@ -53,6 +54,7 @@ def test_labels_are_those_of_the_images_series(balance: float) -> None:
     assert abs(sum(labels) - 20 * balance) <= 1
 
 
+@pytest.mark.slow
 def test_emboli_change_the_voxels_of_their_mask_and_no_other() -> None:
     for shape in (SHAPE, (20, 64, 40)):
         for difficulty in (0.0, 1.0):
@@ -75,6 +77,7 @@ def test_emboli_are_dark_and_lie_in_bright_vessels() -> None:
         assert np.mean(well.voxels[ill.lesion_mask]) - np.mean(ill.voxels[ill.lesion_mask]) > 100
 
 
+@pytest.mark.slow
 def test_every_positive_has_one_to_four_emboli() -> None:
     drawn = [volume.lesion_mask for volume in positives(20, 0.5, (24, 64, 64))]
     emboli = [ndimage.label(mask, np.ones((3, 3, 3)))[1] for mask in drawn]
@@ -83,11 +86,13 @@ def test_every_positive_has_one_to_four_emboli() -> None:
     assert len(set(emboli)) > 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("difficulty", [0.0, 1.0])
 def test_the_smallest_volumes_show_their_emboli(difficulty: float) -> None:
     assert all(volume.lesion_mask.any() for volume in positives(40, difficulty, SMALLEST))
 
 
+@pytest.mark.slow
 def test_difficulty_weakens_emboli() -> None:
     sizes, drops = [], []
     for difficulty in (0.0, 0.5, 1.0):

@@ -49,11 +49,13 @@ def test_voxels_are_the_generators() -> None:
     assert data.labels("val")[1] == drawn.label
 
 
+@pytest.mark.slow
 def test_a_split_does_not_depend_on_the_size_of_another() -> None:
     seen = [next(iter(ready(train_size=size).val_dataloader()))["image"] for size in (4, 5)]
     assert torch.equal(seen[0], seen[1])
 
 
+@pytest.mark.slow
 def test_lesion_masks_are_what_evaluation_sees() -> None:
     data = ready(eval_view="center_crop")
     masks = data.masks("train")
@@ -69,6 +71,7 @@ def test_lesion_masks_are_what_evaluation_sees() -> None:
         )
 
 
+@pytest.mark.slow
 def test_windows_are_positive_where_the_masks_say() -> None:
     data = ready(min_abnormal_slices=2)
     studies = PhantomStudies(np.arange(4), (12, 37, 37), 0.3, 0.5, 0)
@@ -80,6 +83,7 @@ def test_windows_are_positive_where_the_masks_say() -> None:
     assert data.labels("train").tolist() == expected
 
 
+@pytest.mark.slow
 def test_the_disk_cache_is_one_of_a_volume(tmp_path) -> None:
     first = ready(cache="disk", cache_dir=tmp_path)
     assert len(list(tmp_path.rglob("*.npy"))) == 9

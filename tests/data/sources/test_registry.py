@@ -19,6 +19,7 @@ CONF = Path(__file__).parents[3] / "conf" / "data"
 CHOICES = sorted(path.stem for path in CONF.glob("[!_]*.yaml"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHOICES)
 def test_a_choice_names_every_option_with_its_default(name: str) -> None:
     given = config.plain(config.read([f"data={name}"])[0].data)

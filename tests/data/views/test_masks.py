@@ -244,6 +244,7 @@ def test_evaluation_sees_whole_studies(slices: Sequence[int]) -> None:
         assert 2 * (back & truth).sum() / (back.sum() + truth.sum()) > 0.9
 
 
+@pytest.mark.slow
 def test_drawn_volumes() -> None:
     options = {"train_size": 4, "val_size": 2, "test_size": 2, "image_size": (8, 32, 32)}
     data = data_of(

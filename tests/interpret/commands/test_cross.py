@@ -15,6 +15,7 @@ from ttl_lightning.interpret.svcca import similarity
 from ttl_lightning.runs.open import OpenRun
 
 
+@pytest.mark.slow
 def test_every_pair_at_the_smaller_grid(open_cut: OpenRun) -> None:
     found = cross(open_cut, Options(variance=1.0))
     units = ("stem", "block1.1", "block2.1")
@@ -30,6 +31,7 @@ def test_every_pair_at_the_smaller_grid(open_cut: OpenRun) -> None:
         np.testing.assert_allclose(alike.coefficients, reference(x, y), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_components_are_computed_once_a_unit_and_grid(
     open_full: OpenRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:

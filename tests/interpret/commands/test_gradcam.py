@@ -49,6 +49,7 @@ def test_what_is_explained(open_cut: OpenRun, cut: Path) -> None:
     assert 0 <= found.images.min() < found.images.max() <= 1
 
 
+@pytest.mark.slow
 def test_runs_side_by_side(full: Path, cut: Path) -> None:
     findings, files = analyze(
         "gradcam", [f"run={full}", f"others=[{cut}]", "ids=[test/3,test/0]", "device=cpu"]
@@ -82,6 +83,7 @@ def test_mistakes(open_cut: OpenRun) -> None:
             report(open_cut, options)
 
 
+@pytest.mark.slow
 def test_of_a_volume_the_window_with_the_highest_score(tmp_path: Path) -> None:
     ttl.train(
         overrides=[

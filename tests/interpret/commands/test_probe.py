@@ -9,6 +9,7 @@ from ttl_lightning.runs.open import OpenRun
 from ttl_lightning.tasks.probes import Labelled, probe
 
 
+@pytest.mark.slow
 def test_every_unit_before_and_after(open_cut: OpenRun) -> None:
     found = probe_run(open_cut, Options())
     assert tuple(found) == open_cut.after.backbone.cutoffs
@@ -29,6 +30,7 @@ def test_every_unit_before_and_after(open_cut: OpenRun) -> None:
         assert ours.metrics == pytest.approx(expected.metrics, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_the_table_and_the_curves(open_cut: OpenRun) -> None:
     findings = report(open_cut, Options())
     assert list(findings.figures) == ["auroc", "auprc"]

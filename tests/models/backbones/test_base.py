@@ -127,6 +127,7 @@ def outputs_of(net: nn.Module, paths: list[str], x: Tensor) -> dict[str, Tensor]
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_units_output_is_the_sources_own(name: str, source: Source, wrap: Wrap) -> None:
     net, x = source(name), inputs(name)
@@ -151,6 +152,7 @@ def test_all_units_give_forward_features(name: str, source: Source, wrap: Wrap) 
     assert torch.equal(feature, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "cutoff", "path"), LANDMARKS)
 def test_a_cutoff_lies_where_the_paper_counts_it(
     name: str, cutoff: str, path: str, source: Source, wrap: Wrap
@@ -186,6 +188,7 @@ def test_state_dict_has_the_sources_keys_and_loads_there(
     assert not unexpected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_truncated_network_is_a_prefix_of_the_source(
     name: str, source: Source, wrap: Wrap
@@ -345,6 +348,7 @@ def test_output_shape_is_that_of_a_real_pass(
         assert backbone.output_shape(size) == tuple(backbone(torch.rand(1, 3, *size)).shape[1:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size", "cutoff", "smallest"),
     [("vgg11", 16, "block5", 32), ("vgg11", 3, "block2", 4), ("densenet121", 16, "full", 29)],
@@ -362,6 +366,7 @@ def test_too_small_images(
     assert backbone.output_shape((smallest, smallest))
 
 
+@pytest.mark.slow
 def test_too_small_volumes(source: Source, wrap: Wrap) -> None:
     backbone = wrap(source("densenet3d_121"))
     with pytest.raises(ConfigError) as caught:

@@ -37,6 +37,7 @@ def saved(net: nn.Module, folder: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "cutoff", "depth"), DEPTHS)
 def test_identical_slices_give_the_2d_response(
     name: str, cutoff: str, depth: int, source: Source, tmp_path: Path
@@ -162,6 +163,7 @@ def grey_response(name: str, path: Path, in_channels: int, x: Tensor) -> Tensor:
     return response
 
 
+@pytest.mark.slow
 def test_a_grey_volume_gives_the_same_whatever_the_channels(source: Source, tmp_path: Path) -> None:
     x = torch.rand(1, 1, 8, 32, 32)
     planar = saved(source("resnet18"), tmp_path)

@@ -243,6 +243,7 @@ class Pyramid(nn.Module):
         return self.backbone.pyramid(x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["test_resnet", "densenet121", "resnet3d_10"])
 @pytest.mark.parametrize("strict", [False, True])
 def test_it_can_be_exported(name: str, strict: bool, source: Source, wrap: Wrap) -> None:

@@ -83,6 +83,7 @@ def test_strided_convolutions_pad_by_tensorflows_formula(pair, block, size: int)
     torch.testing.assert_close(stem(x), by_formula(x, net.conv_stem), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("size", [32, 37, 65])
 def test_training_is_timms_own(pair, size: int, layout: torch.memory_format) -> None:

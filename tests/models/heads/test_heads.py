@@ -74,6 +74,7 @@ def test_a_wrong_head_is_said_in_a_line() -> None:
     assert str(caught.value) == ("unknown needs of the head Identity None. Allowed: last, pyramid.")
 
 
+@pytest.mark.slow
 def test_a_small_image_is_found_before_the_head_is_made() -> None:
     with pytest.raises(ConfigError, match="are too small for vgg11 up to block4"):
         ttl.create_model("vgg11", "ttl", "block4", weights=None, image_size=8, head=Decoder)
@@ -133,6 +134,7 @@ def test_state_dict_round_trip() -> None:
     assert torch.equal(again(images()), model(images()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["linear", Decoder])
 @pytest.mark.parametrize("strict", [False, True])
 def test_it_can_be_exported(strict: bool, head: object) -> None:

@@ -81,6 +81,7 @@ def test_a_whole_decoders_weights_load_into_a_cut_one(cutoff: str) -> None:
     cut.load_state_dict(kept)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PLANAR)
 @pytest.mark.parametrize("size", [(33, 50), (7, 64)])
 def test_any_size_gives_a_mask_of_it(name: str, size: tuple[int, int]) -> None:
@@ -91,6 +92,7 @@ def test_any_size_gives_a_mask_of_it(name: str, size: tuple[int, int]) -> None:
                 assert model(images(*size)).shape == (2, 1, *size)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DEEP)
 def test_volumes_whose_axes_shrink_unequally(name: str) -> None:
     size = (9, 33, 40)

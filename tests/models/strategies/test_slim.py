@@ -82,6 +82,7 @@ def noise(backbone: Backbone, batch_size: int, side: int) -> torch.Tensor:
     return torch.rand(batch_size, *backbone.input_shape(side), device=device)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "cutoff", "expected"), WIDTHS)
 def test_widths(name: str, cutoff: str, expected: dict[str, int]) -> None:
     backbone = on_meta(name).eval()
@@ -146,6 +147,7 @@ def test_every_cutoff_of_the_3d_networks_fits_together(name: str) -> None:
             assert conv.weight.shape[:2] == (conv.out_channels, conv.in_channels // conv.groups)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "cutoff"),
     [
