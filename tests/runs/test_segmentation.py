@@ -9,10 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from sklearn.metrics import f1_score
 
 import ttl_lightning as ttl
 from ttl_lightning.errors import ConfigError, DataError, UnknownNameError
+from ttl_lightning.metrics.segmentation import MaskScores
 from ttl_lightning.report import sweep
+from ttl_lightning.tasks.mask_figure import chosen
 from ttl_lightning.tasks.segmentation import SegmentationTask
 
 SMALL = [
@@ -70,6 +74,43 @@ def test_a_finished_run_is_loaded(runs: Path) -> None:
         rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
     written = [float(row["dice/lungs"]) for row in rows[: len(batch["id"])]]
     assert kept["dice"][:, 0].tolist() == pytest.approx(written, abs=1e-6)
+
+
+def test_predicted_masks_are_written_where_they_are_asked_for(runs: Path, tmp_path: Path) -> None:
+    options = [*SMALL, *RUNS["ttl"], "task.save_masks=true"]
+    ttl.train(overrides=options, run_dir=tmp_path / "run")
+    with (tmp_path / "run/predictions.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
+    data = ttl.open_run(tmp_path / "run").data
+    references = [mask for batch in data.test_dataloader() for mask in batch["reference"]]
+    for row, reference in zip(rows, references, strict=True):
+        mask = np.asarray(Image.open(tmp_path / f"run/predictions/{row['id']}.png"))
+        dice = f1_score(reference.ravel(), mask.ravel())
+        assert float(row["dice/lungs"]) == pytest.approx(dice, abs=1e-6)
+    assert not (runs / "ttl/predictions").exists()
+
+
+def test_a_figure_shows_the_worst_the_median_and_the_best(runs: Path) -> None:
+    with Image.open(runs / "ttl/examples.png") as picture:
+        assert picture.width > 2 * picture.height
+    with (runs / "ttl/predictions.csv").open() as file:
+        dice = {
+            row["id"]: float(row["dice/lungs"])
+            for row in csv.DictReader(file)
+            if row["split"] == "test"
+        }
+    table = MaskScores(
+        np.arange(9),
+        {"dice": np.array(list(dice.values()))[:, None]},
+        *np.ones((2, 9, 1), np.int64),
+    )
+    titles = list(chosen(table).values())
+    ordered = sorted(dice.values())
+    assert titles == [
+        f"worst, Dice {ordered[0]:.3f}",
+        f"median, Dice {ordered[4]:.3f}",
+        f"best, Dice {ordered[8]:.3f}",
+    ]
 
 
 def test_the_report_tests_dice(runs: Path) -> None:

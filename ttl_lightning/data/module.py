@@ -19,6 +19,7 @@ from ttl_lightning.data.checks import (
     verify_samples,
 )
 from ttl_lightning.data.options import ImageView, Loading, per_channel
+from ttl_lightning.data.readers.masks import mask_files
 from ttl_lightning.data.sampler import EpochSampler
 from ttl_lightning.data.samples import SPLITS, Integers, Labels, Samples
 from ttl_lightning.data.sources.base import Source
@@ -33,7 +34,7 @@ from ttl_lightning.data.views.evaluation import (
 )
 from ttl_lightning.data.views.fit import fit_notes
 from ttl_lightning.data.views.images import Images
-from ttl_lightning.data.views.masks import MaskedStudies, check_masks, masks_of
+from ttl_lightning.data.views.masks import MaskedStudies, check_masks, masks_of, seen_masks
 from ttl_lightning.data.views.studies import Studies
 from ttl_lightning.data.window_options import WindowView
 from ttl_lightning.errors import DataError, check_choice
@@ -140,14 +141,18 @@ class DataModule(LightningDataModule):
             DataError: if the source does not know it.
         """
         samples = self._ready()
-        if samples.masks is None:
-            raise DataError(f"data={self.source.name} has no masks.")
         rows = self._rows[samples.rows(split)]
-        read = [samples.masks.read(int(row)).pixels for row in rows]
-        drawn = [mask[0] if len(mask) == 1 else mask for mask in read]
-        whole = torch.from_numpy(np.stack(drawn).astype(np.float32))
-        seen: NDArray[np.bool_] = self.evaluation.read(whole).numpy() > 0.5
-        return seen
+        return seen_masks(masks_of(samples, self.source.name), rows, self.evaluation)
+
+    def mask_files(
+        self, split: str, number: int, mask: NDArray[np.bool_]
+    ) -> list[tuple[str, bytes]]:
+        """A sample's mask, (regions, …) of its own grid, as `readers.masks.mask_files` makes it."""
+        samples = self._ready()
+        place = samples.rows(split)[number]
+        reader = masks_of(samples, self.source.name)
+        name = samples.ids[place]
+        return mask_files(reader, int(self._rows[place]), name, mask, overlap=samples.overlap)
 
     def prepare_data(self) -> None:
         """Get what is not there yet, such as a download.

@@ -64,6 +64,12 @@ class RunFolder:
         """A picture that its task names."""
         return self.path / f"{name}.png"
 
+    def extra(self, name: str) -> Path:
+        """Another file that its task names, by its path in the folder, which is made."""
+        place = self.path / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        return place
+
 
 @dataclass(frozen=True, slots=True)
 class SweepFolder:

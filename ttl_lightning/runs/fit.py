@@ -20,6 +20,7 @@ from ttl_lightning.errors import ConfigError
 from ttl_lightning.models.backbones.pretrained import record_of
 from ttl_lightning.models.heads.linear import zero_head
 from ttl_lightning.models.strategies.base import TransferModel
+from ttl_lightning.records.files import write_atomically
 from ttl_lightning.records.folder import RunFolder
 from ttl_lightning.records.schema import RunResult
 from ttl_lightning.runs import outputs, stored
@@ -141,6 +142,8 @@ def _stages(spec: RunSpec, there: RunFolder, begun: RunResult) -> Iterator[RunRe
     if is_main_process():
         ids = {split: data.sample_ids(split) for split in parts.task.predictions}
         outputs.write(there.path, parts.task, ids, parts.history.rows, result)
+        for name, content in parts.task.extras(data):
+            write_atomically(there.extra(name), content)
     yield replace(result, status="completed")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -104,6 +104,15 @@ class Hooks(ABC):
         """The mean loss over the samples of a split."""
         tensors = {key: torch.from_numpy(column) for key, column in rows.items()}
         return self.loss(tensors["outputs"].double(), tensors).item()
+
+    def extras(self, data: Any) -> Iterator[tuple[str, bytes]]:
+        """Further files of a run that is scored, by their paths in its folder: by default none.
+
+        Args:
+            data: the run's; `predictions` and `scores` are of its splits.
+        """
+        del data
+        return iter(())
 
     def over_views(self, outputs: Tensor) -> Tensor:
         """Outputs of several views of each sample, (N, V, ...), as one of it, (N, ...)."""

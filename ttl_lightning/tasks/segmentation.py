@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -16,8 +16,10 @@ from ttl_lightning.errors import ConfigError, check_choice
 from ttl_lightning.metrics.scores import Scores
 from ttl_lightning.metrics.segmentation import DISTANCES, MaskScores, distances, overlaps, score
 from ttl_lightning.tasks.base import Task
+from ttl_lightning.tasks.curves import png
 from ttl_lightning.tasks.gather import Rows
 from ttl_lightning.tasks.hooks import Batch
+from ttl_lightning.tasks.mask_figure import Example, chosen, examples_figure
 from ttl_lightning.tasks.mask_losses import check_loss, mask_losses, mask_probabilities
 from ttl_lightning.tasks.masks import labelled, on_own_grid, reference_regions
 from ttl_lightning.tasks.segmentation_report import SEGMENTATION
@@ -38,6 +40,7 @@ class SegmentationTask(Task):
         class_weights: likewise, or None.
         focal_gamma: likewise.
         window: spatial size of what is seen at once; None: of all that there is.
+        save_masks: whether a run leaves the masks that it predicts for the test split.
 
     Other arguments are those of `Task`.
 
@@ -60,6 +63,7 @@ class SegmentationTask(Task):
         class_weights: Sequence[float] | None = None,
         focal_gamma: float = 2.0,
         window: Sequence[int] | None = None,
+        save_masks: bool = False,
         optimizer: Callable[[list[dict[str, Any]]], Optimizer] | None = None,
         learning_rate: float = 1e-4,
         pretrained_lr_factor: float = 1.0,
@@ -92,6 +96,7 @@ class SegmentationTask(Task):
         self.class_weights: Tensor | None
         self.register_buffer("class_weights", weights, persistent=False)
         self.window = None if window is None else tuple(window)
+        self.save_masks = save_masks
         self._loss, self._focal_gamma = loss, focal_gamma
 
     @classmethod
@@ -202,6 +207,40 @@ class SegmentationTask(Task):
     def score(self, table: MaskScores) -> Scores:
         """See `metrics.segmentation.score`."""
         return score(table, self.regions)
+
+    def extras(self, data: Any) -> Iterator[tuple[str, bytes]]:
+        """A figure of the worst, median and best test image, and the masks if they are asked for.
+
+        Masks are files as `DataModule.mask_files` makes them, below `predictions/`.
+        """
+        shown, examples = chosen(self.predictions["test"]), {}
+        for batch in data.plain_dataloader("test"):
+            if not self.save_masks and shown.keys().isdisjoint(batch["id"].tolist()):
+                continue
+            with torch.no_grad():
+                batch["image"] = batch["image"].to(self.device)
+                seen = mask_probabilities(self.outputs(batch), exclusive=self.exclusive).cpu()
+            for place, number in enumerate(batch["id"].tolist()):
+                if number in shown:
+                    examples[number] = self._example(shown[number], batch, seen, place)
+                if self.save_masks:
+                    size = batch["reference"][place].shape[-batch["place"].shape[1] :]
+                    mask = self.masks(seen[place], batch["place"][place], size)
+                    for name, content in data.mask_files("test", number, mask.numpy()):
+                        yield f"predictions/{name}", content
+        figure = examples_figure([examples[n] for n in shown if n in examples], self.regions)
+        yield "examples.png", png(figure)
+
+    def _example(self, title: str, batch: Batch, seen: Tensor, place: int) -> Example:
+        """What a figure shows of an image, as the network sees it."""
+        image = batch["image"][place].cpu().mean(0)
+        known = batch["mask"][place]
+        expected, _ = reference_regions(known, len(self.regions), overlap=self.overlap)
+        ours = labelled(seen[place], exclusive=self.exclusive)
+        if image.ndim == 3:  # of a volume the slice that has most
+            best = int(expected.any(0).flatten(1).sum(1).argmax())
+            image, expected, ours = image[best], expected[:, best], ours[:, best]
+        return Example(title, image.numpy(), expected.numpy(), ours.numpy())
 
     def predict_step(self, batch: Batch) -> dict[str, Tensor]:
         """Predict one batch: "id" (N,) and "probabilities" (N, K, *spatial) of the view."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +12,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ttl_lightning.data.content import file_mark
-from ttl_lightning.data.readers.nifti import load_nifti
+from ttl_lightning.data.readers.base import Reader
+from ttl_lightning.data.readers.nifti import load_nifti, nifti_bytes
 from ttl_lightning.data.readers.npz_members import check_members
 from ttl_lightning.data.readers.picture import NIFTI, read_image
 from ttl_lightning.data.readers.pillow import MOST_PIXELS
@@ -162,6 +165,41 @@ class MaskStudies(StudyFiles):
     def fingerprint(self, row: int) -> str:
         """Also what values mean."""
         return f"mask|{self._meaning!r}|{super().fingerprint(row)}"
+
+
+def mask_files(
+    reader: Reader, row: int, name: str, mask: NDArray[np.bool_], *, overlap: bool
+) -> list[tuple[str, bytes]]:
+    """A mask as files of its image's kind, with their names.
+
+    Args:
+        reader: of the references.
+        row: of the image.
+        name: of the image; of what would leave its folder only the last part counts.
+        mask: (regions, H, W) or (regions, S, H, W).
+        overlap: regions lie in a file each; else one has their numbers, 0 for the background.
+    """
+    name = "/".join(part for part in Path(name).parts if part not in ("..", "/")).replace(":", "_")
+    if overlap:
+        return [
+            (f"{name}.{number}.png", _png(region * np.uint8(255)))
+            for number, region in enumerate(mask, 1)
+        ]
+    numbers = np.zeros(mask.shape[1:], np.uint8)
+    for number, region in enumerate(mask, 1):
+        numbers[region] = number
+    if mask.ndim == 3:
+        return [(f"{name}.png", _png(numbers))]
+    source = reader.path(row) if isinstance(reader, StudyFiles) else None
+    known = source if source is not None and source.name.lower().endswith(NIFTI) else None
+    content = nifti_bytes(numbers, known, reader.read(row).spacing_mm)
+    return [(f"{name}.nii.gz", content)]
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG")
+    return content.getvalue()
 
 
 def _pixels(path: Path, most_pixels: int) -> NDArray[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ttl_lightning.data.readers.heeded import heeded
 from ttl_lightning.data.readers.reading import Reading
-from ttl_lightning.data.readers.volume import assemble, missing_package, naming
+from ttl_lightning.data.readers.volume import assemble, closest_axes, missing_package, naming
 
 _UNIT_MM = {"meter": 1000.0, "micron": 0.001}  # NIfTI's other lengths: mm, and unknown
 MOST_BYTES = 16 * 1024**3
@@ -36,6 +36,36 @@ def read_nifti_volume(path: Path) -> Reading:
     """
     with naming(path), heeded(path):
         return load_nifti(path)
+
+
+def nifti_bytes(voxels: NDArray[np.uint8], source: Path | None, mm: Sequence[float]) -> bytes:
+    """A .nii.gz file of a volume as `assemble` gives it.
+
+    Args:
+        voxels: (S, H, W).
+        source: the NIfTI file that the grid is of, whose axes and affine the file then has; else
+            its axes are those of `voxels`, and where in space it lies is not known.
+        mm: spacing of the slices, rows and columns; NaN counts as 1.
+
+    Raises:
+        ConfigError: naming the extra, if nibabel is not installed.
+    """
+    try:
+        import nibabel
+    except ImportError:
+        raise missing_package(source or Path("a mask"), "nibabel", "nifti") from None
+    make: Any = nibabel.Nifti1Image
+    if source is None:
+        between, down, across = (1.0 if math.isnan(step) else step for step in mm)
+        image = make(voxels.transpose(2, 1, 0), np.diag([-across, -down, between, 1.0]))
+    else:
+        given: Any = nibabel.load(source)
+        order, turned = closest_axes(_steps_mm(given)[[2, 0, 1]])
+        flips = tuple(slice(None, None, -1) if turn else slice(None) for turn in turned)
+        stored = voxels[flips].transpose(np.argsort(order))  # slices, columns and rows of the file
+        image = make(stored.transpose(1, 2, 0), given.affine)
+    content: bytes = gzip.compress(image.to_bytes(), mtime=0)
+    return content
 
 
 def load_nifti(path: Path) -> Reading:

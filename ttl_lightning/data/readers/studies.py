@@ -40,6 +40,10 @@ class StudyFiles:
         """
         return read_volume(self._paths[row])
 
+    def path(self, row: int) -> Path:
+        """Where one lies."""
+        return self._paths[row]
+
     def fingerprint(self, row: int) -> str:
         """Path, and time and size of the file, or of every file of the folder.
 

@@ -197,6 +197,23 @@ def masks_of(samples: Samples, name: str) -> Reader:
     return samples.masks
 
 
+def seen_masks(
+    reader: Reader, rows: Integers, transform: EvalTransform | CropTransform
+) -> NDArray[np.bool_]:
+    """What masks mark, as evaluation sees it: (n, side, side), of studies (n, slices, side, side).
+
+    Args:
+        reader: of masks that are squares of one size, as those of drawn images are.
+        rows: which of them.
+        transform: how evaluation reads.
+    """
+    read = [reader.read(int(row)).pixels for row in rows]
+    drawn = [mask[0] if len(mask) == 1 else mask for mask in read]
+    whole = torch.from_numpy(np.stack(drawn).astype(np.float32))
+    seen: NDArray[np.bool_] = transform.read(whole).numpy() > 0.5
+    return seen
+
+
 def check_masks(images: Store, masks: Store, rows: Integers, samples: Samples) -> None:
     """Demand masks of their images' sizes, and training pixels of every class.
 
