@@ -34,7 +34,8 @@ SMALL = [
 
 
 def pytest_configure() -> None:
-    # tiny networks gain nothing from threads, and sums stay in one order
+    # tiny networks gain nothing from threads, and sums stay in one order, in what tests start, too
+    os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 HOW_IT_IS_RUN = frozenset(
     (
         # a name, a pause, and what is written beside the result
-        *("name", "resume", "until_epoch", "logger", "latency"),
+        *("name", "resume", "until_epoch", "logger", "latency", "task.save_masks"),
         # who loads, and where what is decoded is kept: transforms hash (seed, epoch, index)
         *("data.num_workers", "data.cache", "data.cache_dir"),
         # whether a run may go on with such data: one that does skips and drops the same samples

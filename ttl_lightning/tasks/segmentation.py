@@ -214,6 +214,7 @@ class SegmentationTask(Task):
         Masks are files as `DataModule.mask_files` makes them, below `predictions/`.
         """
         shown, examples = chosen(self.predictions["test"]), {}
+        self.eval()  # Lightning gives back the mode of before its test
         for batch in data.plain_dataloader("test"):
             if not self.save_masks and shown.keys().isdisjoint(batch["id"].tolist()):
                 continue
