@@ -245,6 +245,13 @@ def test_evaluation_sees_whole_studies(slices: Sequence[int]) -> None:
 
 
 @pytest.mark.slow
+def test_a_mask_has_as_many_slices_as_its_volume() -> None:
+    images, masks = studies(6, (20,))
+    masks[1] = masks[1][:-2]
+    with pytest.raises(DataError, match="the mask of 'i1' has 18 slices, its volume 20"):
+        made(images, masks, kind=MadeStudies, image_size=(8, 48, 48), hu_window=(0, 900))
+
+
 def test_drawn_volumes() -> None:
     options = {"train_size": 4, "val_size": 2, "test_size": 2, "image_size": (8, 32, 32)}
     data = data_of(

@@ -96,9 +96,15 @@ class Studies:
             rows: of the split's samples in both.
             samples: the split's.
             transform: how a batch is read; training's has the seed of which windows are drawn.
+
+        Raises:
+            DataError: naming a mask of more or fewer slices than its volume.
         """
         view = self.view
         slices = np.array([store.facts(int(row)).shape[0] for row in rows], np.int64)
+        for row, count, name in zip(rows, slices, samples.ids, strict=True):
+            if (found := masks.facts(int(row)).shape[0]) != count:
+                raise DataError(f"the mask of {name!r} has {found} slices, its volume {count}.")
         marked = [_marked(masks.read(int(row))) for row in rows]
         windows = Windows(slices, samples.labels, marked, view.image_size[0], view.stride)
         whole = MaskedStudies(
