@@ -244,7 +244,6 @@ def test_evaluation_sees_whole_studies(slices: Sequence[int]) -> None:
         assert 2 * (back & truth).sum() / (back.sum() + truth.sum()) > 0.9
 
 
-@pytest.mark.slow
 def test_a_mask_has_as_many_slices_as_its_volume() -> None:
     images, masks = studies(6, (20,))
     masks[1] = masks[1][:-2]
@@ -252,6 +251,7 @@ def test_a_mask_has_as_many_slices_as_its_volume() -> None:
         made(images, masks, kind=MadeStudies, image_size=(8, 48, 48), hu_window=(0, 900))
 
 
+@pytest.mark.slow
 def test_drawn_volumes() -> None:
     options = {"train_size": 4, "val_size": 2, "test_size": 2, "image_size": (8, 32, 32)}
     data = data_of(

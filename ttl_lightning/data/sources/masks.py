@@ -15,7 +15,7 @@ from ttl_lightning.data.readers.masks import NPZ, MaskFiles, MaskStudies, Meanin
 from ttl_lightning.data.readers.picture import SUFFIXES, FileImages
 from ttl_lightning.data.readers.pillow import MOST_PIXELS
 from ttl_lightning.data.readers.studies import StudyFiles, find_studies
-from ttl_lightning.data.samples import SPLIT_NAMES, SPLITS, Samples, listed
+from ttl_lightning.data.samples import Samples, listed
 from ttl_lightning.data.sources.base import Source, existing_path
 from ttl_lightning.data.sources.pairs import named_files, paired
 from ttl_lightning.data.splits import check_fractions, complete_splits
@@ -123,7 +123,7 @@ class MasksSource(Source):
         ids = tuple(pairs.images)
         labels, given, patients = np.zeros(len(ids), np.int64), None, None
         if table is not None:
-            given = _splits(table, self.split_column)
+            given = table.splits(self.split_column)
             patients = table.optional(self.patient_column, "patient_id")
         fractions = {"val": self.val_fraction, "test": self.test_fraction}
         splits, notes = complete_splits(given, labels, patients, fractions, self.seed)
@@ -241,13 +241,3 @@ def _folder(root: Path, key: str, name: str) -> Path:
         there = listed(sorted(path.name for path in root.iterdir() if path.is_dir()))
         raise DataError(f"data.path: {root} has no folder {name!r} (data.{key}); it has {there}.")
     return folder
-
-
-def _splits(table: Table, column: str | None) -> np.ndarray[Any, np.dtype[np.str_]] | None:
-    given = table.optional(column, "split")
-    if given is None:
-        return None
-    for row, text in enumerate(given):
-        if text.lower() not in SPLIT_NAMES:
-            raise table.error(row, column or "split", ", ".join(SPLITS))
-    return np.array([SPLIT_NAMES[text.lower()] for text in given])

@@ -7,12 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ttl_lightning.data.readers.volume import about
 from ttl_lightning.data.samples import (
-    SPLIT_NAMES,
-    SPLITS,
     Labels,
     Samples,
     check_classes,
@@ -34,8 +31,8 @@ from ttl_lightning.data.tables.labels import (
 from ttl_lightning.data.tables.text import Table
 from ttl_lightning.errors import ConfigError, DataError, UnknownNameError, check_choice
 
-SPLIT_COLUMN, PATIENT_COLUMN = "split", "patient_id"
-"""Columns that are used where they exist, unless others are named."""
+PATIENT_COLUMN = "patient_id"
+"""A column that is used where it exists, unless another is named."""
 INSTEAD = {"zeros": 0.0, "ones": 1.0, "ignore": float("nan")}
 """What a label that is not known is taken for; NaN counts in no loss and no metric."""
 ON_MISSING = ("error", "drop", "zeros", "ignore")
@@ -167,7 +164,9 @@ class TableOptions:
         patients = table.optional(self.patient_column, PATIENT_COLUMN)
         # two spellings of one patient must not end up in two splits
         same = None if patients is None else tuple(unified(patients)[0])
-        splits, drawn = complete_splits(self._splits(table), labels, same, self.fractions, seed)
+        splits, drawn = complete_splits(
+            table.splits(self.split_column), labels, same, self.fractions, seed
+        )
         if same is None:
             notes.append(
                 f"{table.path} has no {PATIENT_COLUMN!r} column: one patient's images may be in "
@@ -243,16 +242,6 @@ class TableOptions:
         if is_missing(text):
             return INSTEAD.get(self.missing)
         return INSTEAD.get(self.uncertain) if _is_uncertain(text, set()) else yes_or_no(text)
-
-    def _splits(self, table: Table) -> NDArray[np.str_] | None:
-        given = table.optional(self.split_column, SPLIT_COLUMN)
-        if given is None:
-            return None
-        for row, text in enumerate(given):
-            if text.lower() not in SPLIT_NAMES:
-                column = self.split_column or SPLIT_COLUMN
-                raise table.error(row, column, ", ".join(SPLITS))
-        return np.array([SPLIT_NAMES[text.lower()] for text in given])
 
     def _ways_out(self, key: str) -> str:
         if len(self.labelled_by) > 1:

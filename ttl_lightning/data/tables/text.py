@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ttl_lightning.data.samples import listed
+from ttl_lightning.data.samples import SPLIT_NAMES, SPLITS, listed
 from ttl_lightning.data.tables.labels import fold, is_missing
 from ttl_lightning.errors import DataError
 
 SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 # Rows that the separator is judged by.
 LOOKED_AT = 50
+SPLIT_COLUMN = "split"
 BOMS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16", codecs.BOM_UTF8: "utf-8-sig"}
 OTHER_KINDS = {b"PK\x03\x04": "an Excel file or a .zip", b"\xd0\xcf\x11\xe0": "an old Excel file",
                b"\x1f\x8b": "a .gz file", b"%PDF": "a .pdf"}  # fmt: skip
@@ -91,6 +92,20 @@ class Table:
         """
         column = named if named is not None else usual
         return self.filled(column) if column in self.columns else None
+
+    def splits(self, named: str | None) -> NDArray[np.str_] | None:
+        """The splits of the column that is named, else of "split"; None without such a column.
+
+        Raises:
+            DataError: naming the row that has no split's usual name.
+        """
+        given = self.optional(named, SPLIT_COLUMN)
+        if given is None:
+            return None
+        for row, text in enumerate(given):
+            if text.lower() not in SPLIT_NAMES:
+                raise self.error(row, named or SPLIT_COLUMN, ", ".join(SPLITS))
+        return np.array([SPLIT_NAMES[text.lower()] for text in given])
 
     def error(self, row: int, column: str, allowed: str) -> DataError:
         """That a field does not hold what is allowed."""
