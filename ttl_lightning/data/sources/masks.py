@@ -19,6 +19,7 @@ from ttl_lightning.data.samples import Samples, listed
 from ttl_lightning.data.sources.base import Source, existing_path
 from ttl_lightning.data.sources.pairs import named_files, paired
 from ttl_lightning.data.splits import check_fractions, complete_splits
+from ttl_lightning.data.tables.labels import unified
 from ttl_lightning.data.tables.text import Table, read_table
 from ttl_lightning.data.window_options import WindowView
 from ttl_lightning.errors import ConfigError, DataError, check_number
@@ -125,6 +126,8 @@ class MasksSource(Source):
         if table is not None:
             given = table.splits(self.split_column)
             patients = table.optional(self.patient_column, "patient_id")
+            # two spellings of one patient must not end up in two splits
+            patients = patients and unified(patients)[0]
         fractions = {"val": self.val_fraction, "test": self.test_fraction}
         splits, notes = complete_splits(given, labels, patients, fractions, self.seed)
         meaning, regions = meaning_of(self.regions)
