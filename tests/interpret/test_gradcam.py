@@ -288,3 +288,30 @@ def test_what_does_not_fit_is_refused() -> None:
     text = "^the model has no pooling and takes images of the data.image_size that it was made for"
     with pytest.raises(ConfigError, match=text + r".*, got \[64, 64\] \(\d+ features\)\.$"):
         grad_cam(model, images(model, (64, 64)))
+
+
+def test_the_map_of_a_mask_s_region_is_that_written_by_hand() -> None:
+    torch.manual_seed(0)
+    model = create_model(
+        "test_resnet", "ttl", "block2", num_classes=2, image_size=32, head="unet", weights=None
+    ).eval()
+    x, classes = images(model, (32, 32), 2), [1, 0]
+    where = torch.rand(2, 32, 32) > 0.6
+    maps, kept = {}, {}
+    for unit in model.backbone.units:
+        for shape, out in zip(
+            unit.shapes, model.backbone.pieces(unit, kept.get("x", x)), strict=True
+        ):
+            maps[shape.reduction] = kept["x"] = out
+        if unit.name == model.backbone.resolve("block1"):
+            seen = kept["x"].detach().requires_grad_()
+            maps[unit.shapes[-1].reduction] = kept["x"] = seen * 1.0
+    logits = model.head(tuple(maps.values()))
+    torch.testing.assert_close(logits, model(x))
+    score = sum(logits[n, c][where[n]].mean() for n, c in enumerate(classes))
+    (gradients,) = torch.autograd.grad(score, seen)
+    expected = written_by_hand(seen, gradients, (32, 32))
+    assert_close(grad_cam(model, x, classes, "block1", where), expected)
+    nowhere = torch.zeros_like(where)
+    everywhere = grad_cam(model, x, classes, "block1")
+    torch.testing.assert_close(grad_cam(model, x, classes, "block1", nowhere), everywhere)

@@ -178,3 +178,18 @@ def test_settings_are_checked() -> None:
         bootstrap_intervals(probabilities, labels, "binary", resamples=1)
     with pytest.raises(ConfigError, match="confidence must be a number from 0 to 1, got 95"):
         bootstrap_intervals(probabilities, labels, "binary", confidence=95)
+
+
+@pytest.mark.parametrize("task", ["binary", "multilabel"])
+def test_an_image_that_a_patient_has_twice_tells_no_more_than_once(task) -> None:
+    draw = np.random.default_rng(3)
+    positive = draw.random(60) < 0.4
+    risks = 1 / (1 + np.exp(-(draw.normal(size=60) + 1.5 * positive)))
+    probabilities = np.stack([1 - risks, risks], axis=1)
+    labels = positive.astype(np.int64) if task == "binary" else np.eye(2)[positive.astype(int)]
+    once = bootstrap_intervals(probabilities, labels, task)
+    patients = [f"p{number // 4:02}" for number in range(240)]
+    given = np.repeat(probabilities, 4, axis=0), np.repeat(labels, 4, axis=0), task
+    assert bootstrap_intervals(*given, patients=patients)["auroc"] == pytest.approx(once["auroc"])
+    narrow, wide = bootstrap_intervals(*given)["auroc"], once["auroc"]
+    assert wide[1] - wide[0] > 1.5 * (narrow[1] - narrow[0])

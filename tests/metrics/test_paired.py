@@ -219,3 +219,44 @@ def test_equal_methods_are_told_apart_in_one_study_of_twenty_at_most(metric, dev
     if deviation:
         alone = [abs(o.difference) > 1.96 * math.sqrt(o.by_images) for o in found]
         assert np.mean(alone) > 0.2  # what knows the images alone is fooled
+
+
+def repeated(table: Scored, times: int, *, patients: bool) -> Scored:
+    """Every image several times, as of one patient or as if each were another image."""
+    ids = tuple(f"{name}/{n}" for name in table.ids for n in range(times))
+    owners = tuple(name for name in table.ids for _ in range(times)) if patients else None
+    scores, targets = (np.repeat(x, times, axis=0) for x in (table.scores, table.targets))
+    return Scored(ids, scores, targets, owners)
+
+
+@pytest.mark.parametrize("metric", ["auroc", "auprc"])
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_an_image_that_a_patient_has_twice_tells_no_more_than_once(metric, seeds) -> None:
+    positive, ours, theirs = draw(np.random.default_rng(5), seeds=seeds)
+    pairs = sides(ours, theirs, positive=positive)
+    once = compare(METRICS[metric], *pairs)
+    found = {
+        patients: compare(
+            METRICS[metric],
+            *({s: repeated(t, 4, patients=patients) for s, t in side.items()} for side in pairs),
+        )
+        for patients in (True, False)
+    }
+    if metric == "auroc":  # average precision itself changes where scores are tied
+        # its variance of m samples has m - 1 below the line
+        assert found[True].interval == pytest.approx(once.interval, rel=0.03)
+    assert found[True].images == once.images
+    widths = {patients: np.ptp(one.interval) for patients, one in found.items()}
+    assert widths[True] > 1.3 * widths[False]
+
+
+def test_patients_are_found_in_another_order_of_images() -> None:
+    positive, ours, theirs = draw(np.random.default_rng(6), seeds=2)
+    mine, other = (
+        {s: repeated(t, 2, patients=True) for s, t in side.items()}
+        for side in sides(ours, theirs, positive=positive)
+    )
+    turned = {s: table.ordered(table.ids[::-1]) for s, table in other.items()}
+    expected = compare(METRICS["auroc"], mine, other)
+    found = compare(METRICS["auroc"], mine, turned)
+    assert found.interval == pytest.approx(expected.interval, abs=1e-12)

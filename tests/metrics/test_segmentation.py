@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -86,7 +87,8 @@ def test_a_shifted_square() -> None:
 
 def table(dice: np.ndarray, reference: np.ndarray | None = None, **others) -> MaskScores:
     sizes = np.ones(dice.shape, np.int64) if reference is None else reference
-    return MaskScores(np.arange(len(dice)), {"dice": dice, **others}, sizes, sizes)
+    pixels = np.zeros(len(dice), bool)
+    return MaskScores(np.arange(len(dice)), {"dice": dice, **others}, sizes, sizes, pixels)
 
 
 def test_the_mean_is_over_images_then_over_the_classes_present() -> None:
@@ -103,6 +105,7 @@ def test_what_is_undefined_is_left_out_and_counted() -> None:
     far = np.array([[2.0], [math.nan], [4.0]])
     found = score(table(np.ones((3, 1)), hd95=far), ("a",))
     assert found.values["hd95"] == found.values["hd95/a"] == 3
+    assert found.notes["hd95/unit"] == "in pixels"
     assert found.notes["hd95/undefined"].startswith("undefined in 1 of 3 images and classes")
     nothing = score(table(np.ones((3, 1)), hd95=np.full((3, 1), math.nan)), ("a",))
     assert nothing.values["hd95"] is None
@@ -134,3 +137,12 @@ def test_intervals_of_too_little_and_of_no_spread() -> None:
     assert intervals(table(np.array([[0.5]])))["dice"] is None
     assert intervals(table(np.full((5, 1), 0.5)))["dice"] == (0.5, 0.5)
     assert intervals(table(np.ones((3, 1)), hd95=np.full((3, 1), math.nan)))["hd95"] is None
+
+
+def test_the_unit_of_distances_is_said() -> None:
+    scores = table(np.ones((3, 1)), hd95=np.ones((3, 1)))
+    units = []
+    for count in (0, 2, 3):
+        measured = replace(scores, measured=np.arange(3) < count)
+        units.append(score(measured, ("a",)).notes["hd95/unit"])
+    assert units == ["in pixels", "in mm in 2 images and in pixels in 1 without a spacing", "in mm"]

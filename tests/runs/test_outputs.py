@@ -1,5 +1,6 @@
 import csv
 import io
+from types import SimpleNamespace
 
 import numpy as np
 from rich.console import Console
@@ -11,7 +12,8 @@ from ttl_lightning.tasks.classification_report import CLASSIFICATION
 
 
 def written(tables, ids, names) -> str:
-    return predictions_csv(CLASSIFICATION, tables, ids, {"class_names": names})
+    data = SimpleNamespace(sample_ids=ids.__getitem__, patients=lambda _: None)
+    return predictions_csv(CLASSIFICATION, tables, data, {"class_names": names})
 
 
 def test_predictions_are_named_and_labelled() -> None:

@@ -13,8 +13,9 @@ from PIL import Image
 from sklearn.metrics import f1_score
 
 import ttl_lightning as ttl
+from ttl_lightning.cli.analyze import analyze
 from ttl_lightning.errors import ConfigError, DataError, UnknownNameError
-from ttl_lightning.metrics.segmentation import MaskScores
+from ttl_lightning.metrics.segmentation import MaskScores, intervals
 from ttl_lightning.report import sweep
 from ttl_lightning.tasks.mask_figure import chosen
 from ttl_lightning.tasks.segmentation import SegmentationTask
@@ -103,6 +104,7 @@ def test_a_figure_shows_the_worst_the_median_and_the_best(runs: Path) -> None:
         np.arange(9),
         {"dice": np.array(list(dice.values()))[:, None]},
         *np.ones((2, 9, 1), np.int64),
+        np.zeros(9, bool),
     )
     titles = list(chosen(table).values())
     ordered = sorted(dice.values())
@@ -164,6 +166,8 @@ def test_drawn_volumes(tmp_path: Path) -> None:
         ("protocol.monitor=val/auprc", UnknownNameError, "Allowed: val/loss, val/dice"),
         ("protocol.head_init=probe", ConfigError, "is not for the task segmentation"),
         ("protocol.head_init=zero", ConfigError, "head_init=zero needs the linear head"),
+        ("task.class_weights=[1,2]", ConfigError, "or 1 numbers, one for each class, got 2"),
+        ("task.class_weights=even", ConfigError, "must be null, balanced, or a number"),
         ("task.head=linear", ConfigError, "gives no masks: task.head=unet does"),
     ],
 )
@@ -196,3 +200,59 @@ def test_masks_alone_are_no_classes(tmp_path: Path) -> None:
     path = folders(tmp_path / "data")
     with pytest.raises(DataError, match="have no classes to tell apart: choose task=segmentation"):
         ttl.train(overrides=[*options, f"data.path={path}"], run_dir=tmp_path / "run")
+
+
+def test_what_can_be_analysed_of_masks(runs: Path) -> None:
+    run = f"run={runs / 'ttl'}"
+    findings, _ = analyze("gradcam", [run, "count=3", "device=cpu", f"others=[{runs / 'ftl'}]"])
+    assert {row["explained"] for row in findings.rows} == {"lungs"}
+    with (runs / "ttl/predictions.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
+    worst = min(rows, key=lambda row: float(row["dice/lungs"]))
+    shown = findings.rows[0]
+    assert 1 - shown["missed"] == pytest.approx(float(worst["dice/lungs"]), abs=0.05)
+    for kind in ("transfer", "cross"):
+        assert analyze(kind, [run, "split=val", "device=cpu"])[0].rows
+    with pytest.raises(ConfigError, match="the task segmentation has no classes of images"):
+        analyze("probe", [run, "device=cpu"])
+
+
+def test_no_probe_of_a_network_says_where_to_cut_for_masks() -> None:
+    from ttl_lightning.config import compose
+    from ttl_lightning.interpret.pretrained import probe
+
+    spec = compose.typed(compose.read([*SMALL, "strategy=ftl"])[0])
+    with pytest.raises(ConfigError, match="the task segmentation has no classes of images"):
+        probe(spec)
+
+
+def test_patients_of_a_table_are_in_predictions(tmp_path: Path) -> None:
+    from tests.data.sources.test_masks import folders
+
+    root = folders(tmp_path / "data", 12)
+    rows = [f"images/{n}.png,masks/{n}.png,p{n // 2}" for n in range(12)]
+    (root / "table.csv").write_text("\n".join(["image,mask,patient_id", *rows]))
+    result = ttl.train(
+        overrides=[
+            "task=segmentation", "data=masks", f"data.path={root / 'table.csv'}", "strategy=ftl",
+            "backbone=test_resnet", "backbone.weights=null", "data.image_size=32", "latency=false",
+            "trainer.max_epochs=1", "trainer.accelerator=cpu", "trainer.precision=32-true",
+            "data.test_fraction=0.4",
+        ],
+        run_dir=tmp_path / "run",
+    )  # fmt: skip
+    with (tmp_path / "run/predictions.csv").open() as file:
+        found = [row for row in csv.DictReader(file) if row["split"] == "test"]
+    assert {row["patient"] for row in found} == {f"p{int(Path(r['id']).stem) // 2}" for r in found}
+    dice = [float(row["dice/foreground"]) for row in found]
+    table = MaskScores(
+        np.arange(len(found)), {"dice": np.array(dice)[:, None]},
+        *np.ones((2, len(found), 1), np.int64), np.zeros(len(found), bool),
+    )  # fmt: skip
+    expected = intervals(table, [row["patient"] for row in found])["dice"]
+    assert result.intervals["test/dice"] == pytest.approx(expected, abs=1e-6)
+    sweep.write(tmp_path)
+    assert (
+        f"{len(found)} test samples of {len(found) // 2} patients"
+        in (tmp_path / "table.md").read_text() + (tmp_path / "report.html").read_text()
+    )

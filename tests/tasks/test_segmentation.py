@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from monai.inferers import sliding_window_inference
 from scipy.ndimage import zoom
 from sklearn.metrics import f1_score
+from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 
 from tests.data.making import data_of
@@ -177,7 +179,7 @@ def test_which_pixels_are_of_which_region() -> None:
     ("options", "error", "text"),
     [
         ({"loss": "dise"}, UnknownNameError, "unknown protocol.loss 'dise'; did you mean 'dice'"),
-        ({"class_weights": [1.0, 2.0]}, ConfigError, r"task\.class_weights must have 1 numbers"),
+        ({"class_weights": [1.0, 2.0]}, ConfigError, r"task\.class_weights must be .* 1 numbers"),
         ({"monitor": "val/dice/lung"}, UnknownNameError, "did you mean 'val/dice/lungs'"),
         ({"monitor": "val/hd95"}, UnknownNameError, "unknown protocol.monitor 'val/hd95'"),
     ],
@@ -185,3 +187,32 @@ def test_which_pixels_are_of_which_region() -> None:
 def test_mistakes(options: dict[str, Any], error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         SegmentationTask(Bright(), regions=("lungs",), **options)
+
+
+def test_balanced_weights_are_of_training_pixels() -> None:
+    protocol = {"loss": "dice_ce", "focal_gamma": 2.0}
+    data = phantoms()
+    references = [m for batch in data.plain_dataloader("train") for m in batch["reference"]]
+    lungs = np.concatenate([mask.ravel() for mask in references]).mean()
+    (found,) = SegmentationTask.settings(data, protocol, {"class_weights": "balanced"})[
+        "class_weights"
+    ]
+    assert found == pytest.approx((1 - lungs) / lungs)
+    three = SimpleNamespace(
+        regions=("background", "a", "b"), overlap=False, view=data.view,
+        pixel_counts=lambda: np.array([[60, 40], [30, 70], [10, 90]]),
+    )  # fmt: skip
+    found = SegmentationTask.settings(three, protocol, {"class_weights": "balanced"})
+    values = np.repeat([0, 1, 2], [60, 30, 10])
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=values)
+    assert found["class_weights"] == pytest.approx(expected.tolist())
+
+
+def test_of_a_long_volume_the_window_about_the_mask_is_shown() -> None:
+    task = SegmentationTask(Bright(1), regions=("a",), window=(4, 8, 8))
+    mask = torch.zeros(20, 8, 8, dtype=torch.uint8)
+    mask[17, 2:5] = 1
+    image = torch.arange(20.0).reshape(1, 20, 1, 1).expand(1, 20, 8, 8)
+    kept = task.excerpt({"image": image, "mask": mask})
+    assert kept["image"][0, :, 0, 0].tolist() == [15, 16, 17, 18]
+    assert kept["mask"].any(2).any(1).tolist() == [False, False, True, False]

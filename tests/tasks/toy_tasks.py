@@ -43,6 +43,9 @@ class Brightness(LightningDataModule):
     def sample_ids(self, split: str) -> list[str]:
         return [f"{split}/{number}" for number in range(len(self.splits[split]))]
 
+    def patients(self, split: str) -> None:
+        """Nobody says."""
+
     def train_dataloader(self) -> DataLoader:
         return DataLoader(self.splits["train"], self.batch_size, shuffle=True)
 

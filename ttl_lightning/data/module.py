@@ -86,6 +86,7 @@ class DataModule(LightningDataModule):
         self.notes: list[str] = []
         self._samples: Samples | None = None
         self._rows: Integers = np.empty(0, np.int64)
+        self._pixels: Integers = np.empty((0, 2), np.int64)
         self._datasets: dict[str, Split] = {}
 
     @property
@@ -130,6 +131,16 @@ class DataModule(LightningDataModule):
         """
         samples = self._ready()
         return self._split(split).names([samples.ids[row] for row in samples.rows(split)])
+
+    def patients(self, split: str) -> list[str] | None:
+        """Whom each of a split's images or studies shows; None where the source does not say."""
+        patients, rows = self._ready().patients, self._ready().rows(split)
+        return None if patients is None else [patients[row] for row in rows]
+
+    def pixel_counts(self) -> Integers:
+        """Training pixels of each region and known ones of none of it, (regions, 2)."""
+        self._ready()
+        return self._pixels
 
     def masks(self, split: str) -> NDArray[np.bool_]:
         """Where what is looked for lies, as evaluation sees it.
@@ -260,7 +271,7 @@ class DataModule(LightningDataModule):
         if masks is None:
             verify_labels(used)
         else:
-            check_masks(store, masks, rows, used)
+            self._pixels = check_masks(store, masks, rows, used)
         train = TrainTransform(self.augment, view.side, self.mean, self.std, self.source.seed)
         for split in SPLITS:
             chosen = used.rows(split)

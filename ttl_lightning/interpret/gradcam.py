@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ttl_lightning.errors import ConfigError, check_number
-from ttl_lightning.models.heads.linear import as_linear
+from ttl_lightning.models.heads.linear import LinearHead
 from ttl_lightning.models.strategies.base import TransferModel
 
 
@@ -29,6 +29,7 @@ def grad_cam(
     images: Tensor,
     class_index: int | Sequence[int] | None = None,
     unit: str | None = None,
+    where: Tensor | None = None,
 ) -> Tensor:
     """How much each place speaks for a class: `(N, *spatial)` from 0 to 1, on the images' grid.
 
@@ -46,22 +47,28 @@ def grad_cam(
         images: `(N, C, *spatial)`, scaled as for training, on the model's device.
         class_index: a class for all images, or one for each; None takes those predicted.
         unit: the unit whose map is weighted, any that a cutoff can name; None takes the last one.
+        where: of a model of masks, the places (N, *spatial) bool whose logits are explained, in the
+            mean; of an image without one, and by default, those of all places.
 
     Raises:
         UnknownCutoffError: if the model's backbone has no such unit.
         ConfigError: if a class is out of range, there are not as many classes as images, or the
-            model does not take images of this shape, or has another head than the linear one.
+            model does not take images of this shape.
 
-    Source: Selvaraju et al. (ICCV 2017), equations 1 and 2.
+    Source: Selvaraju et al. (ICCV 2017), equations 1 and 2; for masks Vinogradova, Dibrov and
+        Myers, "Towards interpretable semantic segmentation via gradient-weighted class activation
+        mapping", AAAI 2020.
     """
     name = model.backbone.resolve("full" if unit is None else unit)
     _check_shape(model, images)
-    classes = None if class_index is None else _classes(model, images, class_index)
+    if class_index is not None and not isinstance(class_index, int):
+        class_index = list(class_index)
     from monai.visualize.class_activation_maps import GradCAM
 
     # also where the caller only predicts, as Lightning does when it validates
     with torch.inference_mode(mode=False), torch.enable_grad():
-        scored = _Scored(copy.deepcopy(model).requires_grad_(requires_grad=False), name, classes)
+        own = copy.deepcopy(model).requires_grad_(requires_grad=False).eval()
+        scored = _Scored(own, name, _classes(own, images, class_index), where)
         cam = GradCAM(scored, "map", postprocessing=_share_of_largest)
         heat: Tensor = cam(images, class_idx=0)
     return heat.squeeze(1).detach()
@@ -73,22 +80,31 @@ class _Scored(nn.Module):
     It changes the model's modes and gradients, so that it must be given one of its own.
     """
 
-    def __init__(self, model: TransferModel, unit: str, classes: Tensor | None) -> None:
+    def __init__(
+        self, model: TransferModel, unit: str, classes: Tensor, where: Tensor | None
+    ) -> None:
         super().__init__()
-        self.model, self.unit, self.classes = model, unit, classes
+        self.model, self.unit, self.classes, self.where = model, unit, classes, where
         self.map = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        backbone = self.model.backbone
+        logits = self.model.decoded(self._maps(self.model.enlarged(x)), x.shape[2:])
+        picked = logits[torch.arange(len(logits)), self.classes].reshape(len(logits), -1)
+        places = torch.ones_like(picked) if self.where is None else self.where.flatten(1).to(picked)
+        places = torch.where(places.any(1, keepdim=True), places, 1.0)
+        return (picked * places).sum(1, keepdim=True) / places.sum(1, keepdim=True)
+
+    def _maps(self, x: Tensor) -> tuple[Tensor, ...]:
+        """As of `Backbone.pyramid`, but that the gradient starts at the unit's map."""
+        backbone, maps = self.model.backbone, {}
         for unit in backbone.units:
-            x = backbone.step(unit, x)
+            for shape, out in zip(unit.shapes, backbone.pieces(unit, x), strict=True):
+                maps[shape.reduction] = x = out
             if unit.name == self.unit:
-                # The gradient starts here, whatever is frozen before it. The next unit may write in
-                # place into what it is given (ReLU): it gets a copy.
-                x = self.map(x.detach().requires_grad_()).clone()
-        logits: Tensor = self.model.head(x)
-        classes = logits.argmax(1) if self.classes is None else self.classes
-        return logits.gather(1, classes[:, None])
+                # Whatever is frozen before it. The next unit may write in place into what it is
+                # given (ReLU): it gets a copy.
+                maps[unit.shapes[-1].reduction] = x = self.map(x.detach().requires_grad_()).clone()
+        return tuple(maps.values())
 
 
 def _share_of_largest(heat: Tensor) -> Tensor:
@@ -96,8 +112,15 @@ def _share_of_largest(heat: Tensor) -> Tensor:
     return heat / torch.where(largest > 0, largest, 1.0)
 
 
-def _classes(model: TransferModel, images: Tensor, class_index: int | Sequence[int]) -> Tensor:
-    classes = as_linear(model.head, "Grad-CAM").fc.out_features
+def _classes(
+    model: TransferModel, images: Tensor, class_index: int | Sequence[int] | None
+) -> Tensor:
+    with torch.no_grad():
+        logits = model(images)
+    classes = logits.shape[1]
+    if class_index is None:
+        predicted: Tensor = logits.reshape(*logits.shape[:2], -1).mean(2).argmax(1)
+        return predicted
     given = [class_index] * len(images) if isinstance(class_index, int) else list(class_index)
     for value in given:
         check_number("class_index", value, 0, classes - 1, integer=True)
@@ -110,7 +133,7 @@ def _classes(model: TransferModel, images: Tensor, class_index: int | Sequence[i
 
 
 def _check_shape(model: TransferModel, images: Tensor) -> None:
-    backbone, head = model.backbone, as_linear(model.head, "Grad-CAM")
+    backbone, head = model.backbone, model.head
     spatial = list(images.shape[2:])
     shape = backbone.input_shape(spatial)
     if images.shape[1] != backbone.in_channels:
@@ -118,6 +141,8 @@ def _check_shape(model: TransferModel, images: Tensor) -> None:
             f"images must have {backbone.in_channels} channels, as data.in_channels had when the "
             f"model was made, got {images.shape[1]}."
         )
+    if not isinstance(head, LinearHead):
+        return
     features = math.prod(backbone.output_shape(shape[1:]))
     if not head.pooling and features != head.fc.in_features:
         raise ConfigError(

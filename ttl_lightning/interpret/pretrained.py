@@ -12,6 +12,7 @@ from ttl_lightning.config.schema import RunSpec
 from ttl_lightning.models.backbones.factory import create_backbone
 from ttl_lightning.runs.build import device, read_data
 from ttl_lightning.runs.callbacks.progress import quiet
+from ttl_lightning.runs.parts import task_class
 from ttl_lightning.tasks.losses import kind_of
 from ttl_lightning.tasks.probes import ProbeResult, probe_units
 
@@ -25,8 +26,10 @@ def probe(spec: RunSpec) -> dict[str, ProbeResult]:
         spec: a run's configuration.
 
     Raises:
-        TTLError: if data or weights cannot be used, or no class can be probed.
+        TTLError: if the task has no classes, data or weights cannot be used, or no class can be
+            probed.
     """
+    task_class(spec).check_probed()
     with quiet():
         data = read_data(spec.recipe)
         pl.seed_everything(spec.seed, workers=True, verbose=False)  # networks without weights

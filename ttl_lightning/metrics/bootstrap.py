@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from ttl_lightning.metrics.classification import (
     check_predictions,
     weighted_scores,
 )
-from ttl_lightning.metrics.kernel import Floats
+from ttl_lightning.metrics.kernel import Bools, Floats
 
 # Numbers in one block of weights: the working set stays near 100 MB whatever the size of the split.
 BLOCK = 1_000_000
@@ -45,8 +45,9 @@ def bootstrap_intervals(
     resamples: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
+    patients: Sequence[str] | None = None,
 ) -> dict[str, tuple[float, float] | None]:
-    """Interval of every plain metric, its spread and bias found by resampling whole samples.
+    """Interval of every plain metric, its spread and bias found by resampling samples or patients.
 
     On the scale of log odds, where no interval leaves [0, 1]: the estimate less its bias, plus and
     minus a quantile of Student's t, with the samples a class, times the resamples' deviation.
@@ -63,6 +64,7 @@ def bootstrap_intervals(
         resamples: how many to draw.
         confidence: how often the interval shall hold the metric of endlessly many samples.
         seed: of the draws.
+        patients: whom each sample shows; all samples of a patient are drawn together.
 
     Returns:
         (low, high) a metric; None where it is undefined, or is so in over a tenth of the resamples,
@@ -86,10 +88,13 @@ def bootstrap_intervals(
     if not len(labels) or not np.isfinite(probabilities).all():
         return found
     estimates, _ = weighted_scores(probabilities, labels, task, np.ones((1, len(labels))))
-    bases = _rests_on(targets, task)
+    drawn_as = np.arange(len(labels)) if patients is None else unique_numbers(patients)
+    bases = _rests_on(_of_draws(targets, drawn_as), task)
     drawn: dict[str, list[Floats]] = {key: [] for key in bases}
-    for indices in resample_indices(len(labels), resamples, seed):
-        plain, _ = weighted_scores(probabilities, labels, task, _counts(indices))
+    draws = int(drawn_as.max()) + 1
+    for indices in resample_indices(draws, resamples, seed):
+        weights = _counts(indices, draws)[:, drawn_as]
+        plain, _ = weighted_scores(probabilities, labels, task, weights)
         for key in bases:
             drawn[key].append(plain[key])
     for key, base in bases.items():
@@ -98,35 +103,53 @@ def bootstrap_intervals(
     return found
 
 
-def _rests_on(targets: Floats, task: str) -> dict[str, tuple[float, float, float]]:
+def unique_numbers(names: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Each name's number, from 0."""
+    return np.unique(names, return_inverse=True)[1].astype(np.int64)
+
+
+def _of_draws(targets: Floats, draws: npt.NDArray[np.int64]) -> tuple[Bools, Bools]:
+    """Which draws have a positive of each class, and which a negative, (draws, classes)."""
+    kinds = []
+    for value in (1, 0):
+        found = np.zeros((int(draws.max()) + 1, targets.shape[1]), bool)
+        np.logical_or.at(found, draws, targets == value)
+        kinds.append(found)
+    return kinds[0], kinds[1]
+
+
+def _rests_on(kinds: tuple[Bools, Bools], task: str) -> dict[str, tuple[float, float, float]]:
     """What each metric's value is of: how many samples, how many a class, how many steps.
 
     Samples are those of the rarer kind where it takes two. A ranking's steps are pairs of two
     kinds; those of f1, which counts hits twice, are two a sample.
+
+    Args:
+        kinds: as of `_of_draws`.
+        task: as of `bootstrap_intervals`.
     """
-    columns = targets[:, 1:] if task == "binary" else targets
-    positives = (columns == 1).sum(axis=0)
-    negatives = (columns == 0).sum(axis=0)
-    every = float((~np.isnan(columns).all(axis=1)).sum())
-    sick, well = (min(float(kind.sum()), every) for kind in (positives, negatives))
-    rarer, classes = min(sick, well), max(int((positives > 0).sum()), 1)
+    sick, well = (kind[:, 1:] if task == "binary" else kind for kind in kinds)
+    positives, negatives = sick.sum(axis=0), well.sum(axis=0)
+    every = float((sick | well).any(axis=1).sum())
+    ill, healthy = (min(float(kind.sum()), every) for kind in (positives, negatives))
+    rarer, classes = min(ill, healthy), max(int((positives > 0).sum()), 1)
     return {
         **dict.fromkeys(
             ("auroc", "auprc", "auprc_trapezoid"),
             (rarer, rarer / classes, float(positives @ negatives)),
         ),
-        "f1": (sick, sick / classes, 2 * sick),
-        "sensitivity": (sick, sick / classes, sick),
+        "f1": (ill, ill / classes, 2 * ill),
+        "sensitivity": (ill, ill / classes, ill),
         "accuracy": (every, every, every),
-        "specificity": (well, well, well),
+        "specificity": (healthy, healthy, healthy),
     }
 
 
-def _counts(indices: npt.NDArray[np.int64]) -> Floats:
-    rows, samples = indices.shape
-    offset = indices + samples * np.arange(rows)[:, None]
-    flat = np.bincount(offset.ravel(), minlength=rows * samples)
-    return flat.reshape(rows, samples).astype(np.float64)
+def _counts(indices: npt.NDArray[np.int64], draws: int) -> Floats:
+    rows = len(indices)
+    offset = indices + draws * np.arange(rows)[:, None]
+    flat = np.bincount(offset.ravel(), minlength=rows * draws)
+    return flat.reshape(rows, draws).astype(np.float64)
 
 
 def _interval(

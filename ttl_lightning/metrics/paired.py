@@ -32,11 +32,25 @@ class Scored:
         scores: (n, classes); of binary tasks class 1 alone, (n, 1).
         targets: 1 for the class, 0 for the others, NaN where not labelled; shaped as the scores.
             Of other tasks whatever the scores are judged by.
+        patients: whom each image shows, (n,); None where nobody says, so that each stands alone.
     """
 
     ids: tuple[str, ...]
     scores: Floats
     targets: Floats
+    patients: tuple[str, ...] | None = None
+
+    @property
+    def draws(self) -> tuple[str, ...]:
+        """What is drawn anew with each image: its patient, who may have several, or itself."""
+        return self.ids if self.patients is None else self.patients
+
+    def ordered(self, ids: tuple[str, ...]) -> Scored:
+        """The same images in another order."""
+        places = {name: place for place, name in enumerate(self.ids)}
+        order = [places[name] for name in ids]
+        drawn = self.patients and tuple(self.patients[place] for place in order)
+        return Scored(ids, self.scores[order], self.targets[order], drawn)
 
 
 # A model's scores -> the metric, and each image's part in its error.
@@ -49,8 +63,9 @@ class Arm:
 
     Attributes:
         values: the metric, (trainings,); negative for what is subtracted.
-        parts: each image's part in the error of each value, (trainings, images): the product of
-            two rows is the covariance of their values as the images are drawn anew.
+        parts: each image's part in the error of each value, (trainings, images), of patients the
+            sum over their images: the product of two rows is the covariance of their values as the
+            images, or patients, are drawn anew.
     """
 
     values: Floats
@@ -146,11 +161,11 @@ def aligned(tables: Sequence[Scored]) -> list[Scored]:
     for given in tables:
         table = given
         if table.ids != first.ids:
-            places = {name: place for place, name in enumerate(table.ids)}
-            if places.keys() != set(first.ids):
+            if set(table.ids) != set(first.ids):
                 return []
-            order = [places[name] for name in first.ids]
-            table = Scored(first.ids, table.scores[order], table.targets[order])
+            table = table.ordered(first.ids)
+        if table.patients != first.patients:
+            return []
         if not np.array_equal(table.targets, first.targets, equal_nan=True):
             return []
         found.append(table)
@@ -170,7 +185,19 @@ def _one_meaning(tables: Sequence[Scored]) -> bool:
 def _arm(kernel: Kernel, tables: Sequence[Scored]) -> Arm:
     """Trainings that were tested on the same images, in the same order."""
     values, parts = zip(*map(kernel, tables), strict=True)
-    return Arm(np.array(values), np.array(parts))
+    return Arm(np.array(values), _sums(np.array(parts), tables[0].draws))
+
+
+def _sums(parts: Floats, draws: Sequence[str]) -> Floats:
+    """The parts of what is drawn together, (trainings, draws).
+
+    Source: Obuchowski, Nonparametric analysis of clustered ROC curve data, Biometrics 53 (1997)
+        567-578: the parts of a patient's images add up before they are squared.
+    """
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(draws))}
+    sums = np.zeros((len(parts), len(numbers)))
+    np.add.at(sums.T, np.array([numbers[name] for name in draws]), parts.T)
+    return sums
 
 
 def _paired(kernel: Kernel, ours: Mapping[int, Scored], theirs: Mapping[int, Scored]) -> Arm:
@@ -183,20 +210,21 @@ def _paired(kernel: Kernel, ours: Mapping[int, Scored], theirs: Mapping[int, Sco
     values, rows = [], []
     for seed in seeds:
         mine, other = ours[seed], theirs[seed]
-        places = {name: place for place, name in enumerate(other.ids)}
-        if places.keys() != set(mine.ids) or mine.targets.shape != other.targets.shape:
+        if set(other.ids) != set(mine.ids) or mine.targets.shape != other.targets.shape:
             raise DataError(f"of seed {seed}, the test samples are not the same.")
-        order = [places[name] for name in mine.ids]
-        if not np.array_equal(mine.targets, other.targets[order], equal_nan=True):
+        other = other.ordered(mine.ids)
+        if other.patients != mine.patients:
+            raise DataError(f"of seed {seed}, the patients are not the same.")
+        if not np.array_equal(mine.targets, other.targets, equal_nan=True):
             raise DataError(f"of seed {seed}, the labels are not the same.")
         (our_value, our_parts), (value, parts) = kernel(mine), kernel(other)
-        keys = [(None if shared else seed, name) for name in mine.ids]
+        keys = [(None if shared else seed, name) for name in mine.draws]
         where = [numbers.setdefault(key, len(numbers)) for key in keys]
-        rows.append((where, our_parts - parts[order]))
+        rows.append((where, our_parts - parts))
         values.append(our_value - value)
     table = np.zeros((len(seeds), len(numbers)))
     for place, (where, parts) in enumerate(rows):
-        table[place, where] = parts
+        np.add.at(table[place], where, parts)
     return Arm(np.array(values), table)
 
 

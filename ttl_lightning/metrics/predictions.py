@@ -14,6 +14,7 @@ from ttl_lightning.records.files import csv_text
 from ttl_lightning.records.folder import PREDICTIONS, RunFolder
 
 FIRST = ["id", "split"]
+PATIENT = "patient"
 
 Columns = Mapping[str, Sequence[str]]
 

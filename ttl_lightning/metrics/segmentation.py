@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import bootstrap
 
+from ttl_lightning.metrics.bootstrap import unique_numbers
 from ttl_lightning.metrics.kernel import Bools, Floats
 from ttl_lightning.metrics.scores import Scores
 
@@ -36,12 +37,14 @@ class MaskScores:
         values: each image's metrics by name, NaN where undefined, (n, classes).
         reference: pixels of each class in the reference, (n, classes).
         predicted: likewise in the prediction.
+        measured: whether an image's distances are in mm, and not in pixels, (n,).
     """
 
     ids: npt.NDArray[np.int64]
     values: Mapping[str, Floats]
     reference: npt.NDArray[np.int64]
     predicted: npt.NDArray[np.int64]
+    measured: Bools
 
     @property
     def present(self) -> Bools:
@@ -133,6 +136,8 @@ def score(table: MaskScores, names: Sequence[str]) -> Scores:
         values[metric] = float(np.mean(known)) if known else None
         if not known:
             notes[metric] = "no reference has any class, or it is undefined in every image"
+        if metric in DISTANCES:
+            notes[f"{metric}/unit"] = _unit(table.measured)
         lost = int((~np.isfinite(column[:, table.present])).sum())
         if known and lost:
             notes[f"{metric}/undefined"] = (
@@ -140,6 +145,13 @@ def score(table: MaskScores, names: Sequence[str]) -> Scores:
                 "reference or prediction is empty"
             )
     return Scores(values, notes)
+
+
+def _unit(measured: Bools) -> str:
+    count = int(measured.sum())
+    if 0 < count < len(measured):
+        return f"in mm in {count} images and in pixels in {len(measured) - count} without a spacing"
+    return "in mm" if count else "in pixels"
 
 
 def intervals(
@@ -156,11 +168,7 @@ def intervals(
 
     Source: Efron, "Better bootstrap confidence intervals", JASA 82 (1987) 171-185.
     """
-    groups = (
-        np.arange(len(table.ids))
-        if patients is None
-        else np.unique(patients, return_inverse=True)[1]
-    )
+    groups = np.arange(len(table.ids)) if patients is None else unique_numbers(patients)
     return {
         metric: _interval(column[:, table.present], groups)
         for metric, column in table.values.items()

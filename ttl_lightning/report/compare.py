@@ -12,7 +12,7 @@ from ttl_lightning.errors import DataError
 from ttl_lightning.metrics import paired
 from ttl_lightning.metrics.comparison import Comparison, holm
 from ttl_lightning.metrics.paired import Scored, aligned
-from ttl_lightning.metrics.predictions import read_test
+from ttl_lightning.metrics.predictions import PATIENT, read_test
 from ttl_lightning.report.collect import Search
 from ttl_lightning.report.learnt import NOTHING_AMISS, Learnt, fault, read_history
 from ttl_lightning.report.methods import BASELINE, Group, Method
@@ -217,7 +217,9 @@ def _read(root: Path, method: Method) -> tuple[Tables, list[str], Learnt]:
         except DataError as error:
             problems.append(f"{run.folder}: {error}".replace(f"{folder}{os.sep}", ""))
         try:
-            tables[seed] = report.read(read_test(folder), described)
+            columns = read_test(folder)
+            read = report.read(columns, described)
+            tables[seed] = replace(read, patients=columns.get(PATIENT))
         except DataError as error:
             problems.append(f"{run.folder}: {error}")
         if found := fault(tables.get(seed), history, report, described):
@@ -253,7 +255,13 @@ def _images(tables: Tables) -> str:
     if not found:
         return ""
     sizes = sorted({len(table.ids) for table in found})
+    people = sorted({len(set(table.draws)) for table in found})
+    of = "" if all(t.patients is None for t in found) else f" of {_range(people)} patients"
     if len(found) == 1 or aligned(found):
-        return count(sizes[0], "test sample") + ", the same for every seed" * (len(found) > 1)
-    size = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-    return f"{size} test samples a seed, not the same for every seed"
+        same = ", the same for every seed" * (len(found) > 1)
+        return count(sizes[0], "test sample") + of + same
+    return f"{_range(sizes)} test samples{of} a seed, not the same for every seed"
+
+
+def _range(sizes: Sequence[int]) -> str:
+    return f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from ttl_lightning.errors import WeightsError
 from ttl_lightning.models.backbones.checkpoints import sha256
 from ttl_lightning.records.folder import RunFolder
 from ttl_lightning.runs.build import Parts
-from ttl_lightning.tasks.reports import Described
+from ttl_lightning.tasks.reports import Described, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +50,18 @@ def evaluate(parts: Parts, there: RunFolder, described: Described) -> Scored:
     for split, scores in task.scores.items():
         metrics |= {f"{split}/{key}": value for key, value in scores.values.items()}
         notes |= {f"{split}/{key}": note for key, note in scores.notes.items()}
-    intervals = task.report.intervals(task.predictions["test"], described)
+    table = task.predictions["test"]
+    patients = of_samples(parts.data.patients("test"), table)
+    intervals = task.report.intervals(table, described, patients)
     for metric in task.report.metrics:
         if metric.no_interval:
             notes[f"intervals/test/{metric.name}"] = metric.no_interval
     return Scored(weights, metrics, {f"test/{key}": span for key, span in intervals.items()}, notes)
+
+
+def of_samples(names: Sequence[str] | None, table: Table) -> list[str] | None:
+    """Of a split's names those of a table's samples, in its order."""
+    return None if names is None else [names[int(number)] for number in table.ids]
 
 
 def _to_score(trainer: pl.Trainer, there: RunFolder) -> dict[str, str | None]:

@@ -140,8 +140,7 @@ def _stages(spec: RunSpec, there: RunFolder, begun: RunResult) -> Iterator[RunRe
             cost = measure(spec, parts, times)
             result = replace(result, complexity=cost.complexity, notes=result.notes | cost.notes)
     if is_main_process():
-        ids = {split: data.sample_ids(split) for split in parts.task.predictions}
-        outputs.write(there.path, parts.task, ids, parts.history.rows, result)
+        outputs.write(there.path, parts.task, data, parts.history.rows, result)
         for name, content in parts.task.extras(data):
             write_atomically(there.extra(name), content)
     yield replace(result, status="completed")

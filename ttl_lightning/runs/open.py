@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from ttl_lightning.runs.build import initial_model, read_data
 from ttl_lightning.runs.callbacks.progress import watched
 from ttl_lightning.runs.holding import completed
 from ttl_lightning.runs.predictor import load
+from ttl_lightning.tasks.base import Task
 
 UNITS = ("all", "blocks")
 
@@ -34,6 +36,7 @@ class OpenRun:
         before: the model that training began with, on `device`, in evaluation mode.
         after: the model of the best epoch, likewise.
         device: where both are.
+        task: what the model after training was trained for.
     """
 
     folder: Path
@@ -42,6 +45,7 @@ class OpenRun:
     before: TransferModel
     after: TransferModel
     device: torch.device
+    task: Task
 
     @property
     def title(self) -> str:
@@ -50,7 +54,7 @@ class OpenRun:
         cutoff = f" cutoff={result.cutoff}" if result.cutoff else ""
         return f"{result.data} · {result.backbone} · {result.strategy}{cutoff} · seed {result.seed}"
 
-    def batches(self, split: str, most: int | None = None) -> Iterator[dict[str, Tensor]]:
+    def batches(self, split: str, most: int | None = None) -> Iterator[dict[str, Any]]:
         """A split's samples as evaluation sees them, in order, on the models' device.
 
         Args:
@@ -67,7 +71,10 @@ class OpenRun:
             if left is not None:
                 batch = {key: value[:left] for key, value in batch.items()}
                 left -= len(batch["label"])
-            yield {key: value.to(self.device) for key, value in batch.items()}
+            yield {
+                key: value.to(self.device) if isinstance(value, Tensor) else value
+                for key, value in batch.items()
+            }
             if left == 0:
                 return
 
@@ -110,7 +117,7 @@ def open_run(run: str | Path, overrides: Sequence[str] = (), device: str = "auto
     where = _device(device)
     predictor = load(folder)
     before = initial_model(recipe, predictor.task.num_outputs(data)).eval().to(where)
-    return OpenRun(folder, result, data, before, predictor.model.to(where), where)
+    return OpenRun(folder, result, data, before, predictor.model.to(where), where, predictor.task)
 
 
 def _device(name: str) -> torch.device:
@@ -120,7 +127,7 @@ def _device(name: str) -> torch.device:
     return torch.device(("cuda" if there else "cpu") if name == "auto" else name)
 
 
-def _shown(batches: Iterable[dict[str, Tensor]], split: str) -> Iterator[dict[str, Tensor]]:
+def _shown(batches: Iterable[dict[str, Any]], split: str) -> Iterator[dict[str, Any]]:
     """With a bar, if a person is watching."""
     if not watched():
         yield from batches

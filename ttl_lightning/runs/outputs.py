@@ -9,11 +9,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from ttl_lightning.metrics.predictions import as_csv
+from ttl_lightning.data.module import DataModule
+from ttl_lightning.metrics.predictions import PATIENT, as_csv
 from ttl_lightning.records.files import write_atomically
 from ttl_lightning.records.folder import RunFolder
 from ttl_lightning.records.schema import RunResult
 from ttl_lightning.records.stem import stem_note
+from ttl_lightning.runs.evaluate import of_samples
 from ttl_lightning.tasks.base import Task
 from ttl_lightning.tasks.curves import png, training_curves
 from ttl_lightning.tasks.registry import report_of
@@ -23,7 +25,7 @@ from ttl_lightning.tasks.reports import Described, Table, TaskReport
 def write(
     folder: Path,
     task: Task,
-    ids: Mapping[str, Sequence[str]],
+    data: DataModule,
     history: Sequence[Mapping[str, object]],
     result: RunResult,
 ) -> None:
@@ -32,12 +34,12 @@ def write(
     Args:
         folder: the run's folder.
         task: holds the predictions by split.
-        ids: the samples' names by split, in the order of their numbers.
+        data: the run's.
         history: one row an epoch.
         result: the run's result.
     """
     report, predictions = task.report, task.predictions
-    content = predictions_csv(report, predictions, ids, result.model)
+    content = predictions_csv(report, predictions, data, result.model)
     write_atomically(RunFolder(folder).predictions, content.encode())
     best = result.train.get("best_epoch")
     curves = {"curves": training_curves(history, report.drawn, best)}
@@ -49,14 +51,15 @@ def write(
 def predictions_csv(
     report: TaskReport,
     predictions: Mapping[str, Table],
-    ids: Mapping[str, Sequence[str]],
+    data: DataModule,
     described: Described,
 ) -> str:
-    """Columns: id, split, and those of the task."""
+    """Columns: id, split, the patient where one is known, and those of the task."""
     splits = {}
     for split, table in predictions.items():
-        names = [ids[split][int(number)] for number in table.ids]
-        splits[split] = {"id": names, **report.columns(table, described)}
+        known = {"id": data.sample_ids(split), PATIENT: data.patients(split)}
+        named = {key: of_samples(names, table) or [] for key, names in known.items() if names}
+        splits[split] = {**named, **report.columns(table, described)}
     return as_csv(splits)
 
 

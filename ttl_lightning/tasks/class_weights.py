@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ttl_lightning.data.samples import Integers
 from ttl_lightning.errors import ConfigError, DataError
 from ttl_lightning.metrics.classification import Labels
 
@@ -36,7 +37,14 @@ def class_weights(
     if kind is None:
         return None
     if kind == "balanced":
-        return _balanced(labels, num_classes)
+        return balanced(*_counts(labels, num_classes), exclusive=labels.ndim == 1)
+    return checked(kind, num_classes)
+
+
+def checked(kind: str | Sequence[float] | None, num_classes: int) -> Tensor | None:
+    """Numbers that are given as weights; else as `class_weights`, without "balanced"."""
+    if kind is None:
+        return None
     allowed = f"null, balanced, or {num_classes} numbers, one for each class"
     if isinstance(kind, str):
         raise ConfigError(f"{KEY} must be {allowed}, got {kind!r}.")
@@ -53,13 +61,27 @@ def _is_weight(value: object) -> bool:
     return number and 0 <= float(value) < math.inf  # type: ignore[arg-type]
 
 
-def _balanced(labels: Labels, num_classes: int) -> Tensor:
+def _counts(labels: Labels, num_classes: int) -> tuple[Integers, Integers]:
+    """Samples of each class, and those that are known not to be of it."""
     if labels.ndim == 2:
-        counts = (labels == 1).sum(axis=0)
-        weights = (labels == 0).sum(axis=0) / np.maximum(counts, 1)
-    else:
-        counts = np.bincount(labels.astype(np.int64), minlength=num_classes)
-        weights = len(labels) / (num_classes * np.maximum(counts, 1))
+        return (labels == 1).sum(axis=0), (labels == 0).sum(axis=0)
+    counts = np.bincount(labels.astype(np.int64), minlength=num_classes)
+    return counts, len(labels) - counts
+
+
+def balanced(counts: Integers, others: Integers, *, exclusive: bool) -> Tensor:
+    """The "balanced" weights of `class_weights`, from counts of samples, or pixels.
+
+    Args:
+        counts: of each class, (classes,).
+        others: that are known not to be of it, (classes,).
+        exclusive: whether each is of one class.
+
+    Raises:
+        DataError: a class without any.
+    """
+    positives = np.maximum(counts, 1)
+    weights = (counts + others) / (len(counts) * positives) if exclusive else others / positives
     if not counts.all():
         empty = ", ".join(str(index) for index in np.flatnonzero(counts == 0))
         raise DataError(

@@ -20,12 +20,15 @@ from ttl_lightning.tasks.class_weights import class_weights as resolved_weights
 from ttl_lightning.tasks.classification_report import CLASSIFICATION
 from ttl_lightning.tasks.gather import Rows
 from ttl_lightning.tasks.hooks import Batch
+from ttl_lightning.tasks.judged import Judged
 from ttl_lightning.tasks.losses import (
     class_probabilities,
     classification_loss,
     gamma_of,
     kind_of,
     mean_over_views,
+    missed_by,
+    true_and_predicted,
 )
 from ttl_lightning.tasks.probed_head import probed_head
 from ttl_lightning.tasks.reports import TaskReport
@@ -61,6 +64,7 @@ class ClassificationTask(Task):
     report: ClassVar[TaskReport] = CLASSIFICATION
     remembered = ("task", "class_names")
     suspects = "the images and task.class_weights"
+    has_classes = True
     class_weights: Tensor | None
 
     def __init__(
@@ -162,6 +166,13 @@ class ClassificationTask(Task):
         count = table.probabilities.shape[1]
         names = self.class_names or tuple(str(index) for index in range(count))
         return score(table.probabilities, table.labels, self.task, names)
+
+    def judged(self, outputs: Tensor, batch: Mapping[str, Tensor]) -> Judged:
+        """Of several labels, the one that is most wrong stands for the image."""
+        found, labels = class_probabilities(outputs, self.task), batch["label"].cpu()
+        true, predicted = true_and_predicted(found, labels, self.task)
+        missed = missed_by(found, labels, self.task)
+        return Judged(self.class_names, found, true, predicted, missed)
 
     def probed_head(self, splits: Mapping[str, Iterable[Batch]]) -> dict[str, Any]:
         """Begin the head as the linear probe of its features; see `tasks.probed_head`."""

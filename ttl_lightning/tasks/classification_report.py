@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -29,8 +29,12 @@ def _read(columns: Columns, described: Described) -> Scored:
     return scored_classes(columns, described.get("task"))
 
 
-def _intervals(table: Predictions, described: Described) -> dict[str, tuple[float, float] | None]:
-    return bootstrap_intervals(table.probabilities, table.labels, described["task"])
+def _intervals(
+    table: Predictions, described: Described, patients: Sequence[str] | None
+) -> dict[str, tuple[float, float] | None]:
+    return bootstrap_intervals(
+        table.probabilities, table.labels, described["task"], patients=patients
+    )
 
 
 def _figures(splits: Mapping[str, Predictions], described: Described) -> dict[str, Figure]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from ttl_lightning.errors import ConfigError
 from ttl_lightning.metrics.scores import Scores
 from ttl_lightning.tasks.gather import Rows
+from ttl_lightning.tasks.judged import Judged
 from ttl_lightning.tasks.registry import register
 from ttl_lightning.tasks.reports import Table, TaskReport
 
@@ -28,6 +29,7 @@ class Hooks(ABC):
         report: declares metrics and predictions; a class that has its own is known by its name.
         remembered: arguments, kept as attributes, that a finished run is built again with.
         suspects: what to check where the loss is not finite.
+        has_classes: whether images have classes, which linear probes of features can be fitted to.
         fewest_outputs: of a model for any data, as costs are counted without any.
     """
 
@@ -35,6 +37,7 @@ class Hooks(ABC):
     remembered: ClassVar[tuple[str, ...]] = ()
     suspects: ClassVar[str] = "the images"
     fewest_outputs: ClassVar[int] = 2
+    has_classes: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -117,6 +120,31 @@ class Hooks(ABC):
     def over_views(self, outputs: Tensor) -> Tensor:
         """Outputs of several views of each sample, (N, V, ...), as one of it, (N, ...)."""
         return outputs.mean(1)
+
+    @classmethod
+    def check_probed(cls) -> None:
+        """Demand classes that linear probes can be fitted to.
+
+        Raises:
+            ConfigError: if the task has none.
+        """
+        if not cls.has_classes:
+            raise ConfigError(
+                "a linear probe reads an image's class from its features, and the task "
+                f"{cls.report.name} has no classes of images."
+            )
+
+    def judged(self, outputs: Tensor, batch: Mapping[str, Tensor]) -> Judged:
+        """What outputs say of images, beside what is true.
+
+        Raises:
+            ConfigError: if the task does not tell.
+        """
+        raise ConfigError(f"Grad-CAM explains classes or masks, not the task {self.report.name}.")
+
+    def excerpt(self, sample: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Of a batch's sample what fits into one with others: by default all of it."""
+        return dict(sample)
 
     def probed_head(self, splits: Mapping[str, Iterable[Batch]]) -> dict[str, Any]:
         """Begin the head as a linear probe of its features, and say what it reaches.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -97,7 +97,8 @@ class TaskReport:
         drawn: names of those drawn over the epochs; by default all.
         columns: predictions to their columns of text in `predictions.csv`, beside id and split.
         read: such columns of the test split, with `id`, to what the paired tests take.
-        intervals: test predictions to intervals by metric, None where one is undefined.
+        intervals: test predictions, and whom each sample shows where that is known, to intervals
+            by metric, None where one is undefined.
         figures: predictions by split to a run's figures, by the names of their files.
         rising: a gain of the primary metric in the last fifth of the epochs that tells that
             training was cut off; None: that is not told.
@@ -112,7 +113,9 @@ class TaskReport:
     read: Callable[[Columns, Described], Scored]
     shown: tuple[str, ...] = ()
     drawn: tuple[str, ...] = ()
-    intervals: Callable[[Table, Described], Mapping[str, tuple[float, float] | None]] = _nothing
+    intervals: Callable[
+        [Table, Described, Sequence[str] | None], Mapping[str, tuple[float, float] | None]
+    ] = _nothing
     figures: Callable[[Mapping[str, Table], Described], Mapping[str, Figure]] = _nothing
     rising: float | None = None
     faults: tuple[Fault, ...] = ()

@@ -12,13 +12,16 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from ttl_lightning.data.samples import IGNORED
 from ttl_lightning.errors import ConfigError, check_choice
 from ttl_lightning.metrics.scores import Scores
 from ttl_lightning.metrics.segmentation import DISTANCES, MaskScores, distances, overlaps, score
 from ttl_lightning.tasks.base import Task
+from ttl_lightning.tasks.class_weights import balanced, checked
 from ttl_lightning.tasks.curves import png
 from ttl_lightning.tasks.gather import Rows
 from ttl_lightning.tasks.hooks import Batch
+from ttl_lightning.tasks.judged import Judged
 from ttl_lightning.tasks.mask_figure import Example, chosen, examples_figure
 from ttl_lightning.tasks.mask_losses import check_loss, mask_losses, mask_probabilities
 from ttl_lightning.tasks.masks import labelled, on_own_grid, reference_regions
@@ -37,7 +40,7 @@ class SegmentationTask(Task):
         regions: names of what masks tell apart, without the background.
         overlap: whether a pixel may be of several.
         loss: as of `mask_losses`.
-        class_weights: likewise, or None.
+        class_weights: likewise, or None; a configuration's "balanced" is made of training pixels.
         focal_gamma: likewise.
         window: spatial size of what is seen at once; None: of all that there is.
         save_masks: whether a run leaves the masks that it predicts for the test split.
@@ -88,12 +91,8 @@ class SegmentationTask(Task):
         keys = ["loss", *names, *(f"{name}/{region}" for name in names for region in regions)]
         check_choice("protocol.monitor", self.monitor, [f"val/{key}" for key in keys])
         outputs = _outputs(len(self.regions), overlap=overlap)
-        if class_weights is not None and len(class_weights) != outputs:
-            raise ConfigError(
-                f"task.class_weights must have {outputs} numbers, got {list(class_weights)}."
-            )
-        weights = None if class_weights is None else torch.tensor(class_weights)
         self.class_weights: Tensor | None
+        weights = checked(class_weights, outputs)
         self.register_buffer("class_weights", weights, persistent=False)
         self.window = None if window is None else tuple(window)
         self.save_masks = save_masks
@@ -116,8 +115,14 @@ class SegmentationTask(Task):
     ) -> dict[str, Any]:
         """Regions are those of the data, and volumes are seen by windows of the size trained on."""
         size = data.view.image_size
+        weights = options.get("class_weights")
+        if weights == "balanced":
+            exclusive = not data.overlap and len(data.regions) > 2
+            counts = data.pixel_counts()[-cls.num_outputs(data) :]
+            weights = balanced(*counts.T, exclusive=exclusive).tolist()
         return {
             **options,
+            "class_weights": weights,
             "loss": protocol["loss"],
             "focal_gamma": protocol["focal_gamma"],
             "regions": _regions(data),
@@ -180,6 +185,7 @@ class SegmentationTask(Task):
         kept = {
             "reference": theirs.sum(axis=space),
             "predicted": ours.sum(axis=space),
+            "measured": np.bool_(spacing is not None),
             **overlaps(ours, theirs),
         }
         return kept if self._fitting() else {**kept, **distances(ours, theirs, spacing)}
@@ -202,11 +208,47 @@ class SegmentationTask(Task):
         """The metrics of each image."""
         names = [metric.name for metric in SEGMENTATION.metrics if metric.name in rows]
         values = {name: rows[name] for name in names}
-        return MaskScores(rows["id"], values, rows["reference"], rows["predicted"])
+        return MaskScores(
+            rows["id"], values, rows["reference"], rows["predicted"], rows["measured"]
+        )
 
     def score(self, table: MaskScores) -> Scores:
         """See `metrics.segmentation.score`."""
         return score(table, self.regions)
+
+    def judged(self, outputs: Tensor, batch: Mapping[str, Tensor]) -> Judged:
+        """Masks as the network sees them; what is missed is 1 − Dice of the regions present."""
+        shown = mask_probabilities(outputs.detach().cpu().double(), exclusive=self.exclusive)
+        pairs, missed = [], []
+        for seen, mask in zip(shown, batch["mask"].cpu(), strict=True):
+            expected, known = reference_regions(mask, len(self.regions), overlap=self.overlap)
+            ours = labelled(seen, exclusive=self.exclusive) & known
+            pairs.append(torch.stack([expected & known, ours]))
+            dice = overlaps(ours.numpy(), expected.numpy())["dice"]
+            there = expected.flatten(1).any(1).numpy()
+            missed.append(1 - float(dice[there].mean() if there.any() else dice.mean()))
+        expected, ours = torch.stack(pairs).unbind(1)
+        background = [~ours.any(1, keepdim=True)] if self.exclusive else []
+        where = torch.cat([*background, ours], 1)
+        sums, sizes = (shown * where).flatten(2).sum(2), where.flatten(2).sum(2)
+        true, predicted = (
+            m.flatten(2).sum(2).argmax(1) + len(background) for m in (expected, ours)
+        )
+        names = ("background",) * len(background) + self.regions
+        probable = sums / sizes.clamp(min=1)
+        return Judged(names, probable, true, predicted, torch.tensor(missed), where)
+
+    def excerpt(self, sample: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Of a volume the window about the slice of which the reference marks most."""
+        kept = dict(sample)
+        if self.window is not None and len(self.window) == 3:
+            length, mask = self.window[0], sample["mask"]
+            marked = (mask != 0) & (mask != IGNORED)
+            middle = int(marked.flatten(1).sum(1).argmax())
+            start = max(0, min(middle - length // 2, len(mask) - length))
+            kept["mask"] = mask[start : start + length]
+            kept["image"] = sample["image"][:, start : start + length]
+        return kept
 
     def extras(self, data: Any) -> Iterator[tuple[str, bytes]]:
         """A figure of the worst, median and best test image, and the masks if they are asked for.

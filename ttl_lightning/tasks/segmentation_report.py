@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -16,7 +17,7 @@ from ttl_lightning.tasks.reports import Described, Metric, PairedTest, TaskRepor
 
 # A loss of Dice that is small enough to be outweighed by a smaller model.
 MARGIN = 0.02
-PIXELS, PREDICTED, PATIENT = "pixels/", "predicted/", "patient"
+PIXELS, PREDICTED = "pixels/", "predicted/"
 
 
 def _columns(table: MaskScores, described: Described) -> Columns:
@@ -52,8 +53,10 @@ def _mean_overlap(place: int, table: Scored) -> tuple[float, Floats]:
     return mean_parts(np.asarray(values[:, present].mean(axis=1)))
 
 
-def _intervals(table: MaskScores, _: Described) -> dict[str, tuple[float, float] | None]:
-    return intervals(table)
+def _intervals(
+    table: MaskScores, _: Described, patients: Sequence[str] | None
+) -> dict[str, tuple[float, float] | None]:
+    return intervals(table, patients)
 
 
 _overlap = partial(PairedTest, by="each image's own", margin=MARGIN, widest=1.0)

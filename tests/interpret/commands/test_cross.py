@@ -72,7 +72,7 @@ def test_the_table_and_the_matrix(open_full: OpenRun) -> None:
 def test_one_unit_has_no_pair(open_cut: OpenRun) -> None:
     alone = OpenRun(
         open_cut.folder, open_cut.result, open_cut.data, open_cut.before, open_cut.after,
-        open_cut.device,
+        open_cut.device, open_cut.task,
     )  # fmt: skip
     alone.after.backbone.units, units = alone.after.backbone.units[:1], alone.after.backbone.units
     try:

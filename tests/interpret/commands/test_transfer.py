@@ -53,7 +53,7 @@ def test_it_is_the_correlation_of_the_whole_features(open_cut: OpenRun) -> None:
 def test_a_model_beside_itself_is_all_reuse(open_cut: OpenRun) -> None:
     same = OpenRun(
         open_cut.folder, open_cut.result, open_cut.data, open_cut.after, open_cut.after,
-        open_cut.device,
+        open_cut.device, open_cut.task,
     )  # fmt: skip
     units, permuted = transfer(same, Options())
     for found in units:

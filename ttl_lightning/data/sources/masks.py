@@ -20,7 +20,7 @@ from ttl_lightning.data.sources.base import Source, existing_path
 from ttl_lightning.data.sources.pairs import named_files, paired
 from ttl_lightning.data.splits import check_fractions, complete_splits
 from ttl_lightning.data.tables.labels import unified
-from ttl_lightning.data.tables.text import Table, read_table
+from ttl_lightning.data.tables.text import PATIENT_COLUMN, Table, read_table
 from ttl_lightning.data.window_options import WindowView
 from ttl_lightning.errors import ConfigError, DataError, check_number
 
@@ -125,7 +125,7 @@ class MasksSource(Source):
         labels, given, patients = np.zeros(len(ids), np.int64), None, None
         if table is not None:
             given = table.splits(self.split_column)
-            patients = table.optional(self.patient_column, "patient_id")
+            patients = table.optional(self.patient_column, PATIENT_COLUMN)
             # two spellings of one patient must not end up in two splits
             patients = patients and unified(patients)[0]
         fractions = {"val": self.val_fraction, "test": self.test_fraction}

@@ -28,10 +28,9 @@ from ttl_lightning.data.tables.labels import (
     unified,
     yes_or_no,
 )
-from ttl_lightning.data.tables.text import Table
+from ttl_lightning.data.tables.text import PATIENT_COLUMN, Table
 from ttl_lightning.errors import ConfigError, DataError, UnknownNameError, check_choice
 
-PATIENT_COLUMN = "patient_id"
 """A column that is used where it exists, unless another is named."""
 INSTEAD = {"zeros": 0.0, "ones": 1.0, "ignore": float("nan")}
 """What a label that is not known is taken for; NaN counts in no loss and no metric."""

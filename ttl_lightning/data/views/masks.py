@@ -214,8 +214,12 @@ def seen_masks(
     return seen
 
 
-def check_masks(images: Store, masks: Store, rows: Integers, samples: Samples) -> None:
+def check_masks(images: Store, masks: Store, rows: Integers, samples: Samples) -> Integers:
     """Demand masks of their images' sizes, and training pixels of every class.
+
+    Returns:
+        Of the training masks, as they are stored, each region's pixels and those known not to be of
+        it, (regions, 2).
 
     Args:
         images: as scanned.
@@ -234,18 +238,20 @@ def check_masks(images: Store, masks: Store, rows: Integers, samples: Samples) -
             wrong.append(f"{name} ({' pixels of an image of '.join(sizes)})")
     if wrong:
         raise DataError(f"masks must be as large as their images, and are not: {listed(wrong)}.")
-    found = np.zeros(len(samples.regions), bool)
+    counts = np.zeros((len(samples.regions), 2), np.int64)
     for row in rows[samples.rows("train")]:
         mask = masks.read(int(row))
         if samples.overlap:
-            found |= (mask == 1).any(axis=(1, 2))
+            ours, known = (np.sum(kind, axis=(1, 2)) for kind in (mask == 1, mask != IGNORED))
         else:
-            values = np.unique(mask)
-            found[values[values != IGNORED]] = True
-    absent = [name for name, there in zip(samples.regions, found, strict=True) if not there]
-    if not samples.overlap and not found[1:].any():
+            found = np.bincount(mask.ravel(), minlength=IGNORED + 1)
+            ours, known = found[: len(counts)], found[:IGNORED].sum()
+        counts += np.stack([ours, known - ours], axis=1)
+    absent = [name for name, (there, _) in zip(samples.regions, counts, strict=True) if not there]
+    if not samples.overlap and not counts[1:, 0].any():
         raise DataError(
             "no training mask marks anything: every pixel of all of them is background."
         )
     if absent:
         raise DataError(f"no training mask has a pixel of class {listed(absent)}.")
+    return counts

@@ -20,10 +20,11 @@ from ttl_lightning.interpret.commands.findings import Findings
 from ttl_lightning.interpret.commands.options import Gradcam as Options
 from ttl_lightning.interpret.gradcam import grad_cam
 from ttl_lightning.runs.open import OpenRun, open_run
-from ttl_lightning.tasks.losses import class_probabilities, kind_of, missed_by, true_and_predicted
 
 SELECT = ("wrong", "first")
 TARGETS = ("predicted", "true")
+# Of a batch what a task judges its outputs by, and what names its samples.
+TOLD = ("image", "label", "mask", "id", "study")
 PANEL_INCHES = 2.2
 HEAT_OPACITY = 0.45
 
@@ -35,10 +36,13 @@ class Explained:
     Attributes:
         run: whose view it is.
         names: of the samples; of volumes, of the windows' studies.
-        labels: true classes, (n,); of several labels, that which is most wrong.
-        predicted: classes, (n,); of several labels, as `labels`.
+        outputs: names of what the model's outputs stand for.
+        labels: true classes, (n,); of several labels, that which is most wrong; of masks, the
+            largest region.
+        predicted: classes, (n,), likewise.
         targets: the classes that are explained, (n,).
         probabilities: of the targets, (n,).
+        missed: how far each sample is from being right, (n,), from 0 to 1.
         images: (n, *spatial), grey, from 0 to 1.
         heat: (n, *spatial), from 0 to 1; see `grad_cam`.
         places: size of the unit's map, which the heat is interpolated from, (*spatial).
@@ -46,10 +50,12 @@ class Explained:
 
     run: OpenRun
     names: list[str]
+    outputs: tuple[str, ...]
     labels: Tensor
     predicted: Tensor
     targets: Tensor
     probabilities: Tensor
+    missed: Tensor
     images: Tensor
     heat: Tensor
     places: tuple[int, ...]
@@ -70,10 +76,11 @@ def explain(run: OpenRun, positions: Sequence[int], options: Options) -> Explain
     batch = _chosen(run, positions, options.split)
     images = batch["image"]
     with torch.no_grad():
-        probabilities = class_probabilities(run.after(images), kind_of(run.data))
-    labels, predicted = true_and_predicted(probabilities, batch["label"].cpu(), kind_of(run.data))
-    targets = predicted if options.target == "predicted" else labels
-    heat = grad_cam(run.after, images, targets.tolist(), options.unit)
+        judged = run.task.judged(run.after(images), batch)
+    targets = judged.predicted if options.target == "predicted" else judged.true
+    rows = torch.arange(len(targets))
+    where = None if judged.where is None else judged.where[rows, targets].to(run.device)
+    heat = grad_cam(run.after, images, targets.tolist(), options.unit, where)
     mean, std = (
         torch.tensor(values).reshape(-1, *(1,) * (images.dim() - 2))
         for values in (run.data.mean, run.data.std)
@@ -82,10 +89,12 @@ def explain(run: OpenRun, positions: Sequence[int], options: Options) -> Explain
     return Explained(
         run,
         [ids[int(number)] for number in _places(batch)],
-        labels,
-        predicted,
+        judged.names,
+        judged.true,
+        judged.predicted,
         targets,
-        probabilities[torch.arange(len(targets)), targets],
+        judged.probabilities[rows, targets],
+        judged.missed,
         (images.cpu() * std + mean).mean(1).clamp(0, 1),
         heat.cpu(),
         _map_size(run, images.shape[2:], options.unit),
@@ -93,13 +102,11 @@ def explain(run: OpenRun, positions: Sequence[int], options: Options) -> Explain
 
 
 def most_wrong(run: OpenRun, split: str, count: int) -> list[int]:
-    """Positions of the samples whose true classes are least probable, the worst first."""
+    """Positions of the samples that are most wrong, the worst first: see `Judged.missed`."""
     found: list[tuple[float, int]] = []
     with torch.no_grad():
         for batch in run.batches(split):
-            probabilities = class_probabilities(run.after(batch["image"]), kind_of(run.data))
-            labels = batch["label"].cpu()
-            missed = missed_by(probabilities, labels, kind_of(run.data))
+            missed = run.task.judged(run.task.outputs(batch), batch).missed
             found += zip(missed.tolist(), batch["id"].tolist(), strict=True)
     return [number for _, number in sorted(found, key=lambda pair: (-pair[0], pair[1]))[:count]]
 
@@ -117,15 +124,15 @@ def report(run: OpenRun, options: Options) -> Findings:
                 "side need the same."
             )
     found = [explain(one, positions, options) for one in runs]
-    classes = run.data.class_names
     rows: list[dict[str, Any]] = [
         {
             "run": str(view.run.folder),
             "id": view.names[i],
-            "label": classes[int(view.labels[i])],
-            "predicted": classes[int(view.predicted[i])],
-            "explained": classes[int(view.targets[i])],
+            "label": view.outputs[int(view.labels[i])],
+            "predicted": view.outputs[int(view.predicted[i])],
+            "explained": view.outputs[int(view.targets[i])],
             "probability": float(view.probabilities[i]),
+            "missed": float(view.missed[i]),
         }
         for view in found
         for i in range(len(positions))
@@ -150,14 +157,14 @@ def overlays(found: Sequence[Explained]) -> Figure:
     for i, line in enumerate(panels):
         shown = _slice_of(found[0].heat[i])
         line[0].imshow(found[0].images[i][shown].numpy(), cmap="gray", vmin=0, vmax=1)
-        label = found[0].run.data.class_names[int(found[0].labels[i])]
+        label = found[0].outputs[int(found[0].labels[i])]
         place = f", slice {shown + 1}" if isinstance(shown, int) else ""
         line[0].set_title(f"{found[0].names[i]}{place}\nlabel: {label}", fontsize=8)
         for axes, view in zip(line[1:], found, strict=True):
             run, heat = view.run, view.heat[i][shown].numpy()
             axes.imshow(view.images[i][shown].numpy(), cmap="gray", vmin=0, vmax=1)
             axes.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=HEAT_OPACITY * np.sqrt(heat))
-            name = run.data.class_names[int(view.targets[i])]
+            name = view.outputs[int(view.targets[i])]
             cut = f" {run.result.cutoff}" if run.result.cutoff else ""
             places = " × ".join(str(count) for count in view.places)
             score = f"{name}: {float(view.probabilities[i]):.2f}"
@@ -194,8 +201,8 @@ def _named(run: OpenRun, split: str, ids: Sequence[str]) -> list[int]:
     best: dict[str, tuple[float, int]] = {}
     with torch.no_grad():
         for batch in run.batches(split):
-            probabilities = class_probabilities(run.after(batch["image"]), kind_of(run.data))
-            scores = probabilities[:, 1:].amax(1)
+            probabilities = run.task.judged(run.task.outputs(batch), batch).probabilities
+            scores = probabilities[:, min(1, probabilities.shape[1] - 1) :].amax(1)
             places = _places(batch).tolist()
             for place, score, number in zip(places, scores, batch["id"].tolist(), strict=True):
                 kept = best.get(names[place], (-1.0, 0))
@@ -215,7 +222,9 @@ def _chosen(run: OpenRun, positions: Sequence[int], split: str) -> dict[str, Ten
     for batch in run.batches(split):
         for row, number in enumerate(batch["id"].tolist()):
             if number in wanted:
-                kept[number] = {key: value[row] for key, value in batch.items()}
+                kept[number] = run.task.excerpt(
+                    {key: value[row] for key, value in batch.items() if key in TOLD}
+                )
         if len(kept) == len(wanted):
             break
     samples = [kept[number] for number in positions if number in kept]

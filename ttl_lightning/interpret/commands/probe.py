@@ -23,8 +23,10 @@ def probe_run(run: OpenRun, options: Options) -> dict[str, dict[str, ProbeResult
         By unit, of the model `before` training and of that `after` it.
 
     Raises:
-        TTLError: if `most` is out of range, or a split lacks what a probe needs.
+        TTLError: if the task has no classes, `most` is out of range, or a split lacks what a
+            probe needs.
     """
+    run.task.check_probed()
     found = {}
     for when, model in (("before", run.before), ("after", run.after)):
         splits = {split: run.batches(split, options.most) for split in SPLITS}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NotRequired, TypedDict
+from collections.abc import Sequence
+from typing import NotRequired, TypedDict, cast
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -45,15 +46,22 @@ class TransferModel(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The logits of images or volumes."""
         if self.head.needs == "last":
-            logits: Tensor = self.head(self.backbone(x))
-            return logits
-        maps: Tensor = self.head(self.backbone.pyramid(self._enlarged(x)))
-        for axis, size in enumerate(x.shape[2:], 2):
-            maps = maps.narrow(axis, 0, size)
-        return maps
+            return self.decoded((self.backbone(x),), x.shape[2:])
+        return self.decoded(self.backbone.pyramid(self.enlarged(x)), x.shape[2:])
 
-    def _enlarged(self, x: Tensor) -> Tensor:
-        """Repeat the last pixels along each axis until every resolution divides its size."""
+    def decoded(self, maps: tuple[Tensor, ...], spatial: Sequence[int]) -> Tensor:
+        """What the head makes of the backbone's maps, the last or all, for inputs of this size."""
+        if self.head.needs == "last":
+            return cast(Tensor, self.head(maps[-1]))
+        logits: Tensor = self.head(maps)
+        for axis, size in enumerate(spatial, 2):
+            logits = logits.narrow(axis, 0, size)
+        return logits
+
+    def enlarged(self, x: Tensor) -> Tensor:
+        """For a pyramid, repeat the last pixels until every resolution divides each axis's size."""
+        if self.head.needs == "last":
+            return x
         coarsest = self.backbone.reductions[-1]
         more = [-size % by for size, by in zip(x.shape[2:], coarsest, strict=True)]
         return functional.pad(x, [n for by in reversed(more) for n in (0, by)], mode="replicate")
