@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +126,9 @@ def test_the_report_tests_dice(runs: Path) -> None:
     page = (runs / "report.html").read_text()
     assert "Dice against the cutoff" in page
     assert "AUPRC" not in page
+    for run in RUNS:
+        assert base64.b64encode((runs / run / "examples.png").read_bytes()).decode() in page
+    assert "TTL (truncated) at block2" in page.partition("<h3>Examples</h3>")[2]
 
 
 def test_a_paused_run_goes_on_to_the_same_end(runs: Path, tmp_path: Path) -> None:
@@ -156,6 +161,8 @@ def test_drawn_volumes(tmp_path: Path) -> None:
     result = ttl.train(overrides=options, run_dir=tmp_path / "run")
     assert result.status == "completed"
     assert {"test/dice", "test/dice/embolism", "test/jaccard"} <= result.metrics.keys()
+    for kind in ("gradcam", "transfer", "cross"):
+        assert analyze(kind, [f"run={tmp_path / 'run'}", "device=cpu"])[0].rows
 
 
 @pytest.mark.parametrize(
@@ -205,6 +212,7 @@ def test_masks_alone_are_no_classes(tmp_path: Path) -> None:
 def test_what_can_be_analysed_of_masks(runs: Path) -> None:
     run = f"run={runs / 'ttl'}"
     findings, _ = analyze("gradcam", [run, "count=3", "device=cpu", f"others=[{runs / 'ftl'}]"])
+    assert re.search(r"mean Dice 0\.\d{3} as the network sees them", findings.headline)
     assert {row["explained"] for row in findings.rows} == {"lungs"}
     with (runs / "ttl/predictions.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == "test"]

@@ -213,6 +213,6 @@ def test_of_a_long_volume_the_window_about_the_mask_is_shown() -> None:
     mask = torch.zeros(20, 8, 8, dtype=torch.uint8)
     mask[17, 2:5] = 1
     image = torch.arange(20.0).reshape(1, 20, 1, 1).expand(1, 20, 8, 8)
-    kept = task.excerpt({"image": image, "mask": mask})
-    assert kept["image"][0, :, 0, 0].tolist() == [15, 16, 17, 18]
-    assert kept["mask"].any(2).any(1).tolist() == [False, False, True, False]
+    kept = task.excerpt({"image": image[None], "mask": mask[None], "id": torch.tensor([3])})
+    assert kept["image"][0, 0, :, 0, 0].tolist() == [15, 16, 17, 18]
+    assert kept["mask"][0].any(2).any(1).tolist() == [False, False, True, False]

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from statistics import fmean
 
 from matplotlib import rc_context
@@ -111,7 +112,20 @@ def svg(figure: Figure) -> str:
     picture = io.BytesIO()
     with rc_context({"svg.hashsalt": "ttl_lightning"}):
         figure.savefig(picture, format="svg", metadata={"Date": None})
-    return f"data:image/svg+xml;base64,{base64.b64encode(picture.getvalue()).decode()}"
+    return _address("svg+xml", picture.getvalue())
+
+
+def stored(path: Path) -> str | None:
+    """A PNG file as such an address; None if there is none, or it is something else."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    return _address("png", content) if content.startswith(b"\x89PNG\r\n") else None
+
+
+def _address(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _points(

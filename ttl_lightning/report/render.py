@@ -15,7 +15,7 @@ from ttl_lightning.errors import one_line
 from ttl_lightning.records.folder import RunFolder
 from ttl_lightning.report.collect import STATUSES, Run, Sweep
 from ttl_lightning.report.compare import Row
-from ttl_lightning.report.figures import svg
+from ttl_lightning.report.figures import stored, svg
 from ttl_lightning.report.methods import Group, Method
 from ttl_lightning.report.text import count, number
 from ttl_lightning.report.words import notes, recommended, title
@@ -94,6 +94,7 @@ def page(sweep: Sweep, sections: Sequence[Section]) -> str:
         counts={status: len(sweep.having(status)) for status in STATUSES},
         sections=sections,
         loading=[_loading(sweep.root, section.rows) for section in sections],
+        pictures=[_pictures(sweep.root, section.rows) for section in sections],
         failed=sweep.having("failed"),
         unreadable=sweep.unreadable,
         title=title,
@@ -107,6 +108,17 @@ def best_run(method: Method) -> Run:
     scores = (number(run.result.metrics.get(report.criterion)) for run in method.runs)
     known = [float("-inf") if score is None else report.first.sign * score for score in scores]
     return method.runs[known.index(max(known))]
+
+
+def _pictures(root: Path, rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """Address and caption of each picture of the rows' best runs."""
+    found = []
+    for row in rows:
+        folder = root / best_run(row.method).folder
+        for name, shows in row.method.report.pictures.items():
+            if address := stored(folder / name):
+                found.append((address, f"{title(row.method)}: {shows}."))
+    return found
 
 
 def _loading(root: Path, rows: Sequence[Row]) -> dict[str, object] | None:

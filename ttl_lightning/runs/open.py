@@ -57,6 +57,8 @@ class OpenRun:
     def batches(self, split: str, most: int | None = None) -> Iterator[dict[str, Any]]:
         """A split's samples as evaluation sees them, in order, on the models' device.
 
+        Of volumes that a task scores whole, its `excerpt`, as analyses compare maps of one size.
+
         Args:
             split: "train", "val" or "test".
             most: how many samples at most; None takes all.
@@ -73,7 +75,7 @@ class OpenRun:
                 left -= len(batch["label"])
             yield {
                 key: value.to(self.device) if isinstance(value, Tensor) else value
-                for key, value in batch.items()
+                for key, value in self.task.excerpt(batch).items()
             }
             if left == 0:
                 return

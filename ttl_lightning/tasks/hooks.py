@@ -142,9 +142,9 @@ class Hooks(ABC):
         """
         raise ConfigError(f"Grad-CAM explains classes or masks, not the task {self.report.name}.")
 
-    def excerpt(self, sample: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Of a batch's sample what fits into one with others: by default all of it."""
-        return dict(sample)
+    def excerpt(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Of a batch what has the size that was trained on, for analyses: by default all of it."""
+        return dict(batch)
 
     def probed_head(self, splits: Mapping[str, Iterable[Batch]]) -> dict[str, Any]:
         """Begin the head as a linear probe of its features, and say what it reaches.

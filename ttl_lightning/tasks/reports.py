@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from ttl_lightning.errors import ConfigError, DataError, check_choice
@@ -99,6 +99,8 @@ class TaskReport:
         read: such columns of the test split, with `id`, to what the paired tests take.
         intervals: test predictions, and whom each sample shows where that is known, to intervals
             by metric, None where one is undefined.
+        pictures: what a run's further pictures show, by their files; a sweep's page has those of
+            each strategy's best run.
         figures: predictions by split to a run's figures, by the names of their files.
         rising: a gain of the primary metric in the last fifth of the epochs that tells that
             training was cut off; None: that is not told.
@@ -117,6 +119,7 @@ class TaskReport:
         [Table, Described, Sequence[str] | None], Mapping[str, tuple[float, float] | None]
     ] = _nothing
     figures: Callable[[Mapping[str, Table], Described], Mapping[str, Figure]] = _nothing
+    pictures: Mapping[str, str] = field(default_factory=dict)
     rising: float | None = None
     faults: tuple[Fault, ...] = ()
 

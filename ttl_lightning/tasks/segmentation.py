@@ -25,7 +25,7 @@ from ttl_lightning.tasks.judged import Judged
 from ttl_lightning.tasks.mask_figure import Example, chosen, examples_figure
 from ttl_lightning.tasks.mask_losses import check_loss, mask_losses, mask_probabilities
 from ttl_lightning.tasks.masks import labelled, on_own_grid, reference_regions
-from ttl_lightning.tasks.segmentation_report import SEGMENTATION
+from ttl_lightning.tasks.segmentation_report import EXAMPLES, SEGMENTATION
 
 WINDOWS_AT_ONCE = 4
 
@@ -238,17 +238,20 @@ class SegmentationTask(Task):
         probable = sums / sizes.clamp(min=1)
         return Judged(names, probable, true, predicted, torch.tensor(missed), where)
 
-    def excerpt(self, sample: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def excerpt(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Of a volume the window about the slice of which the reference marks most."""
-        kept = dict(sample)
-        if self.window is not None and len(self.window) == 3:
-            length, mask = self.window[0], sample["mask"]
-            marked = (mask != 0) & (mask != IGNORED)
-            middle = int(marked.flatten(1).sum(1).argmax())
-            start = max(0, min(middle - length // 2, len(mask) - length))
-            kept["mask"] = mask[start : start + length]
-            kept["image"] = sample["image"][:, start : start + length]
-        return kept
+        images, masks = batch["image"], batch["mask"]
+        if self.window is None or images.ndim == 4:
+            return dict(batch)
+        length = self.window[0]
+        marked = ((masks != 0) & (masks != IGNORED)).flatten(2).sum(2)
+        starts = (marked.argmax(1) - length // 2).clamp(0, masks.shape[1] - length).tolist()
+        cut = [(number, slice(start, start + length)) for number, start in enumerate(starts)]
+        return {
+            **batch,
+            "image": torch.stack([images[number][:, part] for number, part in cut]),
+            "mask": torch.stack([masks[number][part] for number, part in cut]),
+        }
 
     def extras(self, data: Any) -> Iterator[tuple[str, bytes]]:
         """A figure of the worst, median and best test image, and the masks if they are asked for.
@@ -272,7 +275,7 @@ class SegmentationTask(Task):
                     for name, content in data.mask_files("test", number, mask.numpy()):
                         yield f"predictions/{name}", content
         figure = examples_figure([examples[n] for n in shown if n in examples], self.regions)
-        yield "examples.png", png(figure)
+        yield EXAMPLES, png(figure)
 
     def _example(self, title: str, batch: Batch, seen: Tensor, place: int) -> Example:
         """What a figure shows of an image, as the network sees it."""

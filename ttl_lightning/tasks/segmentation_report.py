@@ -17,6 +17,7 @@ from ttl_lightning.tasks.reports import Described, Metric, PairedTest, TaskRepor
 
 # A loss of Dice that is small enough to be outweighed by a smaller model.
 MARGIN = 0.02
+EXAMPLES = "examples.png"
 PIXELS, PREDICTED = "pixels/", "predicted/"
 
 
@@ -77,5 +78,9 @@ SEGMENTATION = TaskReport(
     read=_read,
     intervals=_intervals,
     drawn=("dice", "jaccard"),
+    pictures={
+        EXAMPLES: "the worst, the median and the best test image, with contours of the reference "
+        "(lines) and the prediction (dashes)"
+    },
     rising=0.02,
 )

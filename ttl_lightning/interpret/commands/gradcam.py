@@ -43,6 +43,7 @@ class Explained:
         targets: the classes that are explained, (n,).
         probabilities: of the targets, (n,).
         missed: how far each sample is from being right, (n,), from 0 to 1.
+        of_masks: whether regions are explained, and `missed` is 1 − Dice.
         images: (n, *spatial), grey, from 0 to 1.
         heat: (n, *spatial), from 0 to 1; see `grad_cam`.
         places: size of the unit's map, which the heat is interpolated from, (*spatial).
@@ -56,6 +57,7 @@ class Explained:
     targets: Tensor
     probabilities: Tensor
     missed: Tensor
+    of_masks: bool
     images: Tensor
     heat: Tensor
     places: tuple[int, ...]
@@ -95,6 +97,7 @@ def explain(run: OpenRun, positions: Sequence[int], options: Options) -> Explain
         targets,
         judged.probabilities[rows, targets],
         judged.missed,
+        judged.where is not None,
         (images.cpu() * std + mean).mean(1).clamp(0, 1),
         heat.cpu(),
         _map_size(run, images.shape[2:], options.unit),
@@ -137,9 +140,12 @@ def report(run: OpenRun, options: Options) -> Findings:
         for view in found
         for i in range(len(positions))
     ]
-    wrong = sum(row["label"] != row["predicted"] for row in rows[: len(positions)])
+    own = rows[: len(positions)]
+    wrong = f"{sum(row['label'] != row['predicted'] for row in own)} of them wrong"
+    if found[0].of_masks:
+        wrong = f"mean Dice {1 - float(found[0].missed.mean()):.3f} as the network sees them"
     headline = (
-        f"{len(positions)} samples of the {options.split} split, {wrong} of them wrong, at "
+        f"{len(positions)} samples of the {options.split} split, {wrong}, at "
         f"{options.unit or 'the last unit'}."
     )
     if blind := [str(view.run.folder) for view in found if prod(view.places) == 1]:
@@ -222,9 +228,7 @@ def _chosen(run: OpenRun, positions: Sequence[int], split: str) -> dict[str, Ten
     for batch in run.batches(split):
         for row, number in enumerate(batch["id"].tolist()):
             if number in wanted:
-                kept[number] = run.task.excerpt(
-                    {key: value[row] for key, value in batch.items() if key in TOLD}
-                )
+                kept[number] = {key: batch[key][row] for key in TOLD if key in batch}
         if len(kept) == len(wanted):
             break
     samples = [kept[number] for number in positions if number in kept]
