@@ -244,7 +244,8 @@ def test_patients_of_a_table_are_in_predictions(tmp_path: Path) -> None:
         overrides=[
             "task=segmentation", "data=masks", f"data.path={root / 'table.csv'}", "strategy=ftl",
             "backbone=test_resnet", "backbone.weights=null", "data.image_size=32", "latency=false",
-            "trainer.max_epochs=1", "trainer.accelerator=cpu", "trainer.precision=32-true",
+            "trainer.max_epochs=8", "protocol.learning_rate=0.01", "protocol.batch_size=4",
+            "trainer.accelerator=cpu", "trainer.precision=32-true",
             "data.test_fraction=0.4",
         ],
         run_dir=tmp_path / "run",
@@ -258,6 +259,7 @@ def test_patients_of_a_table_are_in_predictions(tmp_path: Path) -> None:
         *np.ones((2, len(found), 1), np.int64), np.zeros(len(found), bool),
     )  # fmt: skip
     expected = intervals(table, [row["patient"] for row in found])["dice"]
+    assert expected != pytest.approx(intervals(table)["dice"], abs=1e-6)
     assert result.intervals["test/dice"] == pytest.approx(expected, abs=1e-6)
     sweep.write(tmp_path)
     assert (

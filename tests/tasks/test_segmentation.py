@@ -216,3 +216,24 @@ def test_of_a_long_volume_the_window_about_the_mask_is_shown() -> None:
     kept = task.excerpt({"image": image[None], "mask": mask[None], "id": torch.tensor([3])})
     assert kept["image"][0, 0, :, 0, 0].tolist() == [15, 16, 17, 18]
     assert kept["mask"][0].any(2).any(1).tolist() == [False, False, True, False]
+
+
+def test_an_image_without_a_region_is_judged_to_have_none() -> None:
+    task = SegmentationTask(Bright(1), regions=("a",))
+    masks = torch.zeros(3, 4, 4, dtype=torch.uint8)
+    masks[1:, :2] = 1
+    logits = torch.full((3, 1, 4, 4), -9.0)
+    logits[1, :, :1] = 9.0
+    found = task.judged(logits, {"mask": masks})
+    assert found.named(found.true) == ["none", "a", "a"]
+    assert found.named(found.predicted) == ["none", "a", "none"]
+    assert found.missed.tolist() == pytest.approx([0, 1 - 2 * 4 / (4 + 8), 1])
+    three = SegmentationTask(Bright(3), regions=("a", "b"))
+    masks[2, 2:] = 2
+    masks[2, 2, 0] = 1
+    logits = torch.zeros(3, 3, 4, 4)
+    logits[:, 0], logits[2, 2, :3] = 1.0, 5.0
+    found = three.judged(logits, {"mask": masks})
+    assert found.names == ("background", "a", "b")
+    assert found.named(found.true) == ["none", "a", "a"]
+    assert found.named(found.predicted) == ["none", "none", "b"]

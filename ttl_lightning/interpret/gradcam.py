@@ -61,8 +61,6 @@ def grad_cam(
     """
     name = model.backbone.resolve("full" if unit is None else unit)
     _check_shape(model, images)
-    if class_index is not None and not isinstance(class_index, int):
-        class_index = list(class_index)
     from monai.visualize.class_activation_maps import GradCAM
 
     # also where the caller only predicts, as Lightning does when it validates

@@ -29,12 +29,21 @@ WITHOUT = {
 }
 
 
-def resample_indices(samples: int, resamples: int, seed: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Draw samples with replacement, in blocks of resamples, (block, samples) each."""
+def resample_indices(
+    draws: int, resamples: int, seed: int, samples: int | None = None
+) -> Iterator[npt.NDArray[np.int64]]:
+    """Draw with replacement, in blocks of resamples, (block, draws) each.
+
+    Args:
+        draws: samples, or patients who have several.
+        resamples: how many there shall be.
+        seed: of the draws.
+        samples: whose weights a block is made into, where these are more than the draws.
+    """
     generator = np.random.default_rng(seed)
-    block = max(1, BLOCK // max(samples, 1))
+    block = max(1, BLOCK // max(samples or draws, 1))
     for start in range(0, resamples, block):
-        yield generator.integers(0, samples, size=(min(block, resamples - start), samples))
+        yield generator.integers(0, draws, size=(min(block, resamples - start), draws))
 
 
 def bootstrap_intervals(
@@ -92,7 +101,7 @@ def bootstrap_intervals(
     bases = _rests_on(_of_draws(targets, drawn_as), task)
     drawn: dict[str, list[Floats]] = {key: [] for key in bases}
     draws = int(drawn_as.max()) + 1
-    for indices in resample_indices(draws, resamples, seed):
+    for indices in resample_indices(draws, resamples, seed, len(labels)):
         weights = _counts(indices, draws)[:, drawn_as]
         plain, _ = weighted_scores(probabilities, labels, task, weights)
         for key in bases:
@@ -128,20 +137,20 @@ def _rests_on(kinds: tuple[Bools, Bools], task: str) -> dict[str, tuple[float, f
         kinds: as of `_of_draws`.
         task: as of `bootstrap_intervals`.
     """
-    sick, well = (kind[:, 1:] if task == "binary" else kind for kind in kinds)
-    positives, negatives = sick.sum(axis=0), well.sum(axis=0)
-    every = float((sick | well).any(axis=1).sum())
-    ill, healthy = (min(float(kind.sum()), every) for kind in (positives, negatives))
-    rarer, classes = min(ill, healthy), max(int((positives > 0).sum()), 1)
+    having, lacking = (kind[:, 1:] if task == "binary" else kind for kind in kinds)
+    positives, negatives = having.sum(axis=0), lacking.sum(axis=0)
+    every = float((having | lacking).any(axis=1).sum())
+    sick, well = (min(float(kind.sum()), every) for kind in (positives, negatives))
+    rarer, classes = min(sick, well), max(int((positives > 0).sum()), 1)
     return {
         **dict.fromkeys(
             ("auroc", "auprc", "auprc_trapezoid"),
             (rarer, rarer / classes, float(positives @ negatives)),
         ),
-        "f1": (ill, ill / classes, 2 * ill),
-        "sensitivity": (ill, ill / classes, ill),
+        "f1": (sick, sick / classes, 2 * sick),
+        "sensitivity": (sick, sick / classes, sick),
         "accuracy": (every, every, every),
-        "specificity": (healthy, healthy, healthy),
+        "specificity": (well, well, well),
     }
 
 

@@ -24,7 +24,7 @@ class Comparison:
         freedom: degrees of freedom of `by_training`; None where a side has one training only, so
             that nothing is known of others.
         seeds: how many trainings there are of ours and of theirs.
-        images: how many different test samples these were compared on.
+        images: how many different test samples, or patients, these were compared on.
         paired: whether seeds were compared one by one, as the test images change with the seed.
         rows: of how many comparisons this counts as the most telling one (see `holm`).
         least_p: a p-value not to go below, which comparisons that tell more have already.

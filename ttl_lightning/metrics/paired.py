@@ -15,6 +15,7 @@ from functools import partial
 import numpy as np
 
 from ttl_lightning.errors import DataError
+from ttl_lightning.metrics.bootstrap import unique_numbers
 from ttl_lightning.metrics.comparison import Comparison
 from ttl_lightning.metrics.kernel import Bools, Floats
 from ttl_lightning.metrics.parts import auprc_parts, auroc_parts
@@ -194,9 +195,9 @@ def _sums(parts: Floats, draws: Sequence[str]) -> Floats:
     Source: Obuchowski, Nonparametric analysis of clustered ROC curve data, Biometrics 53 (1997)
         567-578: the parts of a patient's images add up before they are squared.
     """
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(draws))}
-    sums = np.zeros((len(parts), len(numbers)))
-    np.add.at(sums.T, np.array([numbers[name] for name in draws]), parts.T)
+    numbers = unique_numbers(draws)
+    sums = np.zeros((len(parts), int(numbers.max()) + 1))
+    np.add.at(sums.T, numbers, parts.T)
     return sums
 
 

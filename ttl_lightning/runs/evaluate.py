@@ -51,17 +51,18 @@ def evaluate(parts: Parts, there: RunFolder, described: Described) -> Scored:
         metrics |= {f"{split}/{key}": value for key, value in scores.values.items()}
         notes |= {f"{split}/{key}": note for key, note in scores.notes.items()}
     table = task.predictions["test"]
-    patients = of_samples(parts.data.patients("test"), table)
-    intervals = task.report.intervals(table, described, patients)
+    patients = parts.data.patients("test")
+    drawn = None if patients is None else of_samples(patients, table)
+    intervals = task.report.intervals(table, described, drawn)
     for metric in task.report.metrics:
         if metric.no_interval:
             notes[f"intervals/test/{metric.name}"] = metric.no_interval
     return Scored(weights, metrics, {f"test/{key}": span for key, span in intervals.items()}, notes)
 
 
-def of_samples(names: Sequence[str] | None, table: Table) -> list[str] | None:
+def of_samples(names: Sequence[str], table: Table) -> list[str]:
     """Of a split's names those of a table's samples, in its order."""
-    return None if names is None else [names[int(number)] for number in table.ids]
+    return [names[int(number)] for number in table.ids]
 
 
 def _to_score(trainer: pl.Trainer, there: RunFolder) -> dict[str, str | None]:

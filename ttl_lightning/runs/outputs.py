@@ -58,7 +58,7 @@ def predictions_csv(
     splits = {}
     for split, table in predictions.items():
         known = {"id": data.sample_ids(split), PATIENT: data.patients(split)}
-        named = {key: of_samples(names, table) or [] for key, names in known.items() if names}
+        named = {key: of_samples(names, table) for key, names in known.items() if names is not None}
         splits[split] = {**named, **report.columns(table, described)}
     return as_csv(splits)
 

@@ -34,8 +34,6 @@ def class_weights(
         ConfigError: another word, the wrong number of weights, or one negative or not finite.
         DataError: "balanced", and a class without a sample.
     """
-    if kind is None:
-        return None
     if kind == "balanced":
         return balanced(*_counts(labels, num_classes), exclusive=labels.ndim == 1)
     return checked(kind, num_classes)

@@ -1,4 +1,4 @@
-"""From a network's masks to those of an image's own grid."""
+"""A network's masks: on an image's own grid, beside the reference, and judged by it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from ttl_lightning.data.samples import IGNORED
+from ttl_lightning.metrics.segmentation import overlaps
+from ttl_lightning.tasks.judged import Judged
 
 
 def on_own_grid(shown: Tensor, place: Tensor, shape: Sequence[int]) -> Tensor:
@@ -69,3 +71,45 @@ def reference_regions(mask: Tensor, regions: int, *, overlap: bool) -> tuple[Ten
         return mask == 1, known
     numbers = torch.arange(1, regions + 1, device=mask.device).reshape(-1, *(1,) * mask.ndim)
     return mask[None] == numbers, known[None]
+
+
+def judged_masks(
+    shown: Tensor, masks: Tensor, regions: Sequence[str], *, exclusive: bool, overlap: bool
+) -> Judged:
+    """Masks as the network sees them; what is missed is 1 − Dice of the regions present.
+
+    Args:
+        shown: probabilities (N, K, *spatial), float64.
+        masks: as `reference_regions` takes them, of the view.
+        regions: names, without the background.
+        exclusive: whether outputs are of classes that exclude each other, the background the first.
+        overlap: of the masks.
+    """
+    pairs, missed = [], []
+    for seen, mask in zip(shown, masks, strict=True):
+        expected, known = reference_regions(mask, len(regions), overlap=overlap)
+        ours = labelled(seen, exclusive=exclusive) & known
+        pairs.append(torch.stack([expected, ours]))
+        dice = overlaps(ours.numpy(), expected.numpy())["dice"]
+        there = expected.flatten(1).any(1).numpy()
+        missed.append(1 - float(dice[there].mean() if there.any() else dice.mean()))
+    expected, ours = torch.stack(pairs).unbind(1)
+    first = ["background"] if exclusive else []
+    where = torch.cat([~ours.any(1, keepdim=True), ours], 1) if exclusive else ours
+    sums, sizes = (shown * where).flatten(2).sum(2), where.flatten(2).sum(2)
+    true, predicted = (_largest(m, len(first)) for m in (expected, ours))
+    probable = sums / sizes.clamp(min=1)
+    return Judged((*first, *regions), probable, true, predicted, torch.tensor(missed), where)
+
+
+def _largest(found: Tensor, first: int) -> Tensor:
+    """The output of each image's largest region, from `first` on; -1 where there is none."""
+    sizes = found.flatten(2).sum(2)
+    return torch.where(sizes.any(1), sizes.argmax(1) + first, -1)
+
+
+def most_marked(masks: Tensor, length: int) -> list[slice]:
+    """Of each volume so many slices about that of which its mask (N, D, H, W) marks most."""
+    marked = ((masks != 0) & (masks != IGNORED)).flatten(2).sum(2)
+    starts = (marked.argmax(1) - length // 2).clamp(0, masks.shape[1] - length)
+    return [slice(start, start + length) for start in starts.tolist()]

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from ttl_lightning.data.samples import IGNORED
 from ttl_lightning.errors import ConfigError, check_choice
 from ttl_lightning.metrics.scores import Scores
 from ttl_lightning.metrics.segmentation import DISTANCES, MaskScores, distances, overlaps, score
@@ -24,7 +23,13 @@ from ttl_lightning.tasks.hooks import Batch
 from ttl_lightning.tasks.judged import Judged
 from ttl_lightning.tasks.mask_figure import Example, chosen, examples_figure
 from ttl_lightning.tasks.mask_losses import check_loss, mask_losses, mask_probabilities
-from ttl_lightning.tasks.masks import labelled, on_own_grid, reference_regions
+from ttl_lightning.tasks.masks import (
+    judged_masks,
+    labelled,
+    most_marked,
+    on_own_grid,
+    reference_regions,
+)
 from ttl_lightning.tasks.segmentation_report import EXAMPLES, SEGMENTATION
 
 WINDOWS_AT_ONCE = 4
@@ -217,36 +222,19 @@ class SegmentationTask(Task):
         return score(table, self.regions)
 
     def judged(self, outputs: Tensor, batch: Mapping[str, Tensor]) -> Judged:
-        """Masks as the network sees them; what is missed is 1 − Dice of the regions present."""
+        """See `judged_masks`."""
         shown = mask_probabilities(outputs.detach().cpu().double(), exclusive=self.exclusive)
-        pairs, missed = [], []
-        for seen, mask in zip(shown, batch["mask"].cpu(), strict=True):
-            expected, known = reference_regions(mask, len(self.regions), overlap=self.overlap)
-            ours = labelled(seen, exclusive=self.exclusive) & known
-            pairs.append(torch.stack([expected & known, ours]))
-            dice = overlaps(ours.numpy(), expected.numpy())["dice"]
-            there = expected.flatten(1).any(1).numpy()
-            missed.append(1 - float(dice[there].mean() if there.any() else dice.mean()))
-        expected, ours = torch.stack(pairs).unbind(1)
-        background = [~ours.any(1, keepdim=True)] if self.exclusive else []
-        where = torch.cat([*background, ours], 1)
-        sums, sizes = (shown * where).flatten(2).sum(2), where.flatten(2).sum(2)
-        true, predicted = (
-            m.flatten(2).sum(2).argmax(1) + len(background) for m in (expected, ours)
+        masks = batch["mask"].cpu()
+        return judged_masks(
+            shown, masks, self.regions, exclusive=self.exclusive, overlap=self.overlap
         )
-        names = ("background",) * len(background) + self.regions
-        probable = sums / sizes.clamp(min=1)
-        return Judged(names, probable, true, predicted, torch.tensor(missed), where)
 
     def excerpt(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Of a volume the window about the slice of which the reference marks most."""
         images, masks = batch["image"], batch["mask"]
         if self.window is None or images.ndim == 4:
             return dict(batch)
-        length = self.window[0]
-        marked = ((masks != 0) & (masks != IGNORED)).flatten(2).sum(2)
-        starts = (marked.argmax(1) - length // 2).clamp(0, masks.shape[1] - length).tolist()
-        cut = [(number, slice(start, start + length)) for number, start in enumerate(starts)]
+        cut = list(enumerate(most_marked(masks, self.window[0])))
         return {
             **batch,
             "image": torch.stack([images[number][:, part] for number, part in cut]),

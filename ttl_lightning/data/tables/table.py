@@ -31,7 +31,6 @@ from ttl_lightning.data.tables.labels import (
 from ttl_lightning.data.tables.text import PATIENT_COLUMN, Table
 from ttl_lightning.errors import ConfigError, DataError, UnknownNameError, check_choice
 
-"""A column that is used where it exists, unless another is named."""
 INSTEAD = {"zeros": 0.0, "ones": 1.0, "ignore": float("nan")}
 """What a label that is not known is taken for; NaN counts in no loss and no metric."""
 ON_MISSING = ("error", "drop", "zeros", "ignore")

@@ -20,6 +20,7 @@ SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 # Rows that the separator is judged by.
 LOOKED_AT = 50
 SPLIT_COLUMN, PATIENT_COLUMN = "split", "patient_id"
+"""Columns that are used where they exist, unless others are named."""
 BOMS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16", codecs.BOM_UTF8: "utf-8-sig"}
 OTHER_KINDS = {b"PK\x03\x04": "an Excel file or a .zip", b"\xd0\xcf\x11\xe0": "an old Excel file",
                b"\x1f\x8b": "a .gz file", b"%PDF": "a .pdf"}  # fmt: skip

@@ -217,15 +217,15 @@ def seen_masks(
 def check_masks(images: Store, masks: Store, rows: Integers, samples: Samples) -> Integers:
     """Demand masks of their images' sizes, and training pixels of every class.
 
-    Returns:
-        Of the training masks, as they are stored, each region's pixels and those known not to be of
-        it, (regions, 2).
-
     Args:
         images: as scanned.
         masks: as scanned.
         rows: of the samples that are used.
         samples: these.
+
+    Returns:
+        Of the training masks, as they are stored, each region's pixels and those known not to be of
+        it, (regions, 2).
 
     Raises:
         DataError: naming the first that are not so.

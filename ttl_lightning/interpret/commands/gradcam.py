@@ -37,9 +37,9 @@ class Explained:
         run: whose view it is.
         names: of the samples; of volumes, of the windows' studies.
         outputs: names of what the model's outputs stand for.
-        labels: true classes, (n,); of several labels, that which is most wrong; of masks, the
-            largest region.
-        predicted: classes, (n,), likewise.
+        labels: names of true classes, (n,); of several labels, that which is most wrong; of masks,
+            the largest region, or "none".
+        predicted: names of those, likewise.
         targets: the classes that are explained, (n,).
         probabilities: of the targets, (n,).
         missed: how far each sample is from being right, (n,), from 0 to 1.
@@ -52,8 +52,8 @@ class Explained:
     run: OpenRun
     names: list[str]
     outputs: tuple[str, ...]
-    labels: Tensor
-    predicted: Tensor
+    labels: list[str]
+    predicted: list[str]
     targets: Tensor
     probabilities: Tensor
     missed: Tensor
@@ -78,8 +78,9 @@ def explain(run: OpenRun, positions: Sequence[int], options: Options) -> Explain
     batch = _chosen(run, positions, options.split)
     images = batch["image"]
     with torch.no_grad():
-        judged = run.task.judged(run.after(images), batch)
+        judged = run.task.judged(run.task.outputs(batch), batch)
     targets = judged.predicted if options.target == "predicted" else judged.true
+    targets = targets.clamp(min=0)
     rows = torch.arange(len(targets))
     where = None if judged.where is None else judged.where[rows, targets].to(run.device)
     heat = grad_cam(run.after, images, targets.tolist(), options.unit, where)
@@ -92,8 +93,8 @@ def explain(run: OpenRun, positions: Sequence[int], options: Options) -> Explain
         run,
         [ids[int(number)] for number in _places(batch)],
         judged.names,
-        judged.true,
-        judged.predicted,
+        judged.named(judged.true),
+        judged.named(judged.predicted),
         targets,
         judged.probabilities[rows, targets],
         judged.missed,
@@ -131,8 +132,8 @@ def report(run: OpenRun, options: Options) -> Findings:
         {
             "run": str(view.run.folder),
             "id": view.names[i],
-            "label": view.outputs[int(view.labels[i])],
-            "predicted": view.outputs[int(view.predicted[i])],
+            "label": view.labels[i],
+            "predicted": view.predicted[i],
             "explained": view.outputs[int(view.targets[i])],
             "probability": float(view.probabilities[i]),
             "missed": float(view.missed[i]),
@@ -163,7 +164,7 @@ def overlays(found: Sequence[Explained]) -> Figure:
     for i, line in enumerate(panels):
         shown = _slice_of(found[0].heat[i])
         line[0].imshow(found[0].images[i][shown].numpy(), cmap="gray", vmin=0, vmax=1)
-        label = found[0].outputs[int(found[0].labels[i])]
+        label = found[0].labels[i]
         place = f", slice {shown + 1}" if isinstance(shown, int) else ""
         line[0].set_title(f"{found[0].names[i]}{place}\nlabel: {label}", fontsize=8)
         for axes, view in zip(line[1:], found, strict=True):
