@@ -1,5 +1,5 @@
 # Run inside an environment with `pip install -e '.[dev]'`.
-.PHONY: fast check test slow format coverage
+.PHONY: fast check test slow format coverage docs
 JOBS ?= 0
 
 fast:  ## while writing: lint, then stop at the first test that fails
@@ -17,6 +17,9 @@ test:  ## all tests but the slow ones; `make test JOBS=2` spreads them
 
 slow:  ## only the slow ones
 	pytest -m slow
+
+docs:  ## the site, into build/site; a broken link or reference fails
+	mkdocs build --strict
 
 format:
 	ruff check --fix .

@@ -61,6 +61,21 @@ def _untimed() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _sketched() -> Iterator[None]:
+    """Runs in this process leave empty vector files: drawing all kinds takes longer than they do.
+
+    `tests/tasks/test_pictures.py` draws them.
+    """
+    outputs = importlib.import_module("ttl_lightning.runs.outputs")
+    drawn, empty = outputs.picture, {"svg": b"<svg/>", "pdf": b"%PDF-1.4"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            outputs, "picture", lambda figure, kind: empty.get(kind) or drawn(figure, kind)
+        )
+        yield
+
+
 @pytest.fixture
 def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder, for what writes below the folder where a command was given."""

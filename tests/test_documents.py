@@ -18,7 +18,7 @@ PROJECT = PYPROJECT["project"]
 OPTIONAL = PROJECT["optional-dependencies"]
 (CONTRACT,) = PYPROJECT["tool"]["importlinter"]["contracts"]
 OWN = {"ttl_lightning", "hydra_plugins", "tests"}
-FOR_USERS = {name for name in OPTIONAL if name not in ("test", "dev")}
+FOR_USERS = {name for name in OPTIONAL if name not in ("test", "dev", "docs")}
 
 
 def normalized(name: str) -> str:
@@ -92,3 +92,20 @@ def test_every_path_that_is_named_is_there(document: str) -> None:
     assert [path for path in named if "<" not in path and not (ROOT / path).exists()] == []
     templates = {path.partition("<")[0].rpartition("/")[0] for path in named if "<" in path}
     assert [folder for folder in templates if not (ROOT / folder).is_dir()] == []
+
+
+def test_the_readme_is_short_and_every_page_of_the_site_is_there() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 120
+    named = re.findall(r"[\w/]+\.md", (ROOT / "mkdocs.yml").read_text())
+    there = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    assert set(named) == there
+
+
+def test_every_published_data_set_has_a_page() -> None:
+    from ttl_lightning.data.sources.published import PublishedSource
+    from ttl_lightning.data.sources.registry import SOURCES, source
+
+    kinds = {kind for name in SOURCES if (kind := source(name)) is not None}
+    names = {kind.name for kind in kinds if issubclass(kind, PublishedSource)} - {""}
+    assert len(names) >= 7
+    assert all((ROOT / "docs/data" / f"{name}.md").is_file() for name in names)

@@ -57,7 +57,7 @@ def test_version_is_that_of_the_package() -> None:
 
 def test_extra_all_is_every_extra_for_users() -> None:
     extras = PROJECT["project"]["optional-dependencies"]
-    expected = sorted(set(extras) - {"all", "test", "dev", "ray"})
+    expected = sorted(set(extras) - {"all", "test", "dev", "docs", "ray"})
     (only,) = extras["all"]
     assert sorted(only.removeprefix("ttl_lightning[").removesuffix("]").split(",")) == expected
 
@@ -100,7 +100,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_holds_configs_types_mark_and_every_module(wheel: Path) -> None:
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "ttl_lightning").rglob("*.py")}
     configs = {f"ttl_lightning/conf/{name}" for name in _config_files(ROOT / "conf")}
-    templates = (ROOT / "ttl_lightning" / "report" / "templates").iterdir()
+    templates = (ROOT / "ttl_lightning" / "pages" / "templates").iterdir()
     beside = {path.relative_to(ROOT).as_posix() for path in templates}
     wanted = modules | configs | beside
     wanted |= {"ttl_lightning/conf/__init__.py", "ttl_lightning/py.typed"}

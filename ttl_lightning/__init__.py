@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ttl_lightning.errors import TTLError
+    from ttl_lightning.models.backbones.base import Backbone
     from ttl_lightning.models.backbones.factory import create_backbone, list_backbones
+    from ttl_lightning.models.backbones.own import register_backbone
     from ttl_lightning.models.create import create_model, list_strategies
     from ttl_lightning.records.schema import RunResult
     from ttl_lightning.runs.fit import train
@@ -25,9 +27,11 @@ _HOMES = {
     "ClassificationTask": "ttl_lightning.tasks.classification",
     "RunResult": "ttl_lightning.records.schema",
     "TTLError": "ttl_lightning.errors",
+    "Backbone": "ttl_lightning.models.backbones.base",
     "create_backbone": "ttl_lightning.models.backbones.factory",
     "create_model": "ttl_lightning.models.create",
     "list_backbones": "ttl_lightning.models.backbones.factory",
+    "register_backbone": "ttl_lightning.models.backbones.own",
     "list_strategies": "ttl_lightning.models.create",
     "load": "ttl_lightning.runs.predictor",
     "open_run": "ttl_lightning.runs.open",
@@ -36,6 +40,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Backbone",
     "ClassificationTask",
     "RunResult",
     "TTLError",
@@ -46,6 +51,7 @@ __all__ = [
     "list_strategies",
     "load",
     "open_run",
+    "register_backbone",
     "search",
     "train",
 ]

@@ -19,7 +19,7 @@ from ttl_lightning.errors import ConfigError, TTLError
         ("transfer", ["run=x", "slit=val"], "unknown argument 'slit'; did you mean 'split'"),
         ("transfer", ["run="], r"which run\? Give run=FOLDER\."),
         ("transfer", ["run=x", "most=many"], "^most=many: "),
-        ("transfer", ["run=x", "split={"], "^split={: "),
+        ("transfer", ["run=x", "most={"], "^most={: "),
         ("gradcam", ["run=x", "ids=[1"], r"^ids=\[1: "),
         ("transfer", ["run=x", "split"], "arguments are KEY=VALUE"),
         ("transfer", ["run=x", "device=gpu"], "device"),

@@ -14,7 +14,14 @@ from ttl_lightning import __version__
 from ttl_lightning.cli.main import COMMANDS, main
 
 HEAVY = {"torch", "timm", "pytorch_lightning", "monai"}
-DOORS = {"report": "report", "analyze": "analyze", "probe": "probe", "cost": "complexity"}
+DOORS = {
+    "report": "report",
+    "analyze": "analyze",
+    "probe": "probe",
+    "cost": "complexity",
+    "evaluate": "evaluate",
+    "predict": "predict",
+}
 LIMIT_S = 2.0
 
 

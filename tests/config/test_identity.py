@@ -45,11 +45,13 @@ BEARS = {
         "difficulty", "balance", "train_size", "val_size", "test_size", "num_slices",
         "window_stride", "windows_per_study", "min_abnormal_slices", "abnormal_fraction",
         "hu_window", "resample_depth", "fit", "eval_view", "tta", "masks", "region", "regions",
+        "patch_size", "numbers", "folds", "fold", "partial",
+        "observations", "frontal", "views", "one_per_session", "pcr_days", "patch",
         "image_folder", "mask_folder", "image_column", "mask_column",
     )),
 }  # fmt: skip
 # Where the data lie: what lies there counts.
-PLACES = {"data.path", "data.root", "data.labels"}
+PLACES = {"data.path", "data.root", "data.labels", "data.lists"}
 
 
 def leaves(node, prefix=""):

@@ -69,6 +69,37 @@ def test_rotations_stay_within_their_limit() -> None:
     assert abs(angles.mean()) < 0.7
 
 
+def test_patches_are_parts_of_the_image_at_its_own_scale() -> None:
+    rows, columns = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
+    images = torch.stack([rows, columns])[None].expand(200, -1, -1, -1) / 32
+    transform = TrainTransform(STILL, 32, (0.0, 0.0), (1.0, 1.0), seed=3, patch=8)
+    keys = [(0, index) for index in range(200)]
+    seen = transform(images, keys) * 32
+    assert seen.shape == (200, 2, 8, 8)
+    down, across = seen[:, 0].diff(dim=1), seen[:, 1].diff(dim=2)
+    assert torch.allclose(down, torch.ones(()), atol=1e-3)
+    assert torch.allclose(across, torch.ones(()), atol=1e-3)
+    for axis in (0, 1):  # anywhere between the borders, and never beyond them
+        firsts = seen[:, axis, 0, 0]
+        assert 0 <= firsts.min() < 1.5
+        assert 22.5 < firsts.max() <= 24
+    masks = transform.masks((images * 32).round().to(torch.uint8), keys)
+    assert (masks.float() - seen).abs().max() <= 0.5 + 1e-3
+
+
+def test_a_patch_lies_in_its_warped_image() -> None:
+    augment = Augment()
+    images = torch.rand(6, 1, 40, 40).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    keys = [(0, index) for index in range(6)]
+    whole = TrainTransform(augment, 64, (0.0,), (1.0,), seed=1)(images, keys)
+    parts = TrainTransform(augment, 64, (0.0,), (1.0,), seed=1, patch=16)(images, keys)
+    for image, part in zip(whole, parts, strict=True):
+        windows = image.unfold(1, 16, 1).unfold(2, 16, 1)[0]
+        error = (windows - part[0]).abs().mean((2, 3)).min()
+        # half a pixel off one of its windows, and far off the others
+        assert error < 0.5 * (windows - part[0]).abs().mean((2, 3)).mean()
+
+
 def test_samples_do_not_depend_on_their_batch() -> None:
     transform = TrainTransform(Augment(), 21, (0.5,) * 3, (0.2,) * 3, seed=3)
     images = torch.rand(33, 3, 24, 24)

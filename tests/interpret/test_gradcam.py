@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from ttl_lightning.errors import ConfigError, UnknownCutoffError
 from ttl_lightning.interpret.gradcam import grad_cam
 from ttl_lightning.models.backbones.base import Backbone
-from ttl_lightning.models.backbones.layouts import Unit, units_of
+from ttl_lightning.models.backbones.splitting import split_network
+from ttl_lightning.models.backbones.units import Unit
 from ttl_lightning.models.create import create_model
 from ttl_lightning.models.strategies import STRATEGIES
 from ttl_lightning.models.strategies.base import Head, TransferModel
@@ -42,7 +43,7 @@ def made(name: str, strategy: str, cutoff: str | None, spatial: tuple[int, ...])
     if name in SMALL:
         net = SMALL[name]()
         net.pre_logits = nn.Identity()  # VGG's, millions of weights that no test reads
-        source = Backbone(name, net, units_of(net), 3, (0.5,), (0.2,))
+        source = Backbone(name, net, split_network("net", net, None).units, 3, (0.5,), (0.2,))
         plan, unit = STRATEGIES[strategy], source.resolve(cutoff or "full")
         split = plan.split(source, unit)
         head = Head(split.output_shape(spatial), 3, pooling=True)
@@ -147,6 +148,14 @@ def test_the_last_unit_before_a_mean_has_the_heads_weights(
     assert_close(grad_cam(model, x, 1), expected)
 
 
+def after(backbone: Backbone, unit: Unit, x: Tensor) -> Iterator[Tensor]:
+    """The map after each piece of a unit, by the modules themselves."""
+    out = x
+    for piece in unit.pieces:
+        out = backbone.net.get_submodule(piece)(out)
+        yield torch.cat([x, out], 1) if unit.concat else out
+
+
 @pytest.mark.slow
 def test_every_unit_of_networks_that_concatenate_and_write_in_place() -> None:
     for name, cutoff in (("densenet", "block2.2"), ("vgg", "block2"), ("test_resnet", "block2")):
@@ -157,7 +166,7 @@ def test_every_unit_of_networks_that_concatenate_and_write_in_place() -> None:
             maps = maps.detach().requires_grad_()
             out = maps.clone()
             for later in backbone.units[k:]:
-                out = backbone.step(later, out)
+                (*_, out) = after(backbone, later, out)
             (gradients,) = torch.autograd.grad(model.head(out)[:, 2].sum(), maps)
             expected = written_by_hand(maps, gradients, (32, 32))
             np.testing.assert_allclose(grad_cam(model, x, 2, unit).numpy(), expected, atol=1e-5)
@@ -299,9 +308,8 @@ def test_the_map_of_a_mask_s_region_is_that_written_by_hand() -> None:
     where = torch.rand(2, 32, 32) > 0.6
     maps, kept = {}, {}
     for unit in model.backbone.units:
-        for shape, out in zip(
-            unit.shapes, model.backbone.pieces(unit, kept.get("x", x)), strict=True
-        ):
+        given = kept.get("x", x)
+        for shape, out in zip(unit.shapes, after(model.backbone, unit, given), strict=True):
             maps[shape.reduction] = kept["x"] = out
         if unit.name == model.backbone.resolve("block1"):
             seen = kept["x"].detach().requires_grad_()

@@ -15,7 +15,7 @@ from ttl_lightning.interpret import maximisation as module
 from ttl_lightning.interpret.maximisation import maximise
 from ttl_lightning.models.backbones.base import Backbone
 from ttl_lightning.models.backbones.factory import create_backbone
-from ttl_lightning.models.backbones.layouts import Unit
+from ttl_lightning.models.backbones.units import Unit
 from ttl_lightning.models.create import create_model
 
 SIDE = 7

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ttl_lightning.models.backbones.base import Backbone
-from ttl_lightning.models.backbones.layouts import units_of
+from ttl_lightning.models.backbones.splitting import split_network
 from ttl_lightning.models.backbones.volumetric import VOLUMETRIC
 
 
@@ -41,7 +41,9 @@ def wrap() -> Callable[[nn.Module], Backbone]:
 
     def build(net: nn.Module) -> Backbone:
         dims = 3 if any(isinstance(module, nn.Conv3d) for module in net.modules()) else 2
-        shared = Backbone("net", net, units_of(net), 3, (0.5,) * 3, (0.2,) * 3, dims)
+        shared = Backbone(
+            "net", net, split_network("net", net, None).units, 3, (0.5,) * 3, (0.2,) * 3, dims
+        )
         return shared.eval()
 
     return build

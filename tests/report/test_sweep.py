@@ -32,8 +32,9 @@ def test_everything_is_counted_and_written(filled) -> None:
     assert summary.page == filled.root / "report.html"
     files = {path.name for path in filled.root.iterdir() if path.is_file()}
     assert files == {
-        "summary.csv", "table.md", "table.tex", "report.html", "cutoffs-npz-net.png",
-        "tradeoff-npz-net.png",
+        "summary.csv", "table.md", "table.tex", "report.html",
+        *(f"{name}-npz-net.{kind}" for name in ("cutoffs", "tradeoff")
+          for kind in ("png", "pdf", "svg")),
     }  # fmt: skip
     with (filled.root / "summary.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))

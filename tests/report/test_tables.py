@@ -4,9 +4,10 @@ import re
 import pytest
 
 from ttl_lightning.metrics.comparison import Comparison
+from ttl_lightning.pages.table import Cell, Table, latex
 from ttl_lightning.report.compare import Choice, Row
 from ttl_lightning.report.methods import group
-from ttl_lightning.report.tables import Cell, Table, full_table, latex, main_table
+from ttl_lightning.report.tables import full_table, main_table
 from ttl_lightning.tasks.classification_report import CLASSIFICATION
 
 ODD = "a_b & 5% <script>|"

@@ -68,8 +68,10 @@ def finished(tmp_path_factory):
 def test_a_run_leaves_what_is_promised(finished) -> None:
     folder, result = finished
     assert {path.name for path in folder.iterdir() if not path.name.startswith(".")} == {
-        "config.yaml", "result.json", "predictions.csv", "checkpoints", "metrics.csv",
-        "roc.png", "pr.png", "curves.png",
+        "config.yaml", "result.json", "predictions.csv", "checkpoints", "metrics.csv", "run.html",
+        "most_wrong.png",
+        *(f"{name}.{kind}" for name in ("roc", "pr", "curves", "confusion", "reliability")
+          for kind in ("png", "pdf", "svg")),
     }  # fmt: skip
     assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     written = json.loads((folder / "result.json").read_text())
@@ -153,7 +155,7 @@ def test_test_time_augmentation_is_the_mean_of_views_at_test_alone(finished, tmp
     kept = [key for key in plain.metrics if key.startswith("val/")]
     assert {key: result.metrics[key] for key in kept} == {key: plain.metrics[key] for key in kept}
     data, model = phantoms(), ttl.load(tmp_path / "tta").model
-    dataset, rows = data._datasets["test"], data._samples.rows("test")
+    dataset, rows = data._prepared.datasets["test"], data._prepared.samples.rows("test")
     stored = as_batch([dataset.store.read(int(row)) for row in rows])
     first = data.evaluation
     others = warps_at(data.augment, spread_points(3))
@@ -466,7 +468,7 @@ def test_training_ends_when_the_rate_is_below_the_floor(tmp_path) -> None:
         (["cutoff=null"], ConfigError, "strategy=ttl needs a cutoff"),
         (["strategy=ftl"], ConfigError, "takes no cutoff"),
         (["backbone=resnt50"], UnknownNameError, "did you mean 'resnet50'"),
-        (["backbone=test_vit"], UnknownNameError, "unknown network family"),
+        (["backbone=test_vit", "data.image_size=40"], ConfigError, "into patches of 16x16 pixels"),
         (
             ["backbone=vgg11", "data.image_size=16", "cutoff=full"],
             ConfigError,

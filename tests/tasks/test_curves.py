@@ -10,6 +10,7 @@ from sklearn import metrics as sk
 
 from ttl_lightning.metrics.class_predictions import Predictions
 from ttl_lightning.tasks.curves import (
+    Marks,
     pr_figure,
     pr_points,
     roc_figure,
@@ -77,12 +78,29 @@ def test_binary_draws_the_splits_together(tmp_path: Path) -> None:
     saved(figure, tmp_path)
 
 
+@pytest.mark.parametrize("figure_of", [roc_figure, pr_figure])
+def test_the_operating_point_lies_on_the_curve(figure_of) -> None:
+    table = draw(80, 2, "binary")
+    at = float(np.sort(table.probabilities[:, 1])[40])
+    figure = figure_of({"test": table}, "binary", ("no", "yes"), Marks({"yes": at}))
+    (axes,) = figure.axes
+    (point,) = [line for line in axes.lines if line.get_marker() == "o" and len(line.get_xdata())]
+    yes, true = table.probabilities[:, 1] > at, table.labels == 1
+    sensitivity = sk.recall_score(true, yes)
+    expected = (1 - sk.recall_score(~true, ~yes), sensitivity)
+    if figure_of is pr_figure:
+        expected = (sensitivity, sk.precision_score(true, yes))
+    assert (point.get_xdata()[0], point.get_ydata()[0]) == pytest.approx(expected)
+    assert "operating point" in legend(axes)
+
+
 def test_pr_shows_average_precision_and_prevalence(tmp_path: Path) -> None:
     table = draw(60, 2, "binary")
     figure = pr_figure({"test": table}, "binary", ("no", "yes"))
     (axes,) = figure.axes
     average = sk.average_precision_score(table.labels, table.probabilities[:, 1])
-    assert legend(axes) == [f"test: AUPRC {average:.3f} (n = 60)", "prevalence"]
+    said = [f"test: AUPRC {average:.3f} (n = 60)", "prevalence", "95 % of others"]
+    assert legend(axes) == said
     assert axes.lines[1].get_ydata()[0] == pytest.approx(np.mean(table.labels))  # type: ignore[index]
     recall, precision = np.asarray(axes.lines[0].get_xydata()).T
     assert axes.lines[0].get_drawstyle() == "steps-pre"

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from tests.data.making import data_of
 from tests.data.views.test_masks import MadeStudies, boards, made, studies
 from ttl_lightning.data.module import DataModule
+from ttl_lightning.data.options import ImageView
 from ttl_lightning.data.sources.phantom import PhantomSource
 from ttl_lightning.errors import ConfigError, UnknownNameError
 from ttl_lightning.tasks.masks import labelled, on_own_grid, reference_regions
@@ -55,8 +56,8 @@ def task_of(data: DataModule, model: nn.Module, **options: Any) -> SegmentationT
 
 def phantoms(**options: Any) -> DataModule:
     data = data_of(
-        PhantomSource, **SMALL, masks=True, in_channels=1, mean=[0.0], std=[1.0],
-        **{"eval_view": "whole", **options},
+        PhantomSource, masks=True, in_channels=1, mean=[0.0], std=[1.0],
+        **{**SMALL, "eval_view": "whole", **options},
     )  # fmt: skip
     data.setup()
     return data
@@ -136,6 +137,27 @@ def test_a_volume_is_seen_by_windows() -> None:
             batch["image"], (8, 40, 40), 1, model, overlap=0.5, mode="gaussian"
         )
         torch.testing.assert_close(task.outputs(batch), theirs)
+
+
+def test_a_large_image_is_trained_by_patches_and_read_by_windows() -> None:
+    data = phantoms(image_size=64, patch_size=32)
+    task = task_of(data, Bright(1))
+    assert task.window == (32, 32)
+    assert next(iter(data.train_dataloader()))["image"].shape[2:] == (32, 32)
+    batch = next(iter(data.val_dataloader()))
+    assert batch["image"].shape[2:] == (64, 64)
+    with torch.no_grad():
+        # what looks at each pixel alone sees the same in each window
+        assert torch.allclose(task.outputs(batch), task(batch["image"]), atol=1e-5)
+    trainer().test(task, data, verbose=False)
+    assert task.scores["test"].values["dice"] is not None
+
+
+def test_patches_are_for_masks_and_no_larger_than_images() -> None:
+    with pytest.raises(ConfigError, match=r"data\.patch_size=32 is for task=segmentation"):
+        ImageView(patch_size=32)
+    with pytest.raises(ConfigError, match=r"data\.patch_size must be .* from 8 to 64, got 65"):
+        ImageView(patch_size=65, masks=True)
 
 
 def test_distances_of_volumes_are_in_millimetres() -> None:

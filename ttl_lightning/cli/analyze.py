@@ -9,11 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
-from ttl_lightning.config import compose as config
+from ttl_lightning.cli.arguments import chosen, shown
 from ttl_lightning.errors import ConfigError, check_choice
 from ttl_lightning.interpret.commands import options
 
@@ -64,10 +60,7 @@ def usage(arguments: Sequence[str]) -> str:  # noqa: ARG001 - as of every comman
     """The help's text, with every kind and its options."""
     lines = []
     for name, kind in KINDS.items():
-        options = ", ".join(
-            f"{f.name}={_shown(f.default)}" for f in dataclasses.fields(kind.options)
-        )
-        lines.append(f"  {name:<11}{kind.summary} ({options})")
+        lines.append(f"  {name:<11}{kind.summary} ({shown(kind.options)})")
     return USE.format(kinds="\n".join(lines))
 
 
@@ -115,16 +108,4 @@ def _parsed(arguments: Sequence[str], kind: type) -> tuple[str, str, Any, list[s
     if not own.get("run"):
         raise ConfigError("which run? Give run=FOLDER.")
     check_choice("device", own["device"], ("auto", "cpu", "cuda"))
-    chosen: Any = OmegaConf.structured(kind)
-    for argument in given:
-        try:
-            chosen = OmegaConf.merge(chosen, OmegaConf.from_dotlist([argument]))
-        except (OmegaConfBaseException, YAMLError) as error:
-            raise ConfigError(f"{argument}: {config.first_line(error)}") from error
-    return own["run"], own["device"], OmegaConf.to_object(chosen), overrides
-
-
-def _shown(value: object) -> str:
-    if value is dataclasses.MISSING:  # a list, empty by default
-        return "[]"
-    return "null" if value is None else str(value)
+    return own["run"], own["device"], chosen(kind, given), overrides

@@ -20,9 +20,15 @@ from ttl_lightning.runtime.ending import told
 COMMANDS = {
     "train": "one run, or with -m a sweep of many; also where no command is named",
     "report": "the report of a sweep",
+    "evaluate": "a finished run on data that it has not seen",
+    "predict": "a finished run on images of which nothing is known",
+    "export": "a finished run as a file that other programs load",
+    "latency": "the time of a finished run's network beside the whole one's",
+    "paper": "the paper's tables and figures, beside its numbers",
     "analyze": "what a finished run has learnt",
     "probe": "what each cutoff promises, before any training",
     "cost": "what each cutoff costs, without data or training",
+    "backbones": "the networks that there are, and where they can be cut",
 }
 HELP = ("-h", "--help")
 # What is neither KEY=VALUE nor a flag is meant for a command's name.

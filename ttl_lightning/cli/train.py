@@ -56,7 +56,7 @@ def run(arguments: Sequence[str]) -> None:
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/", UserWarning)
     # Hydra's parser wants its flags before the overrides
     given = sorted(arguments, key=lambda argument: argument not in SWEEP_FLAGS)
-    sys.argv[1:] = given = config.sourced(given)
+    sys.argv[1:] = given = config.sourced(config.named(given))
     overrides = [argument for argument in given if argument not in SWEEP_FLAGS]
     if not any(argument.startswith("-") for argument in overrides):
         # a sweep checks each of its jobs itself

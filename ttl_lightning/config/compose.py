@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import importlib.util
 import logging
 import re
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,7 @@ from ttl_lightning.config.border import check_values, spec_of
 from ttl_lightning.config.mistakes import SEVERAL, keys, wrong_choice, wrong_key
 from ttl_lightning.config.schema import RunSpec
 from ttl_lightning.errors import ConfigError, TTLError
+from ttl_lightning.models.backbones.named import remember
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +83,7 @@ def read(overrides: Sequence[str]) -> tuple[DictConfig, Path]:
     Raises:
         ConfigError: if an override is malformed or names what there is not.
     """
-    overrides = sourced(overrides)
+    overrides = sourced(named(overrides))
     for override in parsed(overrides):
         several = isinstance(override.value(), list) and override.key_or_group not in SEVERAL
         if several and not override.is_sweep_override() and choices(override.key_or_group):
@@ -174,15 +176,28 @@ def _own_hydra() -> Iterator[None]:
         Singleton.set_state(outer)
 
 
+def named(arguments: Sequence[str]) -> list[str]:
+    """Arguments with `backbone=mypackage.net` for `backbone._target_=mypackage.net`."""
+    return [re.sub(r"^\+*backbone\._target_=", "backbone=", argument) for argument in arguments]
+
+
 def accept_backbones(overrides: Sequence[str]) -> None:
-    """Let `backbone=NAME` stand for any timm network; only some have a file in `conf/backbone`."""
+    """Let `backbone=NAME` stand for any network; only some have a file in `conf/backbone`.
+
+    A full name such as `mypackage.net` is that of a user's network, which has no ImageNet weights.
+    """
     stored = ConfigStore.instance()
     here = set(choices("backbone"))
     for override in overrides:
         key, _, value = override.partition("=")
         for name in value.split(",") if key == "backbone" else ():
             if NETWORK.fullmatch(name) and name not in here:
-                stored.store(name, {"name": name, "weights": "imagenet"}, group="backbone")
+                package, dot, _ = name.partition(".")
+                own = dot and importlib.util.find_spec(package) is not None
+                if own:
+                    remember(name)
+                weights = None if own else "imagenet"
+                stored.store(name, {"name": name, "weights": weights}, group="backbone")
 
 
 def without_sweeps(overrides: Sequence[str]) -> list[str]:

@@ -15,7 +15,9 @@ from typing import Any
 HOW_IT_IS_RUN = frozenset(
     (
         # a name, a pause, and what is written beside the result
-        *("name", "resume", "until_epoch", "logger", "latency", "task.save_masks"),
+        *("name", "resume", "until_epoch", "logger", "latency", "figures", "task.save_masks"),
+        # decisions are made of a model's probabilities, and can be made otherwise later
+        "task.threshold",
         # who loads, and where what is decoded is kept: transforms hash (seed, epoch, index)
         *("data.num_workers", "data.cache", "data.cache_dir"),
         # whether a run may go on with such data: one that does skips and drops the same samples
@@ -36,6 +38,10 @@ ADDED: dict[str, Any] = {
     "data.eval_view": "center_crop",
     "data.tta": 1,
     "data.masks": False,
+    "data.patch_size": None,
+    "data.numbers": False,
+    "data.folds": None,
+    "data.fold": None,
     "data.region": "lungs",
     "task.head": "linear",
     "data.missing": "error",

@@ -118,6 +118,15 @@ def texts(key: str, value: object) -> None:
 
 
 @rule
+def kinds_of_figures(key: str, value: object) -> None:
+    """A list of png, pdf and svg, or an empty one."""
+    if not isinstance(value, list):
+        raise ConfigError(f"{key} must be a list of png, pdf and svg, got {value!r}.")
+    for item in value:
+        check_choice(key, str(item), ("png", "pdf", "svg"))
+
+
+@rule
 def names(key: str, value: object) -> None:
     """A list of names."""
     if not isinstance(value, list) or not value:

@@ -22,6 +22,7 @@ Flag = Annotated[bool, rules.flag]
 Taken = Annotated[Options, rules.options]
 Epochs = Annotated[int, rules.whole(1, MOST_EPOCHS)]
 BatchSize = Annotated[int, rules.whole(1, 65536)]
+LOSSES = ("cross_entropy", "focal", "dice_ce", "dice", "mse", "mae", "huber")
 Batches = Annotated[int | float, rules.share_of_batches]
 
 
@@ -50,11 +51,12 @@ class Data:
     in_channels: Annotated[int, rules.whole(1, 4096)]
     image_size: int | list[int]
     batch_size: BatchSize | None = None
+    patch_size: int | None = None
 
     @property
     def spatial(self) -> list[int]:
-        """The spatial size of the network's input."""
-        return spatial(self.image_size)
+        """The spatial size of the network's input, of images seen by patches that of a patch."""
+        return spatial(self.patch_size or self.image_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class Protocol:
     learning_rate: Annotated[float, rules.number(1e-12, 1e30)]
     pretrained_lr_factor: Annotated[float, rules.number(0)]
     head_init: Annotated[str, rules.one_of("random", "zero", "probe")]
-    loss: Annotated[str, rules.one_of("cross_entropy", "focal", "dice_ce", "dice")]
+    loss: Annotated[str, rules.one_of(*LOSSES)]
     focal_gamma: Annotated[float, rules.number(0, 100)]
     scheduler: Annotated[Options | None, rules.or_null(rules.options)]
     scheduler_interval: Annotated[str, rules.one_of("epoch", "step")]
@@ -131,6 +133,7 @@ class RunSpec:
     resume: Annotated[str, rules.one_of("auto", "never")]
     until_epoch: Annotated[int | None, rules.or_null(rules.whole(1, MOST_EPOCHS))]
     latency: Flag
+    figures: Annotated[list[str], rules.kinds_of_figures]
     backbone: Backbone
     strategy: Strategy
     data: Annotated[Data, rules.options]

@@ -14,26 +14,54 @@ from ttl_lightning.errors import DataError
 MAX_PAIRS = 5
 
 
-def verify_labels(samples: Samples) -> None:
+def verify_labels(samples: Samples, splits: Sequence[str] = SPLITS) -> None:
     """Run every check of labels.
+
+    Args:
+        samples: of a source.
+        splits: those that are used.
 
     Raises:
         DataError: on the first check that fails.
     """
+    if samples.measured:
+        check_numbers(samples, splits)
+        return
     if len(samples.class_names) == 1:
         raise DataError("the data have no classes to tell apart: choose task=segmentation.")
     check_labels(samples.labels, samples.class_names)
-    check_training_classes(samples.labels, samples.splits, samples.class_names)
+    if "train" in splits:
+        check_training_classes(samples.labels, samples.splits, samples.class_names)
 
 
-def verify_samples(samples: Samples) -> None:
+def check_numbers(samples: Samples, splits: Sequence[str] = SPLITS) -> None:
+    """Demand targets that differ where they are trained on.
+
+    Raises:
+        DataError: naming the target of which no training sample, or no two, are different.
+    """
+    if "train" not in splits:
+        return
+    trained = samples.labels[samples.splits == "train"]
+    for name, column in zip(samples.class_names, trained.T, strict=True):
+        known = column[~np.isnan(column)]
+        if len(np.unique(known)) < 2:
+            held = f"have the value {known[0]:g} only" if len(known) else "are not labelled"
+            raise DataError(f"the training samples {held} in column {name!r}: nothing to learn.")
+
+
+def verify_samples(samples: Samples, splits: Sequence[str] = SPLITS) -> None:
     """Run every other check that needs no image.
+
+    Args:
+        samples: of a source.
+        splits: those that are used.
 
     Raises:
         DataError: on the first check that fails.
     """
     check_ids(samples.ids)
-    check_filled(samples.splits)
+    check_filled(samples.splits, splits)
     if samples.patients is not None:
         check_patients(samples.patients, samples.splits)
 
@@ -75,13 +103,13 @@ def check_labels(labels: Labels, class_names: Sequence[str]) -> None:
         )
 
 
-def check_filled(splits: NDArray[np.str_]) -> None:
-    """Demand a sample in every split.
+def check_filled(splits: NDArray[np.str_], needed: Sequence[str] = SPLITS) -> None:
+    """Demand a sample in every split that is needed.
 
     Raises:
         DataError: naming the empty splits and the numbers in all.
     """
-    numbers = {split: int((splits == split).sum()) for split in SPLITS}
+    numbers = {split: int((splits == split).sum()) for split in needed}
     empty = [split for split, number in numbers.items() if number == 0]
     if empty:
         found = ", ".join(f"{split} {number}" for split, number in numbers.items())

@@ -11,35 +11,23 @@ from numpy.typing import NDArray
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from ttl_lightning.data.checks import (
-    check_images,
-    describe_leaks,
-    find_leaks,
-    verify_labels,
-    verify_samples,
-)
 from ttl_lightning.data.options import ImageView, Loading, per_channel
+from ttl_lightning.data.preparing import Prepared, Split, prepare
 from ttl_lightning.data.readers.masks import mask_files
 from ttl_lightning.data.sampler import EpochSampler
-from ttl_lightning.data.samples import SPLITS, Integers, Labels, Samples
+from ttl_lightning.data.samples import Integers, Labels, Samples
 from ttl_lightning.data.sources.base import Source
-from ttl_lightning.data.store import Facts, Store
 from ttl_lightning.data.transforms import Augment, TrainTransform, Transform
-from ttl_lightning.data.views.dataset import ImageDataset, WindowDataset, as_it_is, as_views
+from ttl_lightning.data.views.dataset import as_it_is, as_views
 from ttl_lightning.data.views.evaluation import (
     CropTransform,
     EvalTransform,
     SeveralViews,
     evaluation,
 )
-from ttl_lightning.data.views.fit import fit_notes
-from ttl_lightning.data.views.images import Images
-from ttl_lightning.data.views.masks import MaskedStudies, check_masks, masks_of, seen_masks
-from ttl_lightning.data.views.studies import Studies
+from ttl_lightning.data.views.masks import masks_of, seen_masks
 from ttl_lightning.data.window_options import WindowView
 from ttl_lightning.errors import DataError, check_choice
-
-Split = ImageDataset | WindowDataset | MaskedStudies
 
 
 class DataModule(LightningDataModule):
@@ -84,10 +72,7 @@ class DataModule(LightningDataModule):
         self.batch_size = loading.batch_size
         self.bad_images: list[dict[str, str]] = []
         self.notes: list[str] = []
-        self._samples: Samples | None = None
-        self._rows: Integers = np.empty(0, np.int64)
-        self._pixels: Integers = np.empty((0, 2), np.int64)
-        self._datasets: dict[str, Split] = {}
+        self._prepared: Prepared | None = None
 
     @property
     def evaluation(self) -> EvalTransform | CropTransform:
@@ -104,6 +89,11 @@ class DataModule(LightningDataModule):
     def exclusive(self) -> bool:
         """Whether a sample has one class, and not any number of them."""
         return self._ready().exclusive
+
+    @property
+    def measured(self) -> bool:
+        """Whether labels are numbers, and not classes."""
+        return self._ready().measured
 
     @property
     def regions(self) -> tuple[str, ...]:
@@ -139,8 +129,7 @@ class DataModule(LightningDataModule):
 
     def pixel_counts(self) -> Integers:
         """Training pixels of each region and known ones of none of it, (regions, 2)."""
-        self._ready()
-        return self._pixels
+        return self._all().pixels
 
     def masks(self, split: str) -> NDArray[np.bool_]:
         """Where what is looked for lies, as evaluation sees it.
@@ -152,7 +141,7 @@ class DataModule(LightningDataModule):
             DataError: if the source does not know it.
         """
         samples = self._ready()
-        rows = self._rows[samples.rows(split)]
+        rows = self._all().rows[samples.rows(split)]
         return seen_masks(masks_of(samples, self.source.name), rows, self.evaluation)
 
     def mask_files(
@@ -163,7 +152,8 @@ class DataModule(LightningDataModule):
         place = samples.rows(split)[number]
         reader = masks_of(samples, self.source.name)
         name = samples.ids[place]
-        return mask_files(reader, int(self._rows[place]), name, mask, overlap=samples.overlap)
+        row = int(self._all().rows[place])
+        return mask_files(reader, row, name, mask, overlap=samples.overlap)
 
     def prepare_data(self) -> None:
         """Get what is not there yet, such as a download.
@@ -179,18 +169,26 @@ class DataModule(LightningDataModule):
         Raises:
             DataError: if a check fails or a sample cannot be read.
         """
-        if self._samples is None:
-            self._samples = self._prepare()
-            area = self.evaluation.area(self.augment.stored_size(self.view.side))
-            if area < 1:
-                self.notes.append(
-                    f"Evaluation reads the middle {area:.1%} of each image's area "
-                    f"(data.eval_view={self.view.eval_view})."
-                )
-            if self.view.tta > 1:
-                self.notes.append(
-                    f"Test predictions are means of {self.view.tta} views (data.tta)."
-                )
+        if self._prepared is not None:
+            return
+        view, augment, evaluation = self.view, self.augment, self.evaluation
+        train = TrainTransform(
+            augment, view.side, self.mean, self.std, self.source.seed, patch=view.patch
+        )
+        splits = self.source.used_splits
+        transforms = {split: train if split == "train" else evaluation for split in splits}
+        size = augment.stored_size(view.side)
+        self._prepared = prepare(self.source, view, self.loading, size, transforms)
+        self.bad_images = self._prepared.bad
+        self.notes += self._prepared.notes
+        area = evaluation.area(size)
+        if area < 1:
+            self.notes.append(
+                f"Evaluation reads the middle {area:.1%} of each image's area "
+                f"(data.eval_view={view.eval_view})."
+            )
+        if view.tta > 1:
+            self.notes.append(f"Test predictions are means of {view.tta} views (data.tta).")
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled and augmented."""
@@ -237,80 +235,14 @@ class DataModule(LightningDataModule):
             generator=torch.Generator().manual_seed(seed),
         )
 
-    def _prepare(self) -> Samples:
-        """Find the samples, check them, and put the three splits into `self._datasets`."""
-        view, size = self.view, self.augment.stored_size(self.view.side)
-        shown = Studies(view) if isinstance(view, WindowView) else Images(view)
-        samples = self.source.load(size)
-        self.notes += samples.notes
-        verify_samples(samples)
-        if not view.masks:
-            verify_labels(samples)
-        assert samples.reader is not None  # as load() promises
-        folder = self.loading.folder(shown.folder)
-        store = Store(samples.reader, shown.form(size), self.loading.cache, folder)
-        bad = store.scan(self.loading.on_bad_image, self.loading.max_bad, view.counted)
-        masks = None
-        if view.masks:
-            reader = masks_of(samples, self.source.name)
-            masks = Store(reader, shown.mask_form(size), self.loading.cache, folder)
-            bad |= masks.scan(self.loading.on_bad_image, self.loading.max_bad - len(bad), "masks")
-        if bad:
-            self.bad_images = [{"id": samples.ids[row], "reason": why} for row, why in bad.items()]
-            self.notes.append(f"{len(bad)} {view.counted} that cannot be read were skipped.")
-        rows = np.setdiff1d(np.arange(len(samples.ids)), list(bad))
-        rows = self._usable(
-            rows, samples.take(rows), [store.facts(int(row)) for row in rows], shown
-        )
-        used = samples.take(rows)
-        if isinstance(view, WindowView) and self.loading.cache == "disk":
-            self.notes.append(
-                f"{len(samples.ids)} studies take {store.megabytes():.1f} MB in {folder}."
-            )
-        verify_samples(used)
-        if masks is None:
-            verify_labels(used)
-        else:
-            self._pixels = check_masks(store, masks, rows, used)
-        train = TrainTransform(self.augment, view.side, self.mean, self.std, self.source.seed)
-        for split in SPLITS:
-            chosen = used.rows(split)
-            transform = train if split == "train" else self.evaluation
-            part = used.take(chosen)
-            self._datasets[split] = (
-                shown.dataset(store, rows[chosen], part, transform)
-                if masks is None
-                else shown.masked(store, masks, rows[chosen], part, transform)
-            )
-        self._rows = rows
-        return used
-
-    def _usable(
-        self, rows: Integers, samples: Samples, facts: Sequence[Facts], shown: Images | Studies
-    ) -> Integers:
-        """Rows of samples that can be read, without leaking duplicates, if these are dropped."""
-        counted, hashes = self.view.counted, [one.hash for one in facts]
-        sides = np.array([one.sides for one in facts], np.int64).reshape(-1, 2)
-        stored = self.augment.stored_size(self.view.side)
-        self.notes += fit_notes(sides, stored, self.view.fit, counted)
-        self.notes += shown.notes(facts, samples.ids)
-        if self.loading.on_duplicate == "raise":
-            check_images(hashes, samples)
-            return rows
-        leaks = find_leaks(hashes, samples.splits)
-        if leaks:
-            self.notes.append(
-                f"{len(leaks)} {counted} were left out of the split named first, because they "
-                f"are in two: {describe_leaks(leaks, samples)}."
-            )
-        return np.delete(rows, list(leaks))
-
     def _split(self, split: str) -> Split:
-        self._ready()
-        check_choice("split", split, SPLITS)
-        return self._datasets[split]
+        check_choice("split", split, self.source.used_splits)
+        return self._all().datasets[split]
 
     def _ready(self) -> Samples:
-        if self._samples is None:
+        return self._all().samples
+
+    def _all(self) -> Prepared:
+        if self._prepared is None:
             raise DataError(f"data={self.source.name}: call setup() before asking for samples.")
-        return self._samples
+        return self._prepared

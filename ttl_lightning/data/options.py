@@ -116,16 +116,37 @@ class ImageView(View):
 
     Attributes:
         image_size: height and width of the network's input, in pixels.
+        patch_size: of images with masks: height and width of what the network sees at once.
+            Training draws such patches of images at `image_size`, and evaluation reads these by
+            overlapping windows; by default they are seen whole.
     """
 
     counted: ClassVar[str] = "images"
 
     image_size: int = 64
+    patch_size: int | None = None
 
     def __post_init__(self) -> None:
         """Check what was given."""
         check_number("data.image_size", self.image_size, 8, 4096, integer=True)
         super().__post_init__()
+        if self.patch_size is not None:
+            check_number("data.patch_size", self.patch_size, 8, self.image_size, integer=True)
+            if not self.masks:
+                raise ConfigError(
+                    f"data.patch_size={self.patch_size} is for task=segmentation: a class is of "
+                    "the whole image, which data.image_size gives."
+                )
+
+    @property
+    def patch(self) -> int:
+        """Height and width of what training shows."""
+        return self.patch_size or self.image_size
+
+    @property
+    def window(self) -> tuple[int, ...] | None:
+        """Spatial size of what the network sees at once of an image; None: all of it."""
+        return None if self.patch_size is None else (self.patch_size, self.patch_size)
 
     @property
     def side(self) -> int:

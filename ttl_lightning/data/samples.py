@@ -23,7 +23,8 @@ SPLIT_NAMES = {
 """Names that data sets give their splits, in lower case, with ours."""
 
 Labels = NDArray[Any]
-"""(n,) int64, or (n, L) float32 of zeros and ones where several may hold; NaN: not labelled."""
+"""(n,) int64, or (n, L) float32 of zeros and ones where several may hold, or of numbers; NaN: not
+labelled."""
 Integers = NDArray[np.int64]
 IGNORED = 255
 """Value of a mask's pixels of which nothing is known, and which count nowhere."""
@@ -48,6 +49,7 @@ class Samples:
             overlap; of studies (S, H, W). `IGNORED` where it is not known.
         regions: names of what masks tell apart; where none overlap, the first is the background.
         overlap: whether a pixel may be of several.
+        measured: whether labels are numbers (n, L) of what `class_names` names, NaN where unknown.
     """
 
     ids: tuple[str, ...]
@@ -61,6 +63,7 @@ class Samples:
     masks: Reader | None = None
     regions: tuple[str, ...] = ()
     overlap: bool = False
+    measured: bool = False
 
     @property
     def exclusive(self) -> bool:

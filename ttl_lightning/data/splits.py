@@ -36,7 +36,7 @@ def complete_splits(
         return splits, []
     pool = np.flatnonzero(splits == "train")
     groups = [str(row) if patients is None else patients[int(row)] for row in pool]
-    splits[pool] = split_by_patient(labels[pool], groups, missing, seed)
+    splits[pool] = split_by_patient(strata(labels[pool]), groups, missing, seed)
     drawn = " and ".join(missing)
     notes = (
         [] if given is None else [f"No {drawn} split is given: drawn from the training samples."]
@@ -88,6 +88,19 @@ def split_by_patient(
         part_of[g] = np.argmin(filled @ (counts[g] / totals**2))
         held[part_of[g]] += counts[g]
     return np.array(parts)[part_of[group]]
+
+
+def strata(labels: Labels) -> Labels:
+    """What a draw keeps in proportion: classes as they are; of numbers, in which fifth each is."""
+    if labels.ndim == 1 or np.isin(labels[~np.isnan(labels)], (0, 1)).all():
+        return labels
+    parts = []
+    for column in labels.T:
+        edges = np.nanquantile(column, (0.2, 0.4, 0.6, 0.8))
+        fifth = np.searchsorted(np.unique(edges), column, side="right")
+        fifth[np.isnan(column)] = -1
+        parts.append(np.arange(len(edges) + 1) == fifth[:, None])
+    return np.hstack(parts).astype(np.float32)
 
 
 def check_fractions(fractions: Mapping[str, float]) -> None:

@@ -28,7 +28,7 @@ Form = Callable[[NDArray[Any]], NDArray[Any]]
 WHOLE = slice(None)
 
 # raise it when what is decoded, or known of it, changes: files written before are then ignored
-_FORMAT = 4
+_FORMAT = 5
 _PERCENTILES = (0.5, 99.5)
 _CHUNK_BYTES = 64 * 2**20
 # of a file's end, in which its facts lie
@@ -163,7 +163,10 @@ class Store:
                 return known, None
         decoded = self._reader.read(row)
         array = self._form(decoded.pixels)
-        facts = _facts_of(array, decoded.pixels.shape, decoded.left_out)
+        left_out = decoded.left_out
+        if _greyed(decoded.pixels, self._form):
+            left_out = left_out._replace(colour=True)
+        facts = _facts_of(array, decoded.pixels.shape, left_out)
         if self._cache == "disk":
             _save(path, array, facts)
         return facts, array if self._cache == "memory" else None
@@ -242,6 +245,12 @@ def _check_bad(
             f"{len(bad)} {counted} cannot be read, data.max_bad allows {max_bad}: "
             + " ".join(list(bad.values())[:3])
         )
+
+
+def _greyed(pixels: NDArray[Any], form: object) -> bool:
+    """Whether the form has one channel of a picture that has three, and not the same thrice."""
+    grey = getattr(form, "channels", None) == 1 and len(pixels) == 3
+    return grey and not np.array_equal(pixels[:2], pixels[1:])
 
 
 def _facts_of(array: NDArray[Any], decoded: tuple[int, ...], left_out: LeftOut) -> Facts:

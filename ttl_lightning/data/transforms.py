@@ -83,23 +83,39 @@ class Augment:
 
 @dataclass(frozen=True)
 class TrainTransform:
-    """Random warp, then normalization."""
+    """Random warp, then normalization.
+
+    Attributes:
+        augment: how images vary.
+        image_size: height and width of what a warped image would be as a whole.
+        mean: one a channel.
+        std: one a channel.
+        seed: of what is drawn.
+        patch: height and width of what is drawn of it; by default the whole.
+    """
 
     augment: Augment
     image_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
     seed: int
+    patch: int | None = None
 
     def __call__(self, images: Tensor, keys: Sequence[Key]) -> Tensor:
-        """(N, C, R, R) -> (N, len(mean), image_size, image_size); volumes as `Transform` says."""
-        warps = draw_warps(self.augment, self.seed, keys)
-        return normalize(warp(images, warps, self.image_size), self.mean, self.std)
+        """(N, C, R, R) -> (N, len(mean), patch, patch); volumes as `Transform` says."""
+        return normalize(self._read(images, keys), self.mean, self.std)
 
     def masks(self, masks: Tensor, keys: Sequence[Key]) -> Tensor:
         """Masks (N, C, R, R) warped as their images, each pixel to the nearest one's value."""
+        return self._read(masks.float(), keys, "nearest").to(masks.dtype)
+
+    def _read(self, images: Tensor, keys: Sequence[Key], mode: str = "bilinear") -> Tensor:
+        size = self.patch or self.image_size
         warps = draw_warps(self.augment, self.seed, keys)
-        return warp(masks.float(), warps, self.image_size, "nearest").to(masks.dtype)
+        if size < self.image_size:
+            shares = uniforms(self.seed, keys, AXES + 2)[:, AXES:]
+            warps = patches(warps, size / self.image_size, shares)
+        return warp(images, warps, size, mode)
 
 
 def draw_warps(augment: Augment, seed: int, keys: Sequence[Key]) -> NDArray[np.float32]:
@@ -123,6 +139,23 @@ def warps_at(augment: Augment, u: NDArray[np.float64]) -> NDArray[np.float32]:
     warps[:, 0, 2] = _between(u[:, 4], -1, 1) * (1 - width)
     warps[:, 1, 2] = _between(u[:, 5], -1, 1) * (1 - height)
     return warps.astype(np.float32)
+
+
+def patches(
+    warps: NDArray[np.float32], side: float, shares: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Maps (N, 2, 3) of a patch of what is seen along each of `warps`.
+
+    Args:
+        warps: (N, 2, 3).
+        side: of the patch, as a fraction of the whole's.
+        shares: (N, 2) in [0, 1), where it lies between the borders, across and down.
+    """
+    centres = _between(shares, -1, 1) * (1 - side)
+    found = warps.copy()
+    found[:, :, :2] *= side
+    found[:, :, 2] += np.einsum("nij,nj->ni", warps[:, :, :2], centres)
+    return found
 
 
 def warp(images: Tensor, warps: NDArray[np.float32], size: int, mode: str = "bilinear") -> Tensor:

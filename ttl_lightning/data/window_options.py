@@ -46,6 +46,16 @@ class WindowView(View):
         return self.image_size[1]
 
     @property
+    def patch(self) -> int:
+        """Height and width of what training shows."""
+        return self.side
+
+    @property
+    def window(self) -> tuple[int, ...]:
+        """Spatial size of what the network sees at once of a volume."""
+        return tuple(self.image_size)
+
+    @property
     def stride(self) -> int:
         """Slices from one window of the grid to the next."""
         return self.window_stride or self.image_size[0]

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ttl_lightning.errors import ConfigError, check_number
+from ttl_lightning.models.backbones.units import Unit
 from ttl_lightning.models.heads.linear import LinearHead
 from ttl_lightning.models.strategies.base import TransferModel
 
@@ -94,15 +95,17 @@ class _Scored(nn.Module):
 
     def _maps(self, x: Tensor) -> tuple[Tensor, ...]:
         """As of `Backbone.pyramid`, but that the gradient starts at the unit's map."""
-        backbone, maps = self.model.backbone, {}
-        for unit in backbone.units:
-            for shape, out in zip(unit.shapes, backbone.pieces(unit, x), strict=True):
-                maps[shape.reduction] = x = out
-            if unit.name == self.unit:
-                # Whatever is frozen before it. The next unit may write in place into what it is
-                # given (ReLU): it gets a copy.
-                maps[unit.shapes[-1].reduction] = x = self.map(x.detach().requires_grad_()).clone()
-        return tuple(maps.values())
+
+        def begin(unit: Unit, out: Tensor) -> Tensor:
+            if unit.name != self.unit:
+                return out
+            # Whatever is frozen before it. The next unit may write in place into what it is given
+            # (ReLU): it gets a copy.
+            begun: Tensor = self.map(out.detach().requires_grad_()).clone()
+            return begun
+
+        backbone = self.model.backbone
+        return backbone.levels_of(backbone.walk(x, begin))
 
 
 def _share_of_largest(heat: Tensor) -> Tensor:

@@ -33,7 +33,10 @@ def probe(spec: RunSpec) -> dict[str, ProbeResult]:
     with quiet():
         data = read_data(spec.recipe)
         pl.seed_everything(spec.seed, workers=True, verbose=False)  # networks without weights
-        backbone = create_backbone(spec.backbone.name, spec.backbone.weights, spec.data.in_channels)
+        backbone = create_backbone(
+            *(spec.backbone.name, spec.backbone.weights, spec.data.in_channels),
+            image_size=spec.data.image_size,
+        )
         backbone.to(device(spec))
         splits = {split: data.plain_dataloader(split) for split in SPLITS}
         return probe_units(backbone, splits, kind_of(data))

@@ -54,6 +54,10 @@ def combinations(arguments: Sequence[str]) -> list[Overrides]:
     return list(dict.fromkeys(itertools.product(*choices.values())))
 
 
+REPEATS = ("seed", "data.fold")
+"""Keys of which other values repeat a training."""
+
+
 def without(overrides: Overrides, key: str) -> Overrides:
     """The overrides but the one of a key."""
     return tuple(o for o in overrides if o.partition("=")[0].lstrip("+") != key)
@@ -61,14 +65,14 @@ def without(overrides: Overrides, key: str) -> Overrides:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Jobs that differ in cutoff and seed alone.
+    """Jobs that differ in cutoff, seed and fold alone.
 
     Attributes:
-        overrides: without those two.
+        overrides: without those.
         spec: their configuration, without cutoff, with the default seed.
         composed: the same with Hydra's own settings.
         cutoffs: overrides of the cutoff, none if the strategy takes none.
-        seeds: overrides of the seed, an empty one where it is left as it is.
+        seeds: overrides of seed and fold, an empty one where it is left as it is.
     """
 
     overrides: Overrides
@@ -124,10 +128,10 @@ class Plan:
         found: dict[Overrides, tuple[dict[Overrides, None], dict[Overrides, None]]] = {}
         read_as = self._sourced(combinations(arguments))
         for overrides in combinations(arguments):
-            shared = read_as[without(without(overrides, "cutoff"), "seed")]
+            shared = read_as[_shared(overrides)]
             cutoffs, seeds = found.setdefault(shared, ({}, {}))
             cutoffs[_only(overrides, "cutoff")] = None
-            seeds[_only(overrides, "seed")] = None
+            seeds[_repeat(overrides)] = None
         composed = {shared: self.composed(shared) for shared in found}
         specs = {shared: spec_of(cfg) for shared, cfg in composed.items()}
         for spec in specs.values():
@@ -147,7 +151,7 @@ class Plan:
 
     def _sourced(self, jobs: Iterable[Overrides]) -> dict[Overrides, Overrides]:
         """What jobs share by what they say that they share; see `ranks.sourced`."""
-        shared = dict.fromkeys(without(without(job, "cutoff"), "seed") for job in jobs)
+        shared = dict.fromkeys(_shared(job) for job in jobs)
         found = {one: ranks.sourced(one, self.composed) for one in shared}
         for note in dict.fromkeys(one.note for one in found.values() if one.note):
             log.info("note: %s", note)
@@ -290,6 +294,17 @@ def cutoffs_of(group: Group) -> dict[str, float]:
 
 def _only(overrides: Overrides, key: str) -> Overrides:
     return tuple(o for o in overrides if o not in without(overrides, key))
+
+
+def _shared(overrides: Overrides) -> Overrides:
+    """What jobs of a group share: all but the cutoff and what repeats them."""
+    for key in ("cutoff", *REPEATS):
+        overrides = without(overrides, key)
+    return overrides
+
+
+def _repeat(overrides: Overrides) -> Overrides:
+    return tuple(one for key in REPEATS for one in _only(overrides, key))
 
 
 def _unit(spec: RunSpec) -> str | None:

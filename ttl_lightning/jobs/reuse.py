@@ -55,7 +55,9 @@ class DetectedByReuse(Prepared[Measured]):
 
     def jobs(self, group: Group, _: Sequence[str]) -> list[Overrides]:
         """A full finetuning a seed."""
-        whole = (*without(group.overrides, "strategy"), "strategy=ftl")
+        # a cutoff that an experiment's file gives is none of theirs
+        uncut = ("cutoff=null",) if group.spec.cutoff is not None else ()
+        whole = (*without(group.overrides, "strategy"), "strategy=ftl", *uncut)
         return [(*whole, *seed) for seed in group.seeds]
 
     def look(self, jobs: Sequence[Planned], run: Callable[[Sequence[Planned]], None]) -> Measured:

@@ -15,13 +15,13 @@ from typing import Any, cast
 from ttl_lightning.config.identity import bears
 from ttl_lightning.errors import DataError
 from ttl_lightning.jobs.plan import Group, Overrides
+from ttl_lightning.pages.text import number
 from ttl_lightning.records import history
 from ttl_lightning.records.files import json_text, write_atomically
 from ttl_lightning.records.folder import RunFolder, SweepFolder
 from ttl_lightning.records.schema import RunResult
 from ttl_lightning.report.collect import SEARCH_SCHEMA, read_searches
 from ttl_lightning.report.methods import key_of
-from ttl_lightning.report.text import number
 from ttl_lightning.runs.parts import task_class
 from ttl_lightning.search import Choice, Compare, Method, Outcome, Trial, advance
 
@@ -111,7 +111,7 @@ class Search:
         outcomes = {}
         for trial in self._batch:
             scores = {
-                str(run.seed): self._score(folder, run, trial.epochs)
+                str(run.repeat): self._score(folder, run, trial.epochs)
                 for folder, run in results[trial]
             }
             size, folders = self.sizes[trial.candidate], [folder for folder, _ in results[trial]]

@@ -178,7 +178,7 @@ class Tuning:
     def _tried(
         self, setting: Setting, stage: str, runs: Sequence[tuple[str, RunResult]]
     ) -> dict[str, Any]:
-        scores = {str(run.seed): self.criterion.of_run(run) for _, run in runs}
+        scores = {str(run.repeat): self.criterion.of_run(run) for _, run in runs}
         cutoff, overrides = self._parts(setting)
         size = self.sizes.get(cutoff) if cutoff else None
         found = rounds.tried(cutoff, stage, scores, size, [folder for folder, _ in runs])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +11,14 @@ import numpy.typing as npt
 from ttl_lightning.errors import DataError
 from ttl_lightning.metrics.classification import Labels
 from ttl_lightning.metrics.kernel import Floats
+from ttl_lightning.metrics.operating import decided
 from ttl_lightning.metrics.paired import Scored
 from ttl_lightning.metrics.predictions import Columns, numbers
 from ttl_lightning.records.folder import PREDICTIONS
 
-LABEL, LABELS, PROBABILITY = "label", "label/", "probability/"
+LABEL, LABELS, PROBABILITY, PREDICTED = "label", "label/", "probability/", "predicted"
+SEVERAL = "|"
+"""Between the labels that are said of one sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,27 @@ def class_columns(table: Predictions, names: Sequence[str]) -> dict[str, list[st
         }
     else:
         labels = {LABEL: [names[int(label)] for label in table.labels]}
-    return labels | {
+    return labels | _probabilities(table, names)
+
+
+def answer_columns(
+    table: Predictions, task: str, names: Sequence[str], at: Mapping[str, float]
+) -> dict[str, list[str]]:
+    """One probability a class, and what is decided: a class, or of several those that are said.
+
+    Args:
+        table: of samples whose labels nobody knows.
+        task: "binary", "multiclass" or "multilabel".
+        names: one a class.
+        at: thresholds by class, as `metrics.operating.decided` takes them.
+    """
+    said = decided(table.probabilities, at, task, names)
+    chosen = [SEVERAL.join(n for n, yes in zip(names, row, strict=True) if yes) for row in said]
+    return _probabilities(table, names) | {PREDICTED: chosen}
+
+
+def _probabilities(table: Predictions, names: Sequence[str]) -> dict[str, list[str]]:
+    return {
         f"{PROBABILITY}{name}": [f"{value:.9g}" for value in column]
         for name, column in zip(names, table.probabilities.T, strict=True)
     }

@@ -189,6 +189,12 @@ def _arm(kernel: Kernel, tables: Sequence[Scored]) -> Arm:
     return Arm(np.array(values), _sums(np.array(parts), tables[0].draws))
 
 
+def by_draw(parts: Floats, draws: Sequence[str]) -> Floats:
+    """Parts (n,) of one training, of a patient's images their sum."""
+    found: Floats = _sums(parts[None], draws)[0]
+    return found
+
+
 def _sums(parts: Floats, draws: Sequence[str]) -> Floats:
     """The parts of what is drawn together, (trainings, draws).
 

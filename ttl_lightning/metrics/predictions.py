@@ -35,10 +35,16 @@ def as_csv(splits: Mapping[str, Columns]) -> str:
 
 
 def read_test(folder: Path) -> dict[str, tuple[str, ...]]:
-    """The columns of the test split's rows.
+    """The columns of the test split's rows, as `read_split` gives them."""
+    return read_split(folder, "test")
+
+
+def read_split(folder: Path, split: str) -> dict[str, tuple[str, ...]]:
+    """The columns of a split's rows.
 
     Args:
         folder: the run's.
+        split: "val" or "test".
 
     Raises:
         DataError: if the file is missing or is not such a table.
@@ -50,13 +56,13 @@ def read_test(folder: Path) -> dict[str, tuple[str, ...]]:
             header = next(rows, [])
             if header[:2] != FIRST:
                 raise DataError(f"{PREDICTIONS} must begin with the columns id and split.")
-            table = [row for row in rows if len(row) > 1 and row[1] == "test"]
+            table = [row for row in rows if len(row) > 1 and row[1] == split]
     except OSError as error:
         raise DataError(f"{PREDICTIONS} cannot be read: {error.strerror}.") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{PREDICTIONS} cannot be read: {error}.") from error
     if not table:
-        raise DataError(f"{PREDICTIONS} has no rows of the test split.")
+        raise DataError(f"{PREDICTIONS} has no rows of the {split} split.")
     if any(len(row) != len(header) for row in table):
         raise DataError(f"{PREDICTIONS} has rows that are cut off.")
     return dict(zip(header, zip(*table, strict=True), strict=True))

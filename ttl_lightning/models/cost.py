@@ -97,8 +97,11 @@ def complexity(model: nn.Module, input_size: Sequence[int]) -> Complexity:
 
 
 def _by_unit(model: TransferModel, analysis: FlopCountAnalysis) -> dict[str, int]:
+    modules = dict(model.backbone.net.named_modules())
     units = {
-        unit.name: sum(int(analysis.total(f"backbone.net.{piece}")) for piece in unit.pieces)
+        unit.name: sum(
+            int(analysis.total(f"backbone.net.{path}")) for path in unit.paths if path in modules
+        )
         for unit in model.backbone.units
     }
     return {**units, "head": int(analysis.total("head"))}

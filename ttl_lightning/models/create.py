@@ -60,7 +60,7 @@ def create_model(
     make_head = head_maker(head if pooling else "linear_unpooled")
     at = "full" if cutoff is None else cutoff
     needed = "full" if plan.keeps_rest else at
-    backbone = create_backbone(name, weights, in_channels, needed)
+    backbone = create_backbone(name, weights, in_channels, needed, image_size)
     unit = backbone.resolve(at)
     split = plan.split(backbone, unit)
     spatial = backbone.input_shape(image_size)[1:]

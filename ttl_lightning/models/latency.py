@@ -71,7 +71,9 @@ def measure(
         One for each model; or why there is none: the machine is too noisy, or too slow.
     """
     x = torch.rand(batch_size, *input_size, device=device)
-    passes = [_timed(model.to(device).eval(), x) for model in models]
+    # all is in this thread if torch has no other
+    alone = x.device.type == "cpu" and torch.get_num_threads() == 1
+    passes = [_timed(model.to(device).eval(), x, alone=alone) for model in models]
     with torch.inference_mode():
         turns = take_turns(passes)
     if problem := why_not(turns):
@@ -168,18 +170,34 @@ def _turn(one: Callable[[], float]) -> list[float]:
     return times
 
 
-def _timed(model: nn.Module, x: torch.Tensor) -> Callable[[], float]:
-    """A pass that returns its milliseconds: of this thread, or of a GPU to the end of its work."""
-    synchronize = getattr(torch, x.device.type).synchronize
-    # all is in this thread if torch has no other
-    alone = x.device.type == "cpu" and torch.get_num_threads() == 1
+def timed(run: Callable[[], object], *, alone: bool) -> Callable[[], float]:
+    """A pass that returns its milliseconds.
+
+    Args:
+        run: computes to the end of its work.
+        alone: it has no thread but this one, whose own time is taken.
+    """
     clock = time.thread_time if alone else time.perf_counter
 
     def one() -> float:
-        synchronize()
         start = clock()
-        model(x)
-        synchronize()
+        run()
         return 1e3 * (clock() - start)
 
     return one
+
+
+def _timed(model: nn.Module, x: torch.Tensor, *, alone: bool) -> Callable[[], float]:
+    synchronize = getattr(torch, x.device.type).synchronize
+
+    def run() -> None:
+        model(x)
+        synchronize()
+
+    one = timed(run, alone=alone)
+
+    def begun() -> float:
+        synchronize()  # of what came before
+        return one()
+
+    return begun

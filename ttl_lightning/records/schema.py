@@ -28,6 +28,10 @@ class RunResult:
         cutoff_index: its position, counted from 1.
         metrics: by `split/name`.
         intervals: 95 % bootstrap intervals of the test metrics, by the same names.
+        operating: of decisions, the rule, the thresholds that it chose on validation by class, and
+            both splits' metrics at them; empty where the task or the classes leave no choice.
+        calibration: the temperature that was fitted on validation, and both splits' calibration
+            error and log loss before and after.
         complexity: of the trained model, with that of the untruncated network under `untruncated`.
             `latency_ms` is by device, None where it could not be measured; its `ratio` is to the
             untruncated network's fastest pass, both timed by turns.
@@ -50,6 +54,8 @@ class RunResult:
     error: str | None = None
     metrics: dict[str, float | None] = field(default_factory=dict)
     intervals: dict[str, tuple[float, float] | None] = field(default_factory=dict)
+    operating: dict[str, Any] = field(default_factory=dict)
+    calibration: dict[str, Any] = field(default_factory=dict)
     complexity: dict[str, Any] = field(default_factory=dict)
     train: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, Any] | None = None
@@ -67,6 +73,28 @@ class RunResult:
     def succeeded(self) -> bool:
         """Whether the run did all that it was asked for: to its end, or to its pause."""
         return self.status in ("completed", "paused")
+
+    @property
+    def folds(self) -> int | None:
+        """Parts of the cross-validation that it is of."""
+        return self._of_data("folds")
+
+    @property
+    def fold(self) -> int | None:
+        """Which of them it tests."""
+        return self._of_data("fold")
+
+    @property
+    def repeat(self) -> int:
+        """Tells it from other trainings of the same: its seed, or one for each seed and fold."""
+        if self.folds is None or self.fold is None:
+            return self.seed
+        return self.seed * self.folds + self.fold
+
+    def _of_data(self, key: str) -> int | None:
+        data = self.identity.get("data")
+        value = data.get(key) if isinstance(data, dict) else None
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
 
     def save(self, folder: Path) -> None:
         """Write `result.json` into the folder, replacing the one there in a single step."""

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ttl_lightning.errors import DataError, one_line
+from ttl_lightning.pages.text import cell, number
 from ttl_lightning.records.files import csv_text, short
 from ttl_lightning.records.folder import RESULT, SEARCH, SweepFolder
 from ttl_lightning.records.schema import RunResult
-from ttl_lightning.report.text import cell, number
 from ttl_lightning.tasks.registry import report_of
 
 SEARCH_SCHEMA = 1

@@ -13,10 +13,10 @@ from ttl_lightning.metrics import paired
 from ttl_lightning.metrics.comparison import Comparison, holm
 from ttl_lightning.metrics.paired import Scored, aligned
 from ttl_lightning.metrics.predictions import PATIENT, read_test
+from ttl_lightning.pages.text import count
 from ttl_lightning.report.collect import Search
 from ttl_lightning.report.learnt import NOTHING_AMISS, Learnt, fault, read_history
 from ttl_lightning.report.methods import BASELINE, Group, Method
-from ttl_lightning.report.text import count
 from ttl_lightning.tasks.reports import TaskReport
 
 Tables = dict[int, Scored]
@@ -210,7 +210,7 @@ def _read(root: Path, method: Method) -> tuple[Tables, list[str], Learnt]:
     problems, faults = [], {}
     report = method.report
     for run in method.runs:
-        seed, described, folder = run.result.seed, run.result.model, root / run.folder
+        seed, described, folder = run.result.repeat, run.result.model, root / run.folder
         history: list[float] = []
         try:
             history = read_history(folder, report.criterion)

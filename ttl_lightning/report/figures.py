@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 from statistics import fmean
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -23,9 +19,9 @@ from ttl_lightning.tasks.curves import tidy
 OTHER_COLORS = ("#e69f00", "#56b4e9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 COST_NAMES = {"params": "parameters", "latency_ratio": "CPU latency (of the whole network's)"}
-SIZE = (10, 3.8)
-# Letters in a row of the legend, and in a name that a figure can hold.
-LEGEND_LETTERS, NAME_LETTERS = 96, 48
+PANEL_WIDTH, PANEL_HEIGHT = 5.0, 3.8
+# Letters in a row of the legend, by panels, and in a name that a figure can hold.
+LEGEND_LETTERS, NAME_LETTERS = 48, 48
 # These come after the strategies.
 CHOSEN, FRONT = "chosen on validation", "Pareto front"
 
@@ -40,17 +36,19 @@ class Series:
     methods: tuple[Method, ...]
 
 
-def choice_figure(methods: Sequence[Method], chosen: Sequence[Method]) -> Figure:
+def choice_figure(
+    methods: Sequence[Method], chosen: Sequence[Method], splits: Sequence[str] = ("val", "test")
+) -> Figure:
     """Draw the primary metric against the cutoff: validation, where they are chosen, beside test.
 
     Args:
         methods: of one group, in its order; bands span the seeds, from lowest to highest.
         chosen: those of them to be ringed.
+        splits: a panel each.
     """
-    figure = Figure(figsize=SIZE, layout="constrained")
-    panels = figure.subplots(1, 2)
+    figure, panels = _figure(len(splits))
     primary = methods[0].report.primary
-    for axes, metric in zip(panels, (f"val/{primary}", f"test/{primary}"), strict=True):
+    for axes, metric in zip(panels, (f"{split}/{primary}" for split in splits), strict=True):
         for series in _series(methods):
             _against_cutoff(axes, series, metric)
         cut = [method for method in chosen if method.cutoff]
@@ -61,11 +59,13 @@ def choice_figure(methods: Sequence[Method], chosen: Sequence[Method]) -> Figure
             axes.tick_params(axis="x", labelsize=7)
         axes.set(xlabel="cutoff", ylabel=_plain(methods[0].report.label(metric)))
         tidy(axes)
-    _legend(figure, panels[0])
+    _legend(figure, panels[0], len(splits))
     return figure
 
 
-def tradeoff_figure(methods: Sequence[Method], chosen: Sequence[Method]) -> Figure:
+def tradeoff_figure(
+    methods: Sequence[Method], chosen: Sequence[Method], costs: Sequence[str] = tuple(COST_NAMES)
+) -> Figure:
     """Draw the primary metric against parameters and latency, with the Pareto front of the means.
 
     It is that of the test split.
@@ -74,11 +74,11 @@ def tradeoff_figure(methods: Sequence[Method], chosen: Sequence[Method]) -> Figu
         methods: of one data set and one backbone; bars span the seeds, from lowest to highest, and
             the noise of latencies.
         chosen: those of them to be ringed.
+        costs: of `COST_NAMES`, a panel each.
     """
     metric = f"test/{methods[0].report.primary}"
-    figure = Figure(figsize=SIZE, layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
-    for axes, cost in zip(panels, COST_NAMES, strict=True):
+    figure, panels = _figure(len(costs))
+    for axes, cost in zip(panels, costs, strict=True):
         for series in _series(methods):
             _against_cost(axes, series, cost, metric)
         _front(axes, methods, cost, metric)
@@ -86,11 +86,21 @@ def tradeoff_figure(methods: Sequence[Method], chosen: Sequence[Method]) -> Figu
         axes.margins(x=0.1)
         axes.set(xlabel=COST_NAMES[cost], ylabel=_plain(methods[0].report.label(metric)))
         tidy(axes)
-        axes.yaxis.set_tick_params(labelleft=True)
-    panels[0].set_xscale("log")
-    panels[1].set_xlim(left=0)
-    _legend(figure, panels[0])
+        if cost == "params":
+            axes.set_xscale("log")
+        else:
+            axes.set_xlim(left=0)
+    _legend(figure, panels[0], len(costs))
     return figure
+
+
+def _figure(count: int) -> tuple[Figure, Sequence[Axes]]:
+    """Panels side by side, whose vertical axes are one."""
+    figure = Figure(figsize=(PANEL_WIDTH * count, PANEL_HEIGHT), layout="constrained")
+    panels: Sequence[Axes] = figure.subplots(1, count, sharey=True, squeeze=False)[0]
+    for axes in panels:
+        axes.yaxis.set_tick_params(labelleft=True)
+    return figure, panels
 
 
 def pareto(points: Sequence[tuple[Span, float]]) -> list[int]:
@@ -105,27 +115,6 @@ def pareto(points: Sequence[tuple[Span, float]]) -> list[int]:
         if all(cheaper(points[index][0], points[better][0]) for better in front):
             front.append(index)
     return front[::-1]
-
-
-def svg(figure: Figure) -> str:
-    """The figure as an address that holds all of it; the same figure gives the same text."""
-    picture = io.BytesIO()
-    with rc_context({"svg.hashsalt": "ttl_lightning"}):
-        figure.savefig(picture, format="svg", metadata={"Date": None})
-    return _address("svg+xml", picture.getvalue())
-
-
-def stored(path: Path) -> str | None:
-    """A PNG file as such an address; None if there is none, or it is something else."""
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return None
-    return _address("png", content) if content.startswith(b"\x89PNG\r\n") else None
-
-
-def _address(kind: str, content: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _points(
@@ -198,11 +187,12 @@ def _ring(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
                   mec="black", mew=1.4, label=CHOSEN, zorder=4)  # fmt: skip
 
 
-def _legend(figure: Figure, axes: Axes) -> None:
+def _legend(figure: Figure, axes: Axes, panels: int) -> None:
     handles, labels = axes.get_legend_handles_labels()
     shown = dict(zip(labels, handles, strict=True))
     names = sorted(shown, key=(CHOSEN, FRONT).count)
-    columns = max(1, min(4, LEGEND_LETTERS // max(map(len, names), default=1)))
+    letters = LEGEND_LETTERS * panels
+    columns = max(1, min(4, letters // max(map(len, names), default=1)))
     figure.legend([shown[name] for name in names], names, loc="outside upper center",
                   ncols=columns, frameon=False, fontsize=9)  # fmt: skip
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ttl_lightning.metrics.paired import Scored
+from ttl_lightning.pages.text import count
 from ttl_lightning.records.folder import RunFolder
 from ttl_lightning.records.history import read
-from ttl_lightning.report.text import count
 from ttl_lightning.tasks.reports import Described, TaskReport
 
 

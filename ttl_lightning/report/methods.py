@@ -1,4 +1,4 @@
-"""Runs that differ only in their seed, as one method; the methods of one data set and backbone."""
+"""Runs that differ only in seed or fold, as one method; the methods of one data and backbone."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from ttl_lightning.config.identity import bears
 from ttl_lightning.errors import one_line
 from ttl_lightning.models.strategies import FTL, STRATEGIES
+from ttl_lightning.pages.text import number
 from ttl_lightning.records.schema import RunResult
 from ttl_lightning.report.collect import Run, on_cpu, run_cost
-from ttl_lightning.report.text import number
 from ttl_lightning.tasks.registry import report_of
 from ttl_lightning.tasks.reports import TaskReport
 
@@ -24,7 +24,7 @@ REPEATS = 0.2
 
 # What a method's own fields say already, or what has no bearing on its result.
 _NOT_VARIANTS = frozenset(
-    ("strategy", "cutoff", "seed", "data", "data.path", "backbone", "backbone.name")
+    ("strategy", "cutoff", "seed", "data.fold", "data", "data.path", "backbone", "backbone.name")
 )
 
 # How well a model is trained, not what is compared: chosen on validation, as the cutoff is.
@@ -47,13 +47,13 @@ Items = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A strategy at one setting, with one run a seed.
+    """A strategy at one setting, with one run a seed, or a seed and fold.
 
     Attributes:
         cutoff: the unit's full name, None for strategies that split nowhere.
         variant: the overrides that set it apart from others in its group, with a choice of its own.
         tuned: the overrides among which is chosen, as is among cutoffs; see `is_tuned`.
-        runs: by seed, ascending.
+        runs: by seed and fold, ascending; a fold stands for a seed wherever seeds are meant.
     """
 
     strategy: str
@@ -101,8 +101,8 @@ class Method:
         return self.runs[0].result.cutoff_index or 0
 
     def by_seed(self, metric: str) -> dict[int, float]:
-        """The metric of every seed that has it."""
-        found = {run.result.seed: number(run.result.metrics.get(metric)) for run in self.runs}
+        """The metric of every seed, or seed and fold, that has it; see `RunResult.repeat`."""
+        found = {run.result.repeat: number(run.result.metrics.get(metric)) for run in self.runs}
         return {seed: value for seed, value in found.items() if value is not None}
 
     def values(self, metric: str) -> list[float]:
@@ -206,7 +206,7 @@ def _group(data: str, backbone: str, runs: list[Run]) -> Group:
         tuned = tuple(item for item in apart if is_tuned(item))
         variant = tuple(item for item in apart if not is_tuned(item))
         key = (run.result.strategy, run.result.cutoff, variant, tuned)
-        if seeds[key].setdefault(run.result.seed, run) is not run:
+        if seeds[key].setdefault(run.result.repeat, run) is not run:
             repeated.append(run.folder)
     methods = [
         Method(*key, tuple(by_seed[seed] for seed in sorted(by_seed)))
@@ -230,6 +230,8 @@ def _alike(runs: list[Run]) -> list[frozenset[str]]:
 
 def _seedless(result: RunResult) -> str | None:
     values = {key: value for key, value in result.identity.items() if key != "seed"}
+    if isinstance(data := values.get("data"), dict):
+        values["data"] = {key: value for key, value in data.items() if key != "fold"}
     return json.dumps(values, sort_keys=True) if values else None
 
 

@@ -6,50 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import jinja2
-from markupsafe import Markup, escape
+from urllib.parse import quote
 
 from ttl_lightning import __version__
 from ttl_lightning.errors import one_line
+from ttl_lightning.pages.render import render, stored
+from ttl_lightning.pages.text import number
 from ttl_lightning.records.folder import RunFolder
 from ttl_lightning.report.collect import STATUSES, Run, Sweep
 from ttl_lightning.report.compare import Row
-from ttl_lightning.report.figures import stored, svg
+from ttl_lightning.report.folds import OutOfFold
 from ttl_lightning.report.methods import Group, Method
-from ttl_lightning.report.text import count, number
 from ttl_lightning.report.words import notes, recommended, title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ttl_lightning.report.tables import Table
-
-
-def _prose(text: str) -> Markup:
-    """With no line break between a number and its sign."""
-    return Markup(str(escape(text)).replace(" = ", "&nbsp;=&nbsp;").replace(" %", "&nbsp;%"))
-
-
-def _heading(text: str) -> Markup:
-    """What stands in parentheses is on a line of its own."""
-    return Markup(str(escape(text)).replace(" (", "<br>(").replace(" % ", "&nbsp;%&nbsp;"))
-
-
-_TEMPLATES = jinja2.Environment(
-    loader=jinja2.PackageLoader("ttl_lightning.report"),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_TEMPLATES.filters |= {"prose": _prose, "heading": _heading, "one_line": one_line, "count": count}
-_TEMPLATES.filters["svg"] = svg
-
-
-def render(template: str, **values: object) -> Markup:
-    """A template of `templates/`, filled; a name that it lacks is an error."""
-    return Markup(_TEMPLATES.get_template(template).render(values))
+    from ttl_lightning.pages.table import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +34,9 @@ class Section:
         table: of the rows.
         full: every method.
         figures: by name, `cutoffs` and `tradeoff`.
+        panels: addresses of the same, a panel each.
+        joined: the rows' cross-validations, the folds of each in one table.
+        unjoined: why others are not.
     """
 
     group: Group
@@ -69,6 +45,9 @@ class Section:
     table: Table
     full: Table
     figures: dict[str, Figure]
+    panels: dict[str, list[str]]
+    joined: tuple[OutOfFold, ...] = ()
+    unjoined: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -78,7 +57,10 @@ class Section:
     @property
     def notes(self) -> list[str]:
         """What a reader has to know to read the table."""
-        return notes(self.group, self.rows)
+        told = [one.words for one in self.joined] + [*self.unjoined]
+        if told:
+            told.insert(0, "Each fold of a cross-validation stands for a seed.")
+        return [*notes(self.group, self.rows), *told]
 
 
 def page(sweep: Sweep, sections: Sequence[Section]) -> str:
@@ -94,6 +76,7 @@ def page(sweep: Sweep, sections: Sequence[Section]) -> str:
         counts={status: len(sweep.having(status)) for status in STATUSES},
         sections=sections,
         loading=[_loading(sweep.root, section.rows) for section in sections],
+        pages=[_pages(sweep.root, section.group) for section in sections],
         pictures=[_pictures(sweep.root, section.rows) for section in sections],
         failed=sweep.having("failed"),
         unreadable=sweep.unreadable,
@@ -118,6 +101,22 @@ def _pictures(root: Path, rows: Sequence[Row]) -> list[tuple[str, str]]:
         for name, shows in row.method.report.pictures.items():
             if address := stored(folder / name):
                 found.append((address, f"{title(row.method)}: {shows}."))
+    return found
+
+
+def _pages(root: Path, group: Group) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Of each method its runs' pages: what the link says, and where it leads."""
+    found = []
+    for method in group.methods:
+        links = []
+        for run in method.runs:
+            page_ = RunFolder(root / run.folder).page
+            if page_.is_file():
+                fold = "" if run.result.fold is None else f", fold {run.result.fold}"
+                where = quote(page_.relative_to(root).as_posix())
+                links.append((f"seed {run.result.seed}{fold}", where))
+        if links:
+            found.append((title(method), links))
     return found
 
 

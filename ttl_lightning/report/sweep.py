@@ -8,23 +8,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from ttl_lightning.errors import one_line
+from ttl_lightning.pages.render import address
+from ttl_lightning.pages.table import Table
+from ttl_lightning.pages.text import count
 from ttl_lightning.records.files import write_atomically
 from ttl_lightning.records.folder import SweepFolder
 from ttl_lightning.report.collect import STATUSES, Sweep, collect, summary_csv
 from ttl_lightning.report.compare import best_at_cutoffs, choose, compare
+from ttl_lightning.report.figures import COST_NAMES as COSTS_DRAWN
 from ttl_lightning.report.figures import choice_figure, tradeoff_figure
+from ttl_lightning.report.folds import as_table, out_of_fold
 from ttl_lightning.report.methods import Group, group
 from ttl_lightning.report.render import Section, page
-from ttl_lightning.report.tables import COST_NAMES, Table, full_table, main_table
-from ttl_lightning.report.text import count
+from ttl_lightning.report.tables import COST_NAMES, full_table, main_table
 from ttl_lightning.report.words import headline
-from ttl_lightning.tasks.curves import png
+from ttl_lightning.tasks.pictures import content
+from ttl_lightning.tasks.pictures import files as figure_files
 
 SHOWN_CAUSES = 20
 
@@ -63,16 +69,18 @@ def write(folder: Path) -> Summary:
     """
     sweep, there = collect(folder), SweepFolder(folder)
     sections = [_section(sweep, found) for found in group(sweep.having("completed"))]
-    files = {}
+    files, joined = {}, {}
     for number, section in enumerate(sections, start=1):
         suffix = _file_name(f"{section.group.data}-{section.group.backbone}", number)
-        for name, figure in section.figures.items():
-            files[there.figure(f"{name}-{suffix}")] = png(figure, dpi=150)
+        for name, kind, drawn in figure_files(section.figures, dpi=150):
+            files[there.figure(f"{name}-{suffix}", kind)] = drawn
+        if section.joined:
+            joined[there.out_of_fold(suffix)] = as_table(section.joined)
     texts = {there.summary: summary_csv(sweep.runs), there.report: page(sweep, sections)}
-    texts |= {there.markdown: _markdown(sections), there.latex: _latex(sections)}
+    texts |= {there.markdown: _markdown(sections), there.latex: _latex(sections), **joined}
     files |= {path: text.encode("utf-8", "replace") for path, text in texts.items()}
-    for path, content in files.items():
-        write_atomically(path, content)
+    for path, written in files.items():
+        write_atomically(path, written)
     return Summary(
         **{status: len(sweep.having(status)) for status in STATUSES},
         unreadable=len(sweep.unreadable),
@@ -89,8 +97,28 @@ def _section(sweep: Sweep, found: Group) -> Section:
     chosen = [choice.method for choice in choices]
     shown = best_at_cutoffs(found.methods, chosen)
     drawn = {"cutoffs": choice_figure(shown, chosen), "tradeoff": tradeoff_figure(shown, chosen)}
+    known = [cost for cost in COSTS_DRAWN if any(m.cost(cost) is not None for m in shown)]
+    panels = {
+        "cutoffs": [_svg(choice_figure(shown, chosen, [split])) for split in ("val", "test")],
+        "tradeoff": [_svg(tradeoff_figure(shown, chosen, [cost])) for cost in known],
+    }
     table, full = main_table(rows, found.report), full_table(found, choices)
-    return Section(found, tuple(rows), headline(rows), table, full, drawn)
+    joined, problems = out_of_fold(sweep.root, chosen)
+    return Section(
+        group=found,
+        rows=tuple(rows),
+        headline=headline(rows),
+        table=table,
+        full=full,
+        figures=drawn,
+        panels=panels,
+        joined=tuple(joined),
+        unjoined=tuple(problems),
+    )
+
+
+def _svg(figure: Figure) -> str:
+    return address("svg+xml", content(figure, "svg"))
 
 
 def _file_name(text: str, number: int) -> str:

@@ -7,11 +7,11 @@ from typing import Literal
 
 from ttl_lightning.errors import one_line
 from ttl_lightning.metrics.comparison import Comparison
+from ttl_lightning.pages.text import NONE, amount, count, milliseconds, p_value, share, signed
 from ttl_lightning.records.stem import stem_note
 from ttl_lightning.report.collect import run_cost, whole_ms
 from ttl_lightning.report.compare import Row, best
 from ttl_lightning.report.methods import BASELINE, Group, Method
-from ttl_lightning.report.text import NONE, amount, count, milliseconds, p_value, share, signed
 from ttl_lightning.tasks.reports import Metric, TaskReport
 
 Verdict = Literal["better", "no worse", "worse", "not decided"]

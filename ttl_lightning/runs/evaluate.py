@@ -22,12 +22,14 @@ class Scored:
 
     Attributes:
         weights: which were scored, by their file and its hash; None where nothing was kept.
+        concluded: further fields of the result, see `Hooks.concluded`.
     """
 
     weights: dict[str, str | None]
     metrics: dict[str, float | None]
     intervals: dict[str, tuple[float, float] | None]
     notes: dict[str, str]
+    concluded: dict[str, Any]
 
 
 def evaluate(parts: Parts, there: RunFolder, described: Described) -> Scored:
@@ -57,7 +59,8 @@ def evaluate(parts: Parts, there: RunFolder, described: Described) -> Scored:
     for metric in task.report.metrics:
         if metric.no_interval:
             notes[f"intervals/test/{metric.name}"] = metric.no_interval
-    return Scored(weights, metrics, {f"test/{key}": span for key, span in intervals.items()}, notes)
+    spans = {f"test/{key}": span for key, span in intervals.items()}
+    return Scored(weights, metrics, spans, notes, task.concluded())
 
 
 def of_samples(names: Sequence[str], table: Table) -> list[str]:

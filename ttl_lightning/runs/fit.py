@@ -20,7 +20,6 @@ from ttl_lightning.errors import ConfigError
 from ttl_lightning.models.backbones.pretrained import record_of
 from ttl_lightning.models.heads.linear import zero_head
 from ttl_lightning.models.strategies.base import TransferModel
-from ttl_lightning.records.files import write_atomically
 from ttl_lightning.records.folder import RunFolder
 from ttl_lightning.records.schema import RunResult
 from ttl_lightning.runs import outputs, stored
@@ -134,15 +133,15 @@ def _stages(spec: RunSpec, there: RunFolder, begun: RunResult) -> Iterator[RunRe
             intervals=scored.intervals,
             notes=result.notes | scored.notes,
             train=result.train | {"scored": scored.weights},
+            **scored.concluded,
         )
         yield result
         if is_main_process():
             cost = measure(spec, parts, times)
             result = replace(result, complexity=cost.complexity, notes=result.notes | cost.notes)
     if is_main_process():
-        outputs.write(there.path, parts.task, data, parts.history.rows, result)
-        for name, content in parts.task.extras(data):
-            write_atomically(there.extra(name), content)
+        rows, kinds = parts.history.rows, spec.figures
+        outputs.write(there.path, parts.task, data, rows, result, kinds)
     yield replace(result, status="completed")
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ttl_lightning.data.module import DataModule
-from ttl_lightning.errors import ConfigError, check_choice, check_number
+from ttl_lightning.errors import check_choice, check_number
 from ttl_lightning.models.strategies.base import TransferModel
 from ttl_lightning.records.folder import RunFolder
 from ttl_lightning.records.schema import RunResult
@@ -19,6 +19,7 @@ from ttl_lightning.runs import stored
 from ttl_lightning.runs.build import initial_model, read_data
 from ttl_lightning.runs.callbacks.progress import watched
 from ttl_lightning.runs.holding import completed
+from ttl_lightning.runs.inference import device_of
 from ttl_lightning.runs.predictor import load
 from ttl_lightning.tasks.base import Task
 
@@ -116,17 +117,10 @@ def open_run(run: str | Path, overrides: Sequence[str] = (), device: str = "auto
     result = completed(folder)
     recipe = stored.rebuildable(folder, overrides)
     data = read_data(recipe)
-    where = _device(device)
+    where = device_of(device)
     predictor = load(folder)
     before = initial_model(recipe, predictor.task.num_outputs(data)).eval().to(where)
     return OpenRun(folder, result, data, before, predictor.model.to(where), where, predictor.task)
-
-
-def _device(name: str) -> torch.device:
-    there = torch.cuda.is_available()
-    if name == "cuda" and not there:
-        raise ConfigError("device=cuda: there is no GPU that PyTorch can use. Allowed: auto, cpu.")
-    return torch.device(("cuda" if there else "cpu") if name == "auto" else name)
 
 
 def _shown(batches: Iterable[dict[str, Any]], split: str) -> Iterator[dict[str, Any]]:

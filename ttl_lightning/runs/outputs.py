@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table as RichTable
@@ -16,10 +15,22 @@ from ttl_lightning.records.folder import RunFolder
 from ttl_lightning.records.schema import RunResult
 from ttl_lightning.records.stem import stem_note
 from ttl_lightning.runs.evaluate import of_samples
+from ttl_lightning.runs.page import run_page
+from ttl_lightning.runs.summary import (
+    calibration_rows,
+    cost_rows,
+    decision_rows,
+    metric_rows,
+    title,
+)
 from ttl_lightning.tasks.base import Task
-from ttl_lightning.tasks.curves import png, training_curves
-from ttl_lightning.tasks.registry import report_of
-from ttl_lightning.tasks.reports import Described, Table, TaskReport
+from ttl_lightning.tasks.curves import training_curves
+from ttl_lightning.tasks.pictures import KINDS
+from ttl_lightning.tasks.pictures import content as picture
+from ttl_lightning.tasks.reports import Described, Outcome, Table, TaskReport
+
+# Above so many bytes a figure is on the page as PNG.
+LARGE_SVG = 300_000
 
 
 def write(
@@ -28,8 +39,9 @@ def write(
     data: DataModule,
     history: Sequence[Mapping[str, object]],
     result: RunResult,
+    kinds: Sequence[str] = KINDS,
 ) -> None:
-    """Write `predictions.csv`, the task's figures and `curves.png`.
+    """Write `predictions.csv`, the task's figures and pictures, `curves`, and `run.html`.
 
     Args:
         folder: the run's folder.
@@ -37,15 +49,39 @@ def write(
         data: the run's.
         history: one row an epoch.
         result: the run's result.
+        kinds: of files that each figure is written as.
     """
-    report, predictions = task.report, task.predictions
+    report, predictions, there = task.report, task.predictions, RunFolder(folder)
     content = predictions_csv(report, predictions, data, result.model)
-    write_atomically(RunFolder(folder).predictions, content.encode())
+    write_atomically(there.predictions, content.encode())
     best = result.train.get("best_epoch")
-    curves = {"curves": training_curves(history, report.drawn, best)}
-    figures = {**report.figures(predictions, result.model), **curves}
-    for name, figure in figures.items():
-        write_atomically(RunFolder(folder).figure(name), png(figure))
+    patients = {
+        split: of_samples(names, table)
+        for split, table in predictions.items()
+        if (names := data.patients(split)) is not None
+    }
+    figures = report.figures(
+        Outcome(
+            splits=predictions,
+            described=result.model,
+            operating=result.operating,
+            calibration=result.calibration,
+            patients=patients,
+        )
+    )
+    shown = {}
+    stacked = training_curves(history, report.drawn, best, columns=1)
+    drawn = {"curves": training_curves(history, report.drawn, best), **figures}
+    shown["curves"] = picture(stacked, "svg")
+    for name, figure in drawn.items():
+        made = {kind: picture(figure, kind) for kind in dict.fromkeys((*kinds, "svg"))}
+        for kind in kinds:
+            write_atomically(there.figure(name, kind), made[kind])
+        large = len(made["svg"]) > LARGE_SVG
+        shown.setdefault(name, picture(figure, "png") if large else made["svg"])
+    for name, extra in task.extras(data):
+        write_atomically(there.extra(name), extra)
+    write_atomically(there.page, run_page(folder, result, shown).encode("utf-8", "replace"))
 
 
 def predictions_csv(
@@ -65,8 +101,6 @@ def predictions_csv(
 
 def show(folder: Path, result: RunResult, console: Console | None = None) -> None:
     """Print one table: metrics, the cost beside the untruncated network's, where the files are."""
-    at = f" cutoff={result.cutoff} ({result.cutoff_index})" if result.cutoff else ""
-    title = f"{result.data} · {result.backbone} · {result.strategy}{at} · seed {result.seed}"
     table = RichTable()
     for column, side in (
         ("", "left"),
@@ -75,23 +109,23 @@ def show(folder: Path, result: RunResult, console: Console | None = None) -> Non
         ("95 % interval", "right"),
     ):
         table.add_column(column, justify=side)  # type: ignore[arg-type]
-    for key in report_of(result).shown:
-        span = result.intervals.get(f"test/{key}")
-        values = (_number(result.metrics.get(f"{split}/{key}")) for split in ("val", "test"))
-        table.add_row(key, *values, f"{span[0]:.3f} – {span[1]:.3f}" if span else "")
-    whole = result.complexity["untruncated"]
+    for row in metric_rows(result):
+        table.add_row(*row)
+    how, decisions = decision_rows(result)
+    for heading, rows in ((f"[bold]{how}[/]", decisions), ("", calibration_rows(result))):
+        if rows:
+            table.add_section()
+        if rows and heading:
+            table.add_row(heading)
+        for row in rows:
+            table.add_row(*row)
     table.add_section()
-    headings = ("this model", "untruncated", "ratio") if whole else ("this model", "", "")
+    headings, costs = cost_rows(result)
     table.add_row("", *(f"[bold]{heading}[/]" for heading in headings))
-    theirs = _costs(whole) if whole else {}
-    for label, (ours, form) in _costs(result.complexity).items():
-        if label in theirs:
-            other = theirs[label][0]
-            table.add_row(label, form.format(ours), form.format(other), f"{ours / other:.3f}")
-        else:
-            table.add_row(label, form.format(ours))
+    for row in costs:
+        table.add_row(*row)
     console = console or Console(width=max(80, Console().width))
-    console.print(title, style="bold", highlight=False)
+    console.print(title(result), style="bold", highlight=False)
     console.print(table)
     if note := stem_note(result.complexity):
         console.print(note[0].upper() + note[1:], soft_wrap=True, highlight=False)
@@ -102,21 +136,3 @@ def show(folder: Path, result: RunResult, console: Console | None = None) -> Non
     console.print(
         f"{result.train['wall_s']:.1f} s; results in {folder}", soft_wrap=True, highlight=False
     )
-
-
-def _costs(cost: Mapping[str, Any]) -> dict[str, tuple[float, str]]:
-    """Each cost by its name, with the form it is printed in."""
-    table = {
-        "parameters": (cost["params"] / 1e6, "{:.3f} M"),
-        "trained": (cost["trainable_params"] / 1e6, "{:.3f} M"),
-        "MACs": (cost["macs"] / 1e9, "{:.4f} G"),
-    }
-    return table | {
-        f"latency, {device}": (time["min"], "{:.2f} ms")
-        for device, time in cost["latency_ms"].items()
-        if time is not None
-    }
-
-
-def _number(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.3f}"

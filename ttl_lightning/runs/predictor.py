@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import cast
+from types import MappingProxyType
+from typing import Any, cast
 
 import pytorch_lightning as pl
 from torch import Tensor
 
+from ttl_lightning.data.inputs import GivenArrays, find_inputs, reader_of
 from ttl_lightning.data.options import ImageView
+from ttl_lightning.data.readers.base import Reader
 from ttl_lightning.data.sources.registry import source
 from ttl_lightning.data.transforms import Augment
 from ttl_lightning.data.views.evaluation import CropTransform, EvalTransform, evaluation
 from ttl_lightning.data.window_options import WindowView
 from ttl_lightning.errors import DataError, TTLError, WeightsError
-from ttl_lightning.models.backbones.checkpoints import check_usable, read
+from ttl_lightning.models.backbones.checkpoints import check_usable, read, sha256
 from ttl_lightning.models.create import create_model
 from ttl_lightning.models.strategies.base import TransferModel
 from ttl_lightning.records.folder import RunFolder
 from ttl_lightning.records.schema import RunResult
 from ttl_lightning.runs import stored
 from ttl_lightning.runs.holding import completed
+from ttl_lightning.runs.predict import Answer, answer
 from ttl_lightning.tasks import classification as _classification  # noqa: F401 - makes it known
+from ttl_lightning.tasks import regression as _regression  # noqa: F401 - likewise
 from ttl_lightning.tasks import segmentation as _segmentation  # noqa: F401 - likewise
 from ttl_lightning.tasks.base import Task
 from ttl_lightning.tasks.hooks import Batch
@@ -75,12 +81,43 @@ class Predictor(pl.LightningModule):
     Attributes:
         task: what the run was trained for, with its `report`.
         preprocessing: what the images that it is given have been through.
+        operating: the run's operating point, as its result has it; empty where it has none.
+        weights: SHA-256 of the checkpoint.
     """
 
-    def __init__(self, task: Task, preprocessing: Preprocessing) -> None:
+    def __init__(
+        self,
+        task: Task,
+        preprocessing: Preprocessing,
+        operating: Mapping[str, Any] = MappingProxyType({}),
+        weights: str = "",
+    ) -> None:
         super().__init__()
         self.task, self.preprocessing = task, preprocessing
+        self.operating, self.weights = dict(operating), weights
         self.eval()
+
+    def predict(self, inputs: str | Path | Sequence[Any]) -> Answer:
+        """What the run says of images or studies, as it evaluated its own.
+
+        Args:
+            inputs: a file, a folder, a pattern or a table, or several of these, as `find_inputs`
+                takes them; or arrays: images (H, W) or (H, W, 3) of uint8 or uint16, volumes (S, H,
+                W). Arrays are named by their number.
+
+        Returns:
+            `probabilities` (n, classes) and more; what could not be read is in its `bad`.
+
+        Raises:
+            DataError: if there is nothing to predict, or the run does not say how it saw images.
+        """
+        volumes = isinstance(self.preprocessing.view, WindowView)
+        given: list[Any] = [inputs] if isinstance(inputs, str | Path) else list(inputs)
+        if given and not all(isinstance(one, str | Path) for one in given):
+            reader: Reader = GivenArrays(given, volumes=volumes)
+            return answer([self], reader, [str(number) for number in range(len(given))])
+        found = find_inputs([str(one) for one in given], volumes=volumes)
+        return answer([self], reader_of(found.paths, volumes=volumes), found.ids)
 
     @property
     def model(self) -> TransferModel:
@@ -112,6 +149,8 @@ def load(run: str | Path) -> Predictor:
         WeightsError: if the checkpoint cannot be read, or does not fit.
     """
     path = Path(run)
+    if not path.exists():
+        raise DataError(f"there is no run {path} (seen from {Path.cwd()}).")
     whole = path.is_dir()
     there = RunFolder(path) if whole else RunFolder.of_checkpoint(path)
     checkpoint = there.best if whole else path
@@ -129,7 +168,8 @@ def load(run: str | Path) -> Predictor:
         raise WeightsError(
             f"{checkpoint} does not fit the model of {there.result}: {error}"
         ) from error
-    return Predictor(task, _preprocessing(result, there.path))
+    seen = _preprocessing(result, there.path)
+    return Predictor(task, seen, result.operating, sha256(checkpoint))
 
 
 def _task(result: RunResult, there: RunFolder) -> Task:

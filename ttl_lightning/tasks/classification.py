@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from ttl_lightning.data.samples import Labels
 from ttl_lightning.errors import ConfigError, check_choice
+from ttl_lightning.metrics.calibration import calibration
 from ttl_lightning.metrics.class_predictions import Predictions
 from ttl_lightning.metrics.classification import CLASSES_SCORED, TASKS, metric_keys, score
+from ttl_lightning.metrics.operating import RULE, Rule, operating_point
 from ttl_lightning.metrics.scores import Scores
 from ttl_lightning.models.strategies.base import TransferModel
 from ttl_lightning.tasks.base import Task
 from ttl_lightning.tasks.class_weights import class_weights as resolved_weights
-from ttl_lightning.tasks.classification_report import CLASSIFICATION
+from ttl_lightning.tasks.classification_report import CLASSIFICATION, MOST_WRONG
+from ttl_lightning.tasks.contact_sheet import contact_sheet, worst
 from ttl_lightning.tasks.gather import Rows
 from ttl_lightning.tasks.hooks import Batch
 from ttl_lightning.tasks.judged import Judged
@@ -30,6 +36,7 @@ from ttl_lightning.tasks.losses import (
     missed_by,
     true_and_predicted,
 )
+from ttl_lightning.tasks.pictures import png
 from ttl_lightning.tasks.probed_head import probed_head
 from ttl_lightning.tasks.reports import TaskReport
 from ttl_lightning.tasks.studies import by_study
@@ -49,6 +56,8 @@ class ClassificationTask(Task):
         class_weights: see `classification_loss`.
         loss: "cross_entropy" or "focal".
         focal_gamma: of the focal loss; see `classification_loss`.
+        threshold: how a run chooses what a probability must be above for a yes; one of
+            `metrics.operating.RULES`, by default the first.
         optimizer: this and all below as in `Task`.
         learning_rate: as in `Task`.
         pretrained_lr_factor: as in `Task`.
@@ -76,6 +85,7 @@ class ClassificationTask(Task):
         class_weights: Tensor | None = None,
         loss: str = "cross_entropy",
         focal_gamma: float = 2.0,
+        threshold: str | None = None,
         optimizer: Callable[[list[dict[str, Any]]], Optimizer] | None = None,
         learning_rate: float = 1e-4,
         pretrained_lr_factor: float = 1.0,
@@ -102,6 +112,8 @@ class ClassificationTask(Task):
         self.class_names = tuple(class_names)
         self.register_buffer("class_weights", class_weights, persistent=False)
         self._focal_gamma = gamma_of(loss, focal_gamma)
+        self.threshold = RULE if threshold is None else str(threshold)
+        Rule.of(self.threshold)
 
     @classmethod
     def check_protocol(cls, protocol: Mapping[str, Any]) -> None:
@@ -166,6 +178,42 @@ class ClassificationTask(Task):
         count = table.probabilities.shape[1]
         names = self.class_names or tuple(str(index) for index in range(count))
         return score(table.probabilities, table.labels, self.task, names)
+
+    def concluded(self) -> dict[str, Any]:
+        """The operating point and the temperature, both chosen on validation."""
+        splits = self.predictions
+        return {
+            "operating": operating_point(self.threshold, splits, self.task, self.class_names),
+            "calibration": calibration(splits, self.task),
+        }
+
+    def extras(self, data: Any) -> Iterator[tuple[str, bytes]]:
+        """A contact sheet of the test samples that are most wrong."""
+        table, names = self.predictions["test"], self.class_names
+        found, labels = torch.from_numpy(table.probabilities), torch.from_numpy(table.labels)
+        missed = missed_by(found, labels, self.task)
+        true, decided = true_and_predicted(found, labels, self.task)
+        said = {}
+        for place in worst(missed.tolist(), table.ids.tolist()):
+            right, wrong = int(true[place]), int(decided[place])
+            score = float(found[place, wrong])
+            text = f"is {names[right]}, {names[wrong]} {score:.2f}"
+            if self.task == "multilabel":
+                word = "has" if labels[place, right] == 1 else "has no"
+                text = f"{word} {names[right]}, {score:.2f}"
+            said[int(table.ids[place])] = text
+        yield MOST_WRONG, png(contact_sheet(data, "test", said))
+
+    def unlabelled(self, count: int) -> Labels:
+        """Of several labels, none is known."""
+        if self.task == "multilabel":
+            return np.full((count, len(self.class_names)), np.nan, np.float32)
+        return super().unlabelled(count)
+
+    def averaged(self, tables: Sequence[Predictions]) -> Predictions:
+        """The mean of the models' probabilities."""
+        mean = np.mean([table.probabilities for table in tables], axis=0)
+        return replace(tables[0], probabilities=mean)
 
     def judged(self, outputs: Tensor, batch: Mapping[str, Tensor]) -> Judged:
         """Of several labels, the one that is most wrong stands for the image."""

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ttl_lightning.metrics.bootstrap import WITHOUT, bootstrap_intervals
-from ttl_lightning.metrics.class_predictions import Predictions, class_columns, scored_classes
+from ttl_lightning.metrics.class_predictions import (
+    Predictions,
+    answer_columns,
+    class_columns,
+    scored_classes,
+)
 from ttl_lightning.metrics.learnt import RARE, at_chance, one_class_alone
 from ttl_lightning.metrics.paired import METRICS, Scored
 from ttl_lightning.metrics.predictions import Columns
-from ttl_lightning.tasks.reports import Described, Fault, Metric, PairedTest, TaskReport
+from ttl_lightning.tasks.reports import Described, Fault, Metric, Outcome, PairedTest, TaskReport
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # A loss of AUROC or AUPRC that is small enough to be outweighed by a smaller model.
 MARGIN = 0.02
+MOST_WRONG = "most_wrong.png"
+WRONG = "the test samples that it is most wrong about, the worst first"
 _test = partial(PairedTest, margin=MARGIN, widest=1.0)
 
 
@@ -37,11 +46,27 @@ def _intervals(
     )
 
 
-def _figures(splits: Mapping[str, Predictions], described: Described) -> dict[str, Figure]:
-    from ttl_lightning.tasks.curves import pr_figure, roc_figure  # not where tables are made
+def _answers(table: Predictions, described: Described, operating: Mapping[str, Any]) -> Columns:
+    return answer_columns(
+        table, described["task"], described["class_names"], operating.get("thresholds", {})
+    )
 
-    given = splits, described["task"], described["class_names"]
-    return {"roc": roc_figure(*given), "pr": pr_figure(*given)}
+
+def _figures(found: Outcome) -> dict[str, Figure]:
+    # not where tables are made
+    from ttl_lightning.tasks.curves import Marks, pr_figure, roc_figure
+    from ttl_lightning.tasks.decision_figures import confusion_figure, reliability_figure
+
+    task, names = found.described["task"], found.described["class_names"]
+    at = found.operating.get("thresholds", {})
+    given = found.splits, task, names, Marks(at, found.patients)
+    figures = {"roc": roc_figure(*given), "pr": pr_figure(*given)}
+    test = found.splits.get("test")
+    if test is not None and np.isfinite(test.probabilities).all():
+        figures["confusion"] = confusion_figure(test, task, names, at)
+        temperature = found.calibration.get("temperature")
+        figures["reliability"] = reliability_figure(test, task, temperature)
+    return figures
 
 
 CLASSIFICATION = TaskReport(
@@ -64,6 +89,8 @@ CLASSIFICATION = TaskReport(
     read=_read,
     intervals=_intervals,
     figures=_figures,
+    answers=_answers,
+    pictures={MOST_WRONG: WRONG},
     rising=0.02,
     faults=(
         Fault(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -15,6 +14,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ttl_lightning.metrics.bands import GRID, Band, pr_band, roc_band
 from ttl_lightning.metrics.class_predictions import Predictions
 from ttl_lightning.metrics.classification import check_predictions, score
 from ttl_lightning.metrics.kernel import Bools, Floats, cumulative_counts
@@ -25,14 +25,23 @@ PANEL_INCHES = 4.6
 LEGEND_ROW_INCHES = 0.2
 # Up to so many entries a legend fits into the axes; more go below them.
 LEGEND_INSIDE = 5
+# Of more classes than these, bands would hide each other.
+MOST_BANDS = 6
 LOSSES = ("train/loss", "val/loss")
 
 
-def png(figure: Figure, dpi: int = 120) -> bytes:
-    """The figure as a file."""
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=dpi)
-    return picture.getvalue()
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What is drawn beside curves.
+
+    Attributes:
+        thresholds: the operating point, by class.
+        patients: whom each sample of a split shows, by split, where that is known; bands are drawn
+            of the test split.
+    """
+
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    patients: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +49,8 @@ class _Line:
     scores: Floats
     positive: Bools
     label: str
+    draws: Sequence[str] | None = None
+    threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +63,10 @@ class _Panel:
 
 
 def roc_figure(
-    predictions: Mapping[str, Predictions], task: str, class_names: Sequence[str]
+    predictions: Mapping[str, Predictions],
+    task: str,
+    class_names: Sequence[str],
+    marks: Marks | None = None,
 ) -> Figure:
     """Draw the ROC curves: binary one a split, otherwise a panel a split and a curve a class.
 
@@ -60,6 +74,7 @@ def roc_figure(
         predictions: by split, in the order to be drawn.
         task: "binary", "multiclass" or "multilabel".
         class_names: one for each column of the probabilities.
+        marks: the operating point, and whom samples show; bands are the test split's 95 %.
 
     Returns:
         A figure for `savefig`; a class without a curve is in the legend, as undefined.
@@ -70,14 +85,24 @@ def roc_figure(
         for line, color in panel.colored():
             false_rate, true_rate = roc_points(line.scores, line.positive)
             axes.plot(false_rate, true_rate, color=color, label=line.label, linewidth=1.8)
+            _band(axes, roc_band, line, color)
+            if line.threshold is not None:
+                yes = line.scores > line.threshold
+                _point(axes, yes[~line.positive].mean(), yes[line.positive].mean(), color)
+        _explain(axes, panel)
         axes.set_xlabel("false positive rate (1 − specificity)")
         axes.set_ylabel("true positive rate (sensitivity)")
 
-    return _figure(_panels(predictions, task, class_names, "auroc"), draw, "lower right")
+    return _figure(
+        _panels(predictions, task, class_names, "auroc", marks or Marks()), draw, "lower right"
+    )
 
 
 def pr_figure(
-    predictions: Mapping[str, Predictions], task: str, class_names: Sequence[str]
+    predictions: Mapping[str, Predictions],
+    task: str,
+    class_names: Sequence[str],
+    marks: Marks | None = None,
 ) -> Figure:
     """Draw the precision-recall curves as `roc_figure` does; dotted lines are the prevalences."""
 
@@ -88,11 +113,18 @@ def pr_figure(
             if len(recall):
                 prevalence = float(line.positive.mean())
                 axes.axhline(prevalence, color=color, linewidth=1, linestyle=":")
+            _band(axes, pr_band, line, color)
+            if line.threshold is not None and (line.scores > line.threshold).any():
+                yes = line.scores > line.threshold
+                _point(axes, yes[line.positive].mean(), line.positive[yes].mean(), color)
         axes.plot([], [], color="0.4", linewidth=1, linestyle=":", label="prevalence")
+        _explain(axes, panel)
         axes.set_xlabel("recall (sensitivity)")
         axes.set_ylabel("precision")
 
-    return _figure(_panels(predictions, task, class_names, "auprc"), draw, "lower left")
+    return _figure(
+        _panels(predictions, task, class_names, "auprc", marks or Marks()), draw, "lower left"
+    )
 
 
 def roc_points(scores: Floats, positive: Bools) -> tuple[Floats, Floats]:
@@ -113,7 +145,11 @@ def pr_points(scores: Floats, positive: Bools) -> tuple[Floats, Floats]:
 
 
 def training_curves(
-    history: Sequence[Mapping[str, object]], metrics: Sequence[str], best_epoch: int | None = None
+    history: Sequence[Mapping[str, object]],
+    metrics: Sequence[str],
+    best_epoch: int | None = None,
+    *,
+    columns: int = 3,
 ) -> Figure:
     """Draw losses, validation metrics and, where logged, learning rates over the epochs.
 
@@ -122,6 +158,7 @@ def training_curves(
             or no number is passed over, so an epoch may have several rows.
         metrics: names of those of validation to draw.
         best_epoch: to be marked.
+        columns: panels side by side.
     """
     table = _series(history)
     groups = {
@@ -130,9 +167,11 @@ def training_curves(
         "learning rate": sorted(key for key in table if key.startswith("lr-")),
     }
     shown = {title: keys for title, keys in groups.items() if keys}
-    figure = Figure(figsize=(PANEL_INCHES * max(len(shown), 1), 3.4), layout="constrained")
-    for column, (title, keys) in enumerate(shown.items()):
-        axes = figure.add_subplot(1, len(shown), column + 1)
+    columns = max(1, min(columns, len(shown)))
+    rows = max(1, math.ceil(len(shown) / columns))
+    figure = Figure(figsize=(PANEL_INCHES * columns, 3.4 * rows), layout="constrained")
+    for place, (title, keys) in enumerate(shown.items(), start=1):
+        axes = figure.add_subplot(rows, columns, place)
         for color, key in zip(_colors(len(keys)), keys, strict=True):
             epochs, values = table[key]
             name = key.removeprefix("lr-").removeprefix("val/" if title != "loss" else "")
@@ -150,8 +189,33 @@ def training_curves(
     return figure
 
 
+def _band(axes: Axes, band: Callable[..., Band | None], line: _Line, color: str) -> None:
+    """Where 95 % of the curves of other samples lie, of lines that ask for it."""
+    if line.draws is None:
+        return
+    if found := band(line.scores, line.positive, line.draws or None):
+        axes.fill_between(GRID, *found, color=color, alpha=0.15, linewidth=0)
+
+
+def _point(axes: Axes, across: float, up: float, color: str) -> None:
+    """The operating point on a curve."""
+    axes.plot([across], [up], marker="o", ms=7, mfc=color, mec="white", mew=1.2, zorder=4)
+
+
+def _explain(axes: Axes, panel: _Panel) -> None:
+    """What is beside a panel's lines, for its legend."""
+    if any(line.draws is not None for line in panel.lines):
+        axes.fill_between([], [], [], color="0.4", alpha=0.2, linewidth=0, label="95 % of others")
+    if any(line.threshold is not None for line in panel.lines):
+        axes.plot([], [], marker="o", ms=6, color="0.4", linestyle="", label="operating point")
+
+
 def _panels(
-    predictions: Mapping[str, Predictions], task: str, class_names: Sequence[str], metric: str
+    predictions: Mapping[str, Predictions],
+    task: str,
+    class_names: Sequence[str],
+    metric: str,
+    marks: Marks,
 ) -> list[_Panel]:
     panels = []
     for split, table in predictions.items():
@@ -159,20 +223,29 @@ def _panels(
         summary = f"{metric.upper()} {_number(values[metric])}"
         if task == "binary":
             label = f"{split}: {summary} (n = {len(table.ids)})"
-            panels.append(_Panel("", _lines(table, task, {1: label})))
+            lines = _lines(table, task, {1: label}, class_names, marks, split)
+            panels.append(_Panel("", lines))
         else:
             labels = {
                 index: f"{name}: {_number(values[f'{metric}/{name}'])}"
                 for index, name in enumerate(class_names)
             }
             title = f"{split}: mean {summary} (n = {len(table.ids)})"
-            panels.append(_Panel(title, _lines(table, task, labels)))
+            lines = _lines(table, task, labels, class_names, marks, split)
+            panels.append(_Panel(title, lines))
     if task == "binary":
         return [_Panel("", [line for panel in panels for line in panel.lines])]
     return panels
 
 
-def _lines(table: Predictions, task: str, labels: Mapping[int, str]) -> list[_Line]:
+def _lines(
+    table: Predictions,
+    task: str,
+    labels: Mapping[int, str],
+    class_names: Sequence[str],
+    marks: Marks,
+    split: str,
+) -> list[_Line]:
     targets = check_predictions(table.probabilities, table.labels, task)
     usable = np.isfinite(table.probabilities).all()
     lines = []
@@ -181,7 +254,12 @@ def _lines(table: Predictions, task: str, labels: Mapping[int, str]) -> list[_Li
         positive = targets[known, index] == 1
         several = f" ({positive.sum()} of {len(positive)})" if task != "binary" else ""
         scores = table.probabilities[known, index]
-        lines.append(_Line(scores, positive, label + several))
+        patients = np.asarray(marks.patients.get(split, ()), np.str_)
+        drawn = patients[known].tolist() if len(patients) else []
+        both = positive.any() and not positive.all()
+        at = marks.thresholds.get(class_names[index]) if both else None
+        own = (drawn, at) if split == "test" and len(labels) <= MOST_BANDS else (None, at)
+        lines.append(_Line(scores, positive, label + several, *own))
     return lines
 
 

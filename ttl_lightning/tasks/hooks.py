@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ttl_lightning.data.samples import Labels
 from ttl_lightning.errors import ConfigError
 from ttl_lightning.metrics.scores import Scores
 from ttl_lightning.tasks.gather import Rows
@@ -116,6 +118,25 @@ class Hooks(ABC):
         """
         del data
         return iter(())
+
+    def concluded(self) -> dict[str, Any]:
+        """What a result keeps, by its fields, of how predictions are used: by default nothing.
+
+        `predictions` has the validation split, by which it is chosen, and the test split.
+        """
+        return {}
+
+    def unlabelled(self, count: int) -> Labels:
+        """Labels of samples of which nothing is known, in the form that the task's have."""
+        return np.zeros(count, np.int64)
+
+    def averaged(self, tables: Sequence[Table]) -> Table:
+        """The predictions of several models of the same samples, as one.
+
+        Raises:
+            ConfigError: if the task does not tell.
+        """
+        raise ConfigError(f"runs of the task {self.report.name} are not averaged: give one run.")
 
     def over_views(self, outputs: Tensor) -> Tensor:
         """Outputs of several views of each sample, (N, V, ...), as one of it, (N, ...)."""

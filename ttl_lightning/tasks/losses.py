@@ -9,13 +9,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ttl_lightning.errors import check_choice, check_number
+from ttl_lightning.errors import ConfigError, check_choice, check_number
 
 LOSSES = ("cross_entropy", "focal")
 
 
 def kind_of(data: Any) -> str:
-    """What data that are set up are classified into: "binary", "multiclass" or "multilabel"."""
+    """What data that are set up are classified into: "binary", "multiclass" or "multilabel".
+
+    Raises:
+        ConfigError: if they have no classes.
+    """
+    if getattr(data, "measured", False):
+        raise ConfigError("the data have numbers and no classes (data.numbers): task=regression.")
     if not data.exclusive:
         return "multilabel"
     return "binary" if data.num_classes == 2 else "multiclass"

@@ -8,10 +8,11 @@ from typing import Any
 from ttl_lightning.errors import ConfigError, DataError
 from ttl_lightning.records.schema import RunResult
 from ttl_lightning.tasks.classification_report import CLASSIFICATION
+from ttl_lightning.tasks.regression_report import REGRESSION
 from ttl_lightning.tasks.reports import TaskReport
 from ttl_lightning.tasks.segmentation_report import SEGMENTATION
 
-OWN = {report.name: report for report in (CLASSIFICATION, SEGMENTATION)}
+OWN = {report.name: report for report in (CLASSIFICATION, SEGMENTATION, REGRESSION)}
 _reports: dict[str, TaskReport] = {}
 _tasks: dict[str, type] = {}
 

@@ -80,6 +80,25 @@ class Fault:
     found: Callable[[Scored, Described], bool]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What figures are drawn of.
+
+    Attributes:
+        splits: predictions by split.
+        described: the model.
+        operating: the result's operating point.
+        calibration: the result's.
+        patients: whom each sample of a split shows, by split, where that is known.
+    """
+
+    splits: Mapping[str, Table]
+    described: Described
+    operating: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+    patients: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
 def _nothing(*_: object) -> dict[str, Any]:
     return {}
 
@@ -101,7 +120,9 @@ class TaskReport:
             by metric, None where one is undefined.
         pictures: what a run's further pictures show, by their files; a sweep's page has those of
             each strategy's best run.
-        figures: predictions by split to a run's figures, by the names of their files.
+        figures: what a run came to, to its figures, by the names of their files.
+        answers: predictions of samples of which nothing is known to columns of text, with the
+            result's `operating` point; by default a task has none.
         rising: a gain of the primary metric in the last fifth of the epochs that tells that
             training was cut off; None: that is not told.
         faults: signs of trainings that have not learnt.
@@ -118,7 +139,8 @@ class TaskReport:
     intervals: Callable[
         [Table, Described, Sequence[str] | None], Mapping[str, tuple[float, float] | None]
     ] = _nothing
-    figures: Callable[[Mapping[str, Table], Described], Mapping[str, Figure]] = _nothing
+    figures: Callable[[Outcome], Mapping[str, Figure]] = _nothing
+    answers: Callable[[Table, Described, Mapping[str, Any]], Columns] = _nothing
     pictures: Mapping[str, str] = field(default_factory=dict)
     rising: float | None = None
     faults: tuple[Fault, ...] = ()

@@ -17,7 +17,6 @@ from ttl_lightning.metrics.scores import Scores
 from ttl_lightning.metrics.segmentation import DISTANCES, MaskScores, distances, overlaps, score
 from ttl_lightning.tasks.base import Task
 from ttl_lightning.tasks.class_weights import balanced, checked
-from ttl_lightning.tasks.curves import png
 from ttl_lightning.tasks.gather import Rows
 from ttl_lightning.tasks.hooks import Batch
 from ttl_lightning.tasks.judged import Judged
@@ -30,6 +29,7 @@ from ttl_lightning.tasks.masks import (
     on_own_grid,
     reference_regions,
 )
+from ttl_lightning.tasks.pictures import png
 from ttl_lightning.tasks.segmentation_report import EXAMPLES, SEGMENTATION
 
 WINDOWS_AT_ONCE = 4
@@ -118,8 +118,7 @@ class SegmentationTask(Task):
     def settings(
         cls, data: Any, protocol: Mapping[str, Any], options: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Regions are those of the data, and volumes are seen by windows of the size trained on."""
-        size = data.view.image_size
+        """Regions are those of the data, and so is what the network sees at once."""
         weights = options.get("class_weights")
         if weights == "balanced":
             exclusive = not data.overlap and len(data.regions) > 2
@@ -132,7 +131,7 @@ class SegmentationTask(Task):
             "focal_gamma": protocol["focal_gamma"],
             "regions": _regions(data),
             "overlap": data.overlap,
-            "window": None if isinstance(size, int) else size,
+            "window": data.view.window,
         }
 
     @property
@@ -141,7 +140,7 @@ class SegmentationTask(Task):
         return not self.overlap and len(self.regions) > 1
 
     def outputs(self, batch: Batch) -> Tensor:
-        """The logits of a batch, (N, K, *spatial); of volumes longer than a window, by windows.
+        """The logits of a batch, (N, K, *spatial); of what is larger than a window, by windows.
 
         Raises:
             ConfigError: if these are no masks.
@@ -251,19 +250,30 @@ class SegmentationTask(Task):
         for batch in data.plain_dataloader("test"):
             if not self.save_masks and shown.keys().isdisjoint(batch["id"].tolist()):
                 continue
-            with torch.no_grad():
-                batch["image"] = batch["image"].to(self.device)
-                seen = mask_probabilities(self.outputs(batch), exclusive=self.exclusive).cpu()
+            seen = self._seen(batch)
             for place, number in enumerate(batch["id"].tolist()):
                 if number in shown:
                     examples[number] = self._example(shown[number], batch, seen, place)
                 if self.save_masks:
-                    size = batch["reference"][place].shape[-batch["place"].shape[1] :]
-                    mask = self.masks(seen[place], batch["place"][place], size)
+                    mask = self._on_image(seen, batch, place)
                     for name, content in data.mask_files("test", number, mask.numpy()):
                         yield f"predictions/{name}", content
         figure = examples_figure([examples[n] for n in shown if n in examples], self.regions)
         yield EXAMPLES, png(figure)
+
+    def masks_of(self, batch: Batch) -> list[Tensor]:
+        """Each image's regions on its own grid, (regions, *shape) bool, on the CPU."""
+        seen = self._seen(batch)
+        return [self._on_image(seen, batch, place) for place in range(len(seen))]
+
+    def _seen(self, batch: Batch) -> Tensor:
+        with torch.no_grad():
+            batch["image"] = batch["image"].to(self.device)
+            return mask_probabilities(self.outputs(batch), exclusive=self.exclusive).cpu()
+
+    def _on_image(self, seen: Tensor, batch: Batch, place: int) -> Tensor:
+        size = batch["reference"][place].shape[-batch["place"].shape[1] :]
+        return self.masks(seen[place], batch["place"][place], size)
 
     def _example(self, title: str, batch: Batch, seen: Tensor, place: int) -> Example:
         """What a figure shows of an image, as the network sees it."""

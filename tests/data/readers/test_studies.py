@@ -78,11 +78,42 @@ def test_no_studies(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         find_studies(tmp_path)
     assert str(caught.value) == (
-        f"no studies below {tmp_path}: expected files that end in .nii or .nii.gz, "
+        f"no studies below {tmp_path}: expected files that end in .nii or .nii.gz or .npy, "
         "or folders with one DICOM series each."
     )
     with pytest.raises(DataError, match=r"cannot list .*none: No such file or directory\."):
         find_studies(tmp_path / "none")
+
+
+def test_a_study_is_an_array_as_it_is_stored(tmp_path: Path) -> None:
+    voxels = np.random.default_rng(0).integers(-1000, 1000, (4, 6, 5), dtype=np.int16)
+    (tmp_path / "3").mkdir()
+    np.save(tmp_path / "3/41.npy", voxels)
+    found = find_studies(tmp_path)
+    assert list(found) == ["3/41"]
+    reading = read_volume(found["3/41"])
+    np.testing.assert_array_equal(reading.pixels, voxels)
+    assert np.isnan(reading.spacing_mm).all()
+
+
+@pytest.mark.parametrize(
+    ("stored", "text"),
+    [
+        (np.zeros((4, 5)), r"of shape \(slices, rows, columns\), got float64 \(4, 5\)"),
+        (np.array([print], dtype=object), "Python objects in dtype"),
+        (None, "cannot read .*7"),
+    ],
+)
+def test_an_array_that_is_no_study_is_one_line(tmp_path: Path, stored, text) -> None:
+    path = tmp_path / "7.npy"
+    if stored is None:
+        path.write_bytes(b"no array at all")
+    else:
+        np.save(path, stored, allow_pickle=True)
+    with pytest.raises(DataError, match=text) as caught:
+        read_volume(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_what_is_no_volume(tmp_path: Path) -> None:
@@ -92,7 +123,7 @@ def test_what_is_no_volume(tmp_path: Path) -> None:
         read_volume(path)
     assert str(caught.value) == (
         f"{path} is no volume: expected a folder with a DICOM series, a DICOM file, or a file "
-        "that ends in .nii or .nii.gz."
+        "that ends in .nii or .nii.gz or .npy."
     )
     with pytest.raises(DataError, match=r"cannot read .*none\.nii: no such file or folder\."):
         read_volume(tmp_path / "none.nii")

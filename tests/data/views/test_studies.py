@@ -102,7 +102,7 @@ def test_pixels_against_numpy(reader, cache: str, channels: int, tmp_path: Path)
     mean, std = [0.1, 0.2, 0.3][:channels], [0.5, 0.6, 0.7][:channels]
     data = ready(reader, cache=cache, cache_dir=tmp_path, in_channels=channels, mean=mean, std=std)
     for split, first, grids in (("val", 4, ([0, 4, 5], [0])), ("train", 0, ([0, 3], [0]))):
-        dataset = data._datasets[split]
+        dataset = data._prepared.datasets[split]
         index = 0
         for study, starts in enumerate(grids):
             for start in starts:
@@ -119,16 +119,16 @@ def test_pixels_against_numpy(reader, cache: str, channels: int, tmp_path: Path)
 def test_evaluation_takes_the_middle_of_what_is_stored(reader) -> None:
     reader.volumes = [np.pad(v, ((0, 0), (2, 2), (2, 2)), mode="wrap") for v in reader.volumes]
     data = ready(reader, augment=Augment(resize_factor=1.25), eval_view="center_crop")
-    image = data._datasets["test"][0, 0]["image"][0]
+    image = data._prepared.datasets["test"][0, 0]["image"][0]
     np.testing.assert_allclose(image, scaled(reader.volumes[6][:4, 2:18, 2:18]), atol=1e-6)
 
 
 def test_all_slices_of_a_window_are_warped_alike(reader) -> None:
     reader.volumes = [np.repeat(v[:1], len(v), axis=0) for v in reader.volumes]
     data = ready(reader, augment=Augment(1.25, (0.5, 0.6), (0.8, 1.2), 40.0, 0.5), abnormal=None)
-    image = data._datasets["train"][0, 1]["image"][0]
+    image = data._prepared.datasets["train"][0, 1]["image"][0]
     assert torch.equal(image, image[:1].expand(4, -1, -1))
-    assert not torch.equal(image, data._datasets["train"][1, 1]["image"][0])
+    assert not torch.equal(image, data._prepared.datasets["train"][1, 1]["image"][0])
 
 
 def test_a_range_of_its_own_for_each_study(reader) -> None:

@@ -56,8 +56,8 @@ def test_runs_side_by_side(full: Path, cut: Path) -> None:
     )
     assert [row["id"] for row in findings.rows] == ["test/3", "test/0"] * 2
     assert [row["run"] for row in findings.rows] == [str(full)] * 2 + [str(cut)] * 2
-    assert files[-1].name == "gradcam.png"
-    assert len(findings.figures[""].axes) == 6
+    assert [path.name for path in files[-3:]] == ["gradcam.png", "gradcam.pdf", "gradcam.svg"]
+    assert len(findings.figures[""].axes) == 7  # the last says what the colours mean
 
 
 def test_a_map_of_one_place_is_said_to_be_blind(full: Path, monkeypatch) -> None:
@@ -101,5 +101,5 @@ def test_of_a_volume_the_window_with_the_highest_score(tmp_path: Path) -> None:
     shown = row["probability"] if row["explained"] == "embolism" else 1 - row["probability"]
     assert shown == pytest.approx(float(expected["probability/embolism"]), rel=1e-4)
     panels = findings.figures[""].axes
-    assert len(panels) == 2
+    assert len(panels) == 3  # the last says what the colours mean
     assert re.match(r"test/4, slice [1-8]\n", panels[0].get_title())

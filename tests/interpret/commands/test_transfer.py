@@ -111,7 +111,9 @@ def test_a_wrong_option_is_found_before_the_pass(
 def test_the_command_writes_table_spectra_and_figure(cut: Path) -> None:
     findings, files = analyze("transfer", [f"run={cut}", "most=12", "device=cpu"])
     place = cut / "analysis"
-    assert files == [place / f"transfer.{suffix}" for suffix in ("json", "csv", "png")]
+    assert files == [
+        place / f"transfer.{suffix}" for suffix in ("json", "csv", "png", "pdf", "svg")
+    ]
     written = json.loads(files[0].read_text())
     assert written["headline"] == findings.headline
     assert list(written["spectra"]) == ["stem", "block1.1", "block2.1"]

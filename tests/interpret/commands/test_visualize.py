@@ -29,7 +29,9 @@ def test_the_last_unit_and_its_first_channels(cut: Path) -> None:
     assert [(row["unit"], row["channel"]) for row in findings.rows] == [
         ("block2.1", 0), ("block2.1", 1)
     ]  # fmt: skip
-    assert [path.name for path in files] == ["visualize.json", "visualize.csv", "visualize.png"]
+    assert [path.name for path in files] == [
+        f"visualize.{kind}" for kind in ("json", "csv", "png", "pdf", "svg")
+    ]
 
 
 def test_mistakes(open_cut: OpenRun) -> None:

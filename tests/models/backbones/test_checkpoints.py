@@ -134,6 +134,7 @@ def test_pth_files(kind: str, trained: Tensors, tmp_path: Path) -> None:
         "total": report.total,
         "inflated": False,
         "prefix": "",
+        "names": "",
     }
 
 

@@ -17,7 +17,7 @@ from timm.models.vgg import VGG
 from torch import Tensor, nn
 
 from ttl_lightning.models.backbones.base import Backbone
-from ttl_lightning.models.backbones.layouts import units_of
+from ttl_lightning.models.backbones.splitting import split_network
 from ttl_lightning.models.strategies import STRATEGIES
 from ttl_lightning.models.strategies.base import Head, TransferModel
 
@@ -95,7 +95,9 @@ def _backbone(network: str, in_channels: int) -> Backbone:
     for name, parameter in net.named_parameters():
         if name.endswith("gamma"):
             nn.init.constant_(parameter, 0.5)
-    return Backbone(network, net, units_of(net), in_channels, (0.5,), (0.2,))
+    return Backbone(
+        network, net, split_network("net", net, None).units, in_channels, (0.5,), (0.2,)
+    )
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Studies in one .npz or HDF5 file, in PENet's layout: one dataset a study."""
+"""Studies as bare arrays: in one .npz or HDF5 file, as PENet has them, or one .npy file each."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from ttl_lightning.errors import UnknownNameError
 
 HDF5 = (".h5", ".hdf5")
 ARCHIVES = (".npz", *HDF5)
+ARRAY = ".npy"
 
 # How many times smaller packing makes values at best.
 MOST_TIMES = 1100
@@ -58,15 +59,7 @@ class ArchiveStudies:
         with naming(self._path / name), _opened(self._path, [name]) as archive:
             if name not in archive:
                 raise ValueError("there is no such study")
-            stored = archive[name]
-            shape: Any = getattr(stored, "shape", ())
-            if len(shape) != 3 or stored.dtype.kind not in "iuf":
-                raise ValueError(
-                    "a study is numbers of shape (slices, rows, columns), got "
-                    f"{getattr(stored, 'dtype', 'a group')} {shape}"
-                )
-            _check_size(stored)
-            return assemble(_slices(stored), shape, _AS_STORED)._replace(spacing_mm=UNKNOWN_MM)
+            return _as_stored(archive[name])
 
     def fingerprint(self, row: int) -> str:
         """Path, time and size of the archive, and the study's name.
@@ -76,6 +69,16 @@ class ArchiveStudies:
         """
         with naming(self._path):
             return f"{file_mark(self._path)}|{self._names[row]}"
+
+
+def read_array(path: Path) -> Reading:
+    """The study of a .npy file: (slices, rows, columns), as in an archive.
+
+    Raises:
+        DataError: naming the file, if it cannot be read or holds no volume.
+    """
+    with naming(path):
+        return _as_stored(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
 def study_names(path: Path) -> list[str]:
@@ -129,6 +132,22 @@ def _opened(path: Path, names: Sequence[str]) -> Iterator[Any]:
         raise missing_package(path, "h5py", "volumes") from None
     with h5py.File(path, "r") as file:
         yield file
+
+
+def _as_stored(stored: Any) -> Reading:
+    """An array as a study.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    shape: Any = getattr(stored, "shape", ())
+    if len(shape) != 3 or stored.dtype.kind not in "iuf":
+        raise ValueError(
+            "a study is numbers of shape (slices, rows, columns), got "
+            f"{getattr(stored, 'dtype', 'a group')} {shape}"
+        )
+    _check_size(stored)
+    return assemble(_slices(stored), shape, _AS_STORED)._replace(spacing_mm=UNKNOWN_MM)
 
 
 def _is_dataset(item: Any) -> bool:

@@ -84,6 +84,16 @@ def dicom_files(folder: Path) -> Iterator[Path]:
             yield path
 
 
+def slice_files(folder: Path) -> list[Path]:
+    """The files of a folder's one series in the order of its slices, from feet to head.
+
+    Raises:
+        DataError: as of `read_dicom_series`.
+    """
+    frames = ordered(folder, _frames(folder, sorted(dicom_files(folder))))
+    return [frame.path for frame in frames]
+
+
 def _frames(path: Path, files: list[Path]) -> list[Frame]:
     """Geometry of every slice, from the headers alone."""
     import pydicom

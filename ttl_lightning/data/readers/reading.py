@@ -18,6 +18,7 @@ class LeftOut(NamedTuple):
     deep: bits of colour, or of grey with alpha, below the upper eight. alpha: that of a picture
     which is not opaque everywhere. channels: those beyond grey, colour and alpha. inks: CMYK.
     scale: what the values were, since they are scaled by the file's own smallest and largest.
+    colour: that of a picture of which the network sees the grey.
     """
 
     images: int = 1
@@ -26,6 +27,7 @@ class LeftOut(NamedTuple):
     channels: bool = False
     inks: bool = False
     scale: bool = False
+    colour: bool = False
 
 
 class Reading(NamedTuple):
@@ -82,6 +84,7 @@ _SAID = {
     "scale": "do not say which values are black and white, being signed, of 32 bits, of floating "
     "point or NIfTI{such}; each was scaled by its own smallest and largest value, so brightness "
     "does not compare between them",
+    "colour": "hold colour{such}, which was averaged to grey (data.in_channels=1)",
 }
 
 

@@ -1,4 +1,4 @@
-"""Studies as files: one DICOM series a folder, one multi-frame DICOM file, or one NIfTI file."""
+"""Studies as files: one DICOM series a folder, one multi-frame DICOM, NIfTI or .npy file."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
+from ttl_lightning.data.readers.archive import ARRAY, read_array
 from ttl_lightning.data.readers.dicom_series import dicom_files, read_dicom_series
 from ttl_lightning.data.readers.dicom_tags import is_dicom
 from ttl_lightning.data.readers.nifti import read_nifti_volume
@@ -13,6 +14,9 @@ from ttl_lightning.data.readers.picture import DICOM, NIFTI
 from ttl_lightning.data.readers.reading import Reading
 from ttl_lightning.data.readers.volume import naming
 from ttl_lightning.errors import DataError
+
+SUFFIXES = (*NIFTI, ARRAY)
+"""Of studies that are one file; DICOM files are known by their content."""
 
 
 class StudyFiles:
@@ -61,7 +65,7 @@ class StudyFiles:
 
 
 def read_volume(path: Path) -> Reading:
-    """A folder with one DICOM series, a multi-frame DICOM file, or a .nii or .nii.gz file.
+    """A folder with one DICOM series, a multi-frame DICOM file, a .nii, .nii.gz or .npy file.
 
     Raises:
         ConfigError: naming the extra, if the package that reads it is not installed.
@@ -72,24 +76,26 @@ def read_volume(path: Path) -> Reading:
         raise DataError(f"cannot read {path}: no such file or folder.")
     if name.endswith(NIFTI) and path.is_file():
         return read_nifti_volume(path)
+    if name.endswith(ARRAY) and path.is_file():
+        return read_array(path)
     with naming(path):
         known = path.is_dir() or name.endswith(DICOM) or is_dicom(path)
     if known:
         return read_dicom_series(path)
     raise DataError(
         f"{path} is no volume: expected a folder with a DICOM series, a DICOM file, or a file "
-        f"that ends in {' or '.join(NIFTI)}."
+        f"that ends in {' or '.join(SUFFIXES)}."
     )
 
 
 def find_studies(root: Path) -> dict[str, Path]:
-    """Every NIfTI file below a folder, and every folder that directly holds DICOM files.
+    """Every NIfTI and .npy file below a folder, and every folder that directly holds DICOM files.
 
     Names that begin with a dot are passed over; links to folders are followed.
 
     Returns:
         Paths by study, in the order of the names: a study's path below the root, with slashes and
-        without .nii or .nii.gz. A root that holds a series itself is named as its folder is.
+        without .nii, .nii.gz or .npy. A root that holds a series itself is named as its folder is.
 
     Raises:
         DataError: if there is none, two have one name, or a folder cannot be listed.
@@ -99,7 +105,7 @@ def find_studies(root: Path) -> dict[str, Path]:
     def add(path: Path) -> None:
         name = root.resolve().name if path == root else path.relative_to(root).as_posix()
         if path.is_file():
-            name = name[: -len(".nii.gz" if name.lower().endswith(".gz") else ".nii")]
+            name = name[: -len(".nii.gz" if name.lower().endswith(".gz") else path.suffix)]
         if name in found:
             raise DataError(f"study {name!r} is both {found[name]} and {path}.")
         found[name] = path
@@ -117,13 +123,13 @@ def find_studies(root: Path) -> dict[str, Path]:
             if not name.startswith(".") and not real.is_relative_to((folder / name).resolve())
         ]
         for name in files:
-            if name.lower().endswith(NIFTI) and not name.startswith("."):
+            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
                 add(folder / name)
         if any(True for _ in dicom_files(folder)):
             add(folder)
     if not found:
         raise DataError(
-            f"no studies below {root}: expected files that end in {' or '.join(NIFTI)}, "
+            f"no studies below {root}: expected files that end in {' or '.join(SUFFIXES)}, "
             "or folders with one DICOM series each."
         )
     return dict(sorted(found.items()))

@@ -9,8 +9,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+from ttl_lightning.data.folds import FEWEST, MOST, in_folds
 from ttl_lightning.data.options import ImageView
-from ttl_lightning.data.samples import Samples
+from ttl_lightning.data.samples import SPLITS, Samples
 from ttl_lightning.data.window_options import WindowView
 from ttl_lightning.errors import ConfigError, DataError, check_number
 
@@ -24,7 +25,12 @@ class Source(ABC):
         seed: of what is drawn.
         view: how a network sees its samples.
         defaults: of options that are not the source's own, where they are others than elsewhere.
+        used_splits: what its samples are for; all of these must have some.
         places: options that say where the data lie; for a run's identity their `content` counts.
+        has_numbers: whether its labels may be numbers.
+        numbers: labels are numbers, and not classes.
+        folds: of a cross-validation; None: the splits that are given or drawn.
+        fold: which of them is tested, from 0.
 
     Raises:
         TTLError: naming the key that is out of range, or the place that is not to be had.
@@ -32,14 +38,54 @@ class Source(ABC):
 
     view: ClassVar[type[ImageView] | type[WindowView]] = ImageView
     defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    used_splits: ClassVar[tuple[str, ...]] = SPLITS
     places: ClassVar[tuple[str, ...]] = ()
+    has_numbers: ClassVar[bool] = False
 
     name: str
     seed: int = 0
+    numbers: bool = False
+    folds: int | None = None
+    fold: int | None = None
 
     def __post_init__(self) -> None:
         """Check what was given."""
         check_number("data.seed", self.seed, 0, 2**32 - 1, integer=True)
+        self._check_folds()
+        if not isinstance(self.numbers, bool):
+            raise ConfigError(f"data.numbers must be true or false, got {self.numbers!r}.")
+        if self.numbers and not self.has_numbers:
+            raise ConfigError(
+                f"task=regression needs numbers, and data={self.name} has classes: data=csv and "
+                "data=volumes read numbers from columns of a table."
+            )
+
+    def _check_folds(self) -> None:
+        if self.folds is None:
+            if self.fold is not None:
+                raise ConfigError(f"data.fold={self.fold} is one of data.folds, which is null.")
+            return
+        check_number("data.folds", self.folds, FEWEST, MOST, integer=True)
+        if self.fold is None:
+            raise ConfigError(
+                f"which of data.folds={self.folds}? Give data.fold, from 0 to {self.folds - 1}; "
+                f"-m data.fold=range({self.folds}) trains all of them."
+            )
+        check_number("data.fold", self.fold, 0, self.folds - 1, integer=True)
+
+    def split_samples(self, side: int) -> Samples:
+        """The samples that `load` finds, in the splits that are asked for.
+
+        Args:
+            side: as of `load`.
+
+        Raises:
+            DataError: as of `load`.
+        """
+        samples = self.load(side)
+        if self.folds is None or self.fold is None:
+            return samples
+        return in_folds(samples, self.folds, self.fold, self.seed)
 
     @classmethod
     def content(cls, options: Mapping[str, Any]) -> dict[str, str]:

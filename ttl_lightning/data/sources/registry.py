@@ -27,7 +27,12 @@ _CLASSES = {
     "phantom3d.Phantom3dDataModule": "phantom3d.Phantom3dSource",
     "volumes.VolumesDataModule": "studies.StudiesSource",
 }
-_LATER = ("lungs.LungsSource", "masks.Masks3dSource", "masks.MasksSource")
+_LATER = (
+    *("lungs.LungsSource", "masks.Masks3dSource", "masks.MasksSource", "bimcv.BimcvSource"),
+    *("chexpert.ChexpertSource", "covid_chestxray.CovidChestXraySource", "midog.MidogSource"),
+    *("rspect.PenetSource", "rspect.RadfusionSource", "rspect.RspectSource"),
+    "ham10000.Ham10000Source",
+)
 _FIRST_NAMES = {
     f"ttl_lightning.data.sources.{new}": f"ttl_lightning.data.{old}"
     for old, new in _CLASSES.items()

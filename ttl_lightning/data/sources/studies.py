@@ -1,4 +1,4 @@
-"""data=volumes: studies (DICOM series, NIfTI, .npz, HDF5) with a table of their labels."""
+"""data=volumes: studies (DICOM series, NIfTI, .npy, .npz, HDF5) with a table of their labels."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ class StudiesSource(TableOptions, Source):
     view = AbnormalView
     defaults: ClassVar[Mapping[str, Any]] = {"cache": "disk"}
     places: ClassVar[tuple[str, ...]] = ("path", "labels")
+    has_numbers: ClassVar[bool] = True
 
     name: str = "volumes"
     path: str | Path | None = None

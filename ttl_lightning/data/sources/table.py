@@ -37,6 +37,7 @@ class CsvSource(TableOptions, Source):
     """
 
     places: ClassVar[tuple[str, ...]] = ("path", "root")
+    has_numbers: ClassVar[bool] = True
 
     name: str = "csv"
     path: str | Path | None = None

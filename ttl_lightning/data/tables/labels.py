@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -129,6 +130,18 @@ def yes_or_no(text: str) -> float | None:
     [1.0, 0.0, 1.0, 0.0, None]
     """
     return _YES_NO.get(as_written_once(text))
+
+
+def number_of(text: str) -> float | None:
+    """A finite number; None of a field that holds none.
+
+    >>> [number_of(text) for text in (" 47.5", "-1e2", "1_0", "inf", "")]
+    [47.5, -100.0, None, None, None]
+    """
+    if not _DECIMAL.fullmatch(text.strip()):
+        return None
+    found = float(text)
+    return found if math.isfinite(found) else None
 
 
 def _check_no_measurement(names: Iterable[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from ttl_lightning.data.tables.labels import (
     encode_several,
     fold,
     is_missing,
+    number_of,
     unified,
     yes_or_no,
 )
@@ -61,6 +62,7 @@ class TableOptions:
     test_fraction: float = 0.15
     missing: str = "error"
     uncertain: str = "error"
+    numbers: bool = False
 
     @property
     def labelled_by(self) -> tuple[str, ...]:
@@ -88,6 +90,7 @@ class TableOptions:
         check_fractions(self.fractions)
         check_choice("data.missing", self.missing, ON_MISSING)
         check_choice("data.uncertain", self.uncertain, ON_UNCERTAIN)
+        self._check_numbers()
         for key, action in (("missing", self.missing), ("uncertain", self.uncertain)):
             if len(self.labelled_by) == 1 and action in INSTEAD:
                 raise ConfigError(
@@ -116,7 +119,7 @@ class TableOptions:
         own = {as_written_once(str(name)) for name in self.classes or ()}
         for what, action, unknown in (
             ("no label", self.missing, is_missing),
-            ("the uncertain label -1", self.uncertain, lambda text: _is_uncertain(text, own)),
+            ("the uncertain label -1", self.uncertain, self._uncertain(own)),
         ):
             found = {
                 column: [row for row, text in enumerate(table.columns[column]) if unknown(text)]
@@ -158,7 +161,7 @@ class TableOptions:
             DataError: naming the row and column that is not as it should be.
         """
         with about(table.path):
-            labels, names, notes = self._labels(table)
+            labels, names, notes = self._measured(table) if self.numbers else self._labels(table)
         patients = table.optional(self.patient_column, PATIENT_COLUMN)
         # two spellings of one patient must not end up in two splits
         same = None if patients is None else tuple(unified(patients)[0])
@@ -177,6 +180,7 @@ class TableOptions:
             splits=splits,
             class_names=names,
             patients=same,
+            measured=self.numbers,
             notes=(*table.notes, *notes, *drawn, *positive_note(names, chosen=chosen)),
         )
 
@@ -207,7 +211,7 @@ class TableOptions:
         notes = []
         for what, action, unknown in (
             ("Missing", self.missing, is_missing),
-            ("Uncertain", self.uncertain, lambda text: _is_uncertain(text, set())),
+            ("Uncertain", self.uncertain, self._uncertain(set())),
         ):
             number = {c: sum(map(unknown, table.columns[c])) for c in columns}
             counts = ", ".join(f"{column} {count}" for column, count in number.items() if count)
@@ -226,19 +230,47 @@ class TableOptions:
             return values.argmax(1).astype(np.int64), columns, notes
         return np.ascontiguousarray(values), columns, notes
 
+    def _check_numbers(self) -> None:
+        """Demand options that numbers can have.
+
+        Raises:
+            ConfigError: naming the key.
+        """
+        if not self.numbers:
+            return
+        if self.missing == "zeros":
+            raise ConfigError("data.missing=zeros is for labels of 0 and 1, and these are numbers.")
+        if self.classes is not None:
+            raise ConfigError("data.classes is for classes, and task=regression predicts numbers.")
+
+    def _measured(self, table: Table) -> tuple[Labels, tuple[str, ...], list[str]]:
+        columns = self.labelled_by
+        values = np.array([self._numbers(table, column) for column in columns], np.float32).T
+        unknown = np.isnan(values).sum(0)
+        counts = ", ".join(f"{c} {n}" for c, n in zip(columns, unknown, strict=True) if n)
+        notes = [f"Missing values are left out of loss and metrics: {counts}."] if counts else []
+        return np.ascontiguousarray(values), columns, notes
+
+    def _uncertain(self, classes: set[str]) -> Callable[[str], bool]:
+        """Whether a field says that its label is uncertain, which no number does."""
+        return lambda text: not self.numbers and _is_uncertain(text, classes)
+
     def _numbers(self, table: Table, column: str) -> list[float]:
         numbers = []
         for row, text in enumerate(table.columns[column]):
             number = self._value(text)
             if number is None:
-                raise table.error(row, column, "0 or 1, true or false")
+                wanted = "a number" if self.numbers else "0 or 1, true or false"
+                raise table.error(row, column, wanted)
             numbers.append(number)
         return numbers
 
     def _value(self, text: str) -> float | None:
-        """1, 0, or NaN where it shall not count; None of a field that says none of these."""
+        """1, 0 or a number, NaN where it shall not count; None of a field that says none."""
         if is_missing(text):
             return INSTEAD.get(self.missing)
+        if self.numbers:
+            return number_of(text)
         return INSTEAD.get(self.uncertain) if _is_uncertain(text, set()) else yes_or_no(text)
 
     def _ways_out(self, key: str) -> str:

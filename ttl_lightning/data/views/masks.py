@@ -215,7 +215,7 @@ def seen_masks(
 
 
 def check_masks(images: Store, masks: Store, rows: Integers, samples: Samples) -> Integers:
-    """Demand masks of their images' sizes, and training pixels of every class.
+    """Demand masks of their images' sizes, and of every class training pixels, if any are trained.
 
     Args:
         images: as scanned.
@@ -239,7 +239,8 @@ def check_masks(images: Store, masks: Store, rows: Integers, samples: Samples) -
     if wrong:
         raise DataError(f"masks must be as large as their images, and are not: {listed(wrong)}.")
     counts = np.zeros((len(samples.regions), 2), np.int64)
-    for row in rows[samples.rows("train")]:
+    trained = rows[samples.rows("train")]
+    for row in trained:
         mask = masks.read(int(row))
         if samples.overlap:
             ours, known = (np.sum(kind, axis=(1, 2)) for kind in (mask == 1, mask != IGNORED))
@@ -247,6 +248,8 @@ def check_masks(images: Store, masks: Store, rows: Integers, samples: Samples) -
             found = np.bincount(mask.ravel(), minlength=IGNORED + 1)
             ours, known = found[: len(counts)], found[:IGNORED].sum()
         counts += np.stack([ours, known - ours], axis=1)
+    if not len(trained):
+        return counts
     absent = [name for name, (there, _) in zip(samples.regions, counts, strict=True) if not there]
     if not samples.overlap and not counts[1:, 0].any():
         raise DataError(

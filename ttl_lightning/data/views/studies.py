@@ -137,7 +137,7 @@ def _abnormal(
     found: list[Integers] = []
     for row, count, study, label in zip(rows, slices, samples.ids, samples.labels, strict=True):
         abnormal = samples.abnormal(int(row), int(count))
-        if not samples.exclusive or len(samples.class_names) != 2:
+        if samples.measured or not samples.exclusive or len(samples.class_names) != 2:
             held = "one holds" if samples.exclusive else "several may hold"
             raise DataError(
                 "abnormal slices go with one label of two classes, and there are "

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from ttl_lightning.records.files import csv_text, json_text, write_atomically
-from ttl_lightning.tasks.curves import png
+from ttl_lightning.tasks.pictures import files
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,13 @@ class Findings:
             The files.
         """
         text = json_text({"headline": self.headline, **self.content, "rows": self.rows})
-        files = {place.with_suffix(".json"): text.encode()}
+        found = {place.with_suffix(".json"): text.encode()}
         if self.rows:
             rows = (row.values() for row in self.rows)
-            files[place.with_suffix(".csv")] = csv_text(self.rows[0], rows).encode()
-        for name, figure in self.figures.items():
+            found[place.with_suffix(".csv")] = csv_text(self.rows[0], rows).encode()
+        for name, kind, content in files(self.figures):
             suffix = f"_{name}" if name else ""
-            files[place.with_name(f"{place.name}{suffix}.png")] = png(figure)
-        for path, content in files.items():
+            found[place.with_name(f"{place.name}{suffix}.{kind}")] = content
+        for path, content in found.items():
             write_atomically(path, content)
-        return list(files)
+        return list(found)

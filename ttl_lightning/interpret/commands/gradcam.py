@@ -19,6 +19,7 @@ from ttl_lightning.errors import ConfigError, check_choice, check_number
 from ttl_lightning.interpret.commands.findings import Findings
 from ttl_lightning.interpret.commands.options import Gradcam as Options
 from ttl_lightning.interpret.gradcam import grad_cam
+from ttl_lightning.interpret.overlays import HEAT, OPACITY, color_bar
 from ttl_lightning.runs.open import OpenRun, open_run
 
 SELECT = ("wrong", "first")
@@ -26,7 +27,6 @@ TARGETS = ("predicted", "true")
 # Of a batch what a task judges its outputs by, and what names its samples.
 TOLD = ("image", "label", "mask", "id", "study")
 PANEL_INCHES = 2.2
-HEAT_OPACITY = 0.45
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,7 +170,7 @@ def overlays(found: Sequence[Explained]) -> Figure:
         for axes, view in zip(line[1:], found, strict=True):
             run, heat = view.run, view.heat[i][shown].numpy()
             axes.imshow(view.images[i][shown].numpy(), cmap="gray", vmin=0, vmax=1)
-            axes.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=HEAT_OPACITY * np.sqrt(heat))
+            axes.imshow(heat, cmap=HEAT, vmin=0, vmax=1, alpha=OPACITY * np.sqrt(heat))
             name = view.outputs[int(view.targets[i])]
             cut = f" {run.result.cutoff}" if run.result.cutoff else ""
             places = " × ".join(str(count) for count in view.places)
@@ -178,6 +178,7 @@ def overlays(found: Sequence[Explained]) -> Figure:
             axes.set_title(f"{run.result.strategy}{cut}, map {places}\n{score}", fontsize=8)
         for axes in line:
             axes.set_axis_off()
+    color_bar(figure, list(panels[:, -1]))
     return figure
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import bisect
 import copy
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Self
 
 import torch
@@ -13,8 +12,9 @@ from torch import Tensor, nn
 
 from ttl_lightning.errors import ConfigError, UnknownCutoffError
 from ttl_lightning.models.backbones.checkpoints import WeightsReport
-from ttl_lightning.models.backbones.layouts import Unit
-from ttl_lightning.models.backbones.shapes import LARGEST_TRIED_PX, map_shapes, measured
+from ttl_lightning.models.backbones.flows import MAPS, Change, Flow, Walk
+from ttl_lightning.models.backbones.shapes import map_shapes, measured, unfit
+from ttl_lightning.models.backbones.units import Unit
 
 # by the number of spatial dimensions: what a network takes, and what to do about another number
 TAKES = {
@@ -44,6 +44,8 @@ class Backbone(nn.Module):
             subtracted.
         std: the standard deviation per channel that they expect to be divided by.
         spatial_dims: 2 for images `(N, C, H, W)`, 3 for volumes `(N, C, D, H, W)`.
+        flow: what passes from unit to unit.
+        native: spatial size of the inputs that the network is made for; others may not fit.
     """
 
     def __init__(
@@ -55,6 +57,8 @@ class Backbone(nn.Module):
         mean: Sequence[float],
         std: Sequence[float],
         spatial_dims: int = 2,
+        flow: Flow = MAPS,
+        native: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.name = name
@@ -62,18 +66,59 @@ class Backbone(nn.Module):
         self.in_channels = in_channels
         self.mean, self.std = tuple(mean), tuple(std)
         self.spatial_dims = spatial_dims
+        self.flow = flow
+        self.native = None if native is None else tuple(native)
         self.frozen_units: tuple[Unit, ...] = ()
         # those that hold loaded weights
         self.pretrained_units: tuple[Unit, ...] = ()
         self.weights_report: WeightsReport | None = None
-        self.net = nn.Module()
-        for unit in self.units:
-            for piece in unit.pieces:
-                _place(self.net, piece, source.get_submodule(piece))
+        self.net = flow.shell(source, self.units)
         self.register_state_dict_post_hook(_to_source_keys)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_from_source_keys)  # type: ignore[no-untyped-call]
         if not all(unit.shapes for unit in self.units):
             self.measure()
+
+    @classmethod
+    def from_module(
+        cls,
+        net: nn.Module,
+        units: Mapping[str, Sequence[str]] | Sequence[Sequence[str]],
+        in_channels: int = 3,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        *,
+        example: Tensor | None = None,
+    ) -> Self:
+        """A network of your own, by the paths of its units' modules.
+
+        Args:
+            net: of which the modules are taken; what follows the units is its head.
+            units: by name (`stem`, `block1.1`, …, `tail`) the modules that are applied one after
+                the other; without names each is a block of its own.
+            in_channels: number of channels of its input.
+            mean: per channel, on a scale of 0 to 1; None: ImageNet's.
+            std: likewise.
+            example: an input to compare with what the network itself computes; None: noise of 64
+                pixels or voxels a side.
+
+        Raises:
+            ConfigError: if a path or a name is wrong, or the network passes on something else from
+                unit to unit than these modules one after the other.
+        """
+        from ttl_lightning.models.backbones.modules import as_units, check_chain
+
+        found = as_units(net, units)
+        dims = 3 if any(isinstance(module, nn.Conv3d) for module in net.modules()) else 2
+        x = torch.randn(1, in_channels, *[64] * dims) if example is None else example
+        check_chain(net, found, x)
+        grey = (0.449,) * in_channels, (0.226,) * in_channels
+        colour = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+        usual = colour if in_channels == 3 else grey
+        return cls(
+            *(type(net).__name__, net, found, in_channels, mean or usual[0], std or usual[1]),
+            dims,
+            native=x.shape[2:],
+        )
 
     @property
     def cutoffs(self) -> tuple[str, ...]:
@@ -121,7 +166,8 @@ class Backbone(nn.Module):
         """A copy that ends with the unit of the cutoff."""
         units = self.units[: self.index(cutoff)]
         shared = type(self)(
-            self.name, self.net, units, self.in_channels, self.mean, self.std, self.spatial_dims
+            *(self.name, self.net, units, self.in_channels, self.mean, self.std),
+            *(self.spatial_dims, self.flow, self.native),
         )
         shared.frozen_units = self.frozen_units[: len(units)]
         shared.pretrained_units = self.pretrained_units[: len(units)]
@@ -133,11 +179,11 @@ class Backbone(nn.Module):
 
         The hold survives `train()`, which Lightning calls for every epoch. Another call moves it.
         """
-        for module in self._frozen_modules():
-            module.requires_grad_(requires_grad=True)
+        for parameter in self.parameters_of(self.frozen_units):
+            parameter.requires_grad_(True)  # noqa: FBT003 - torch's own signature
         self.frozen_units = self.units[: self.index(cutoff)]
-        for module in self._frozen_modules():
-            module.requires_grad_(requires_grad=False)
+        for parameter in self.parameters_of(self.frozen_units):
+            parameter.requires_grad_(False)  # noqa: FBT003
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's own signature
@@ -148,29 +194,30 @@ class Backbone(nn.Module):
         return self
 
     def _frozen_modules(self) -> Iterator[nn.Module]:
+        modules = dict(self.net.named_modules())
         for unit in self.frozen_units:
-            for piece in unit.pieces:
-                yield self.net.get_submodule(piece)
+            yield from (modules[path] for path in unit.paths if path in modules)
 
-    def pieces(self, unit: Unit, x: Tensor) -> Iterator[Tensor]:
-        """The map after each piece of one unit, given the feature map before the unit."""
-        out = x
-        for piece in unit.pieces:
-            out = self.net.get_submodule(piece)(out)
-            yield torch.cat([x, out], 1) if unit.concat else out
+    def parameters_of(self, units: Sequence[Unit]) -> Iterator[nn.Parameter]:
+        """The parameters of some units."""
+        for name, parameter in self.net.named_parameters():
+            if any(unit.owns(name) for unit in units):
+                yield parameter
 
-    def step(self, unit: Unit, x: Tensor) -> Tensor:
-        """Apply one unit to the feature map before it."""
-        for out in self.pieces(unit, x):
-            last = out
-        return last
+    def walk(self, x: Tensor, change: Change | None = None) -> Walk:
+        """Each unit with its maps, `(N, C, *spatial)`, one after each of its pieces, in one pass.
+
+        Args:
+            x: `(N, C, *spatial)`.
+            change: gives what takes the place of a unit's last map before the pass goes on.
+        """
+        return self.flow.walk(self.net, self.units, x, change)
 
     def features(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Every unit's name and output map, in order, in one pass over x, `(N, C, *spatial)`."""
-        for unit in self.units:
-            x = self.step(unit, x)
+        for unit, maps in self.walk(x):
             # A later unit may write in place into what it is given (ReLU): hand out a copy.
-            yield unit.name, x.clone()
+            yield unit.name, maps[-1].clone()
 
     @property
     def reductions(self) -> tuple[tuple[int, ...], ...]:
@@ -192,17 +239,20 @@ class Backbone(nn.Module):
         write into none of them. (No unit does into its input: all begin with a convolution, a norm
         or a pool.)
         """
-        maps: dict[tuple[int, ...], Tensor] = {}
-        for unit in self.units:
-            for shape, out in zip(unit.shapes, self.pieces(unit, x), strict=True):
-                maps[shape.reduction] = x = out
-        return tuple(maps.values())
+        return self.levels_of(self.walk(x))
+
+    def levels_of(self, walk: Walk) -> tuple[Tensor, ...]:
+        """The last map of each resolution of a walk, the finest first."""
+        found: dict[tuple[int, ...], Tensor] = {}
+        for unit, maps in walk:
+            found.update(zip((shape.reduction for shape in unit.shapes), maps, strict=True))
+        return tuple(found.values())
 
     def forward(self, x: Tensor) -> Tensor:
         """The last unit's feature map of x, `(N, C, *spatial)`."""
-        for unit in self.units:
-            x = self.step(unit, x)
-        return x
+        for _, maps in self.walk(x):
+            last = maps[-1]
+        return last
 
     def input_shape(self, image_size: int | Sequence[int]) -> tuple[int, ...]:
         """Shape `(C, *spatial)` of one input of this size, as `data.image_size` gives it.
@@ -232,18 +282,7 @@ class Backbone(nn.Module):
         shape = self.try_shape(tuple(spatial))
         if shape is not None:
             return shape
-        fits = bisect.bisect_left(
-            range(LARGEST_TRIED_PX),
-            True,  # noqa: FBT003 - what the key gives from the smallest fitting size on
-            key=lambda size: self.try_shape((size,) * len(spatial)) is not None,
-        )
-        inputs, points = ("images", "pixels") if len(spatial) == 2 else ("volumes", "voxels")
-        smallest = fits if len(spatial) == 2 else [fits] * len(spatial)
-        raise ConfigError(
-            f"{inputs} of {'x'.join(map(str, spatial))} {points} are too small for {self.name} up "
-            f"to {self.cutoffs[-1]}; the smallest data.image_size that fits is "
-            f"{smallest if fits < LARGEST_TRIED_PX else 'unknown'}."
-        )
+        raise unfit(self, tuple(spatial))
 
     def try_shape(self, spatial: tuple[int, ...]) -> tuple[int, ...] | None:
         """As `output_shape`, but None for an input that is too small."""
@@ -253,16 +292,6 @@ class Backbone(nn.Module):
     def measure(self) -> None:
         """Find the units' channels and reductions anew, after their modules were changed."""
         self.units = measured(self)
-
-
-def _place(root: nn.Module, path: str, module: nn.Module) -> None:
-    """Register a module under its path in the source network, in plain containers."""
-    *parents, leaf = path.split(".")
-    for parent in parents:
-        if not hasattr(root, parent):
-            root.add_module(parent, nn.Module())
-        root = root.get_submodule(parent)
-    root.add_module(leaf, module)
 
 
 def _to_source_keys(_: nn.Module, state: dict[str, Tensor], prefix: str, *__: object) -> None:

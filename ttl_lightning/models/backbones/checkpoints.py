@@ -22,7 +22,7 @@ from ttl_lightning.records.schema import RunResult
 
 log = logging.getLogger(__name__)
 
-HEADS = ("head", "fc", "classifier", "last_linear", "conv_seg")
+HEADS = ("head", "fc", "classifier", "last_linear", "conv_seg", "op_threshs")
 # what DataParallel, a LightningModule and a TransferModel prepend
 WRAPPERS = ("module.", "model.", "backbone.")
 NESTED = (
@@ -37,6 +37,7 @@ class WeightsReport:
 
     Attributes:
         prefix: under which the file holds them, where it has one beside the usual wrappers'.
+        names: whose they are, or how else the tensors were told apart; empty for the network's own.
         record: what the weights were trained as; see `pretrained.WeightsRecord`.
     """
 
@@ -46,6 +47,7 @@ class WeightsReport:
     total: int
     inflated: bool = False
     prefix: str = ""
+    names: str = ""
     record: Mapping[str, object] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, object]:
@@ -59,7 +61,7 @@ class WeightsReport:
         under = f", under {self.prefix!r}; what lies beside it is left out" if self.prefix else ""
         return (
             f"weights: {self.matched} of {self.total} tensors matched from {self.source}{digest}"
-            f"{inflated}{under}"
+            f"{inflated}{f', named {self.names}' if self.names else ''}{under}"
         )
 
 

@@ -14,6 +14,7 @@ from ttl_lightning.errors import WeightsError
 from ttl_lightning.models.backbones.checkpoints import cause
 
 HUB_TIMEOUT_S = 4.0
+FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 def from_hub(name: str, ways_out: Sequence[str]) -> Path:
@@ -26,7 +27,6 @@ def from_hub(name: str, ways_out: Sequence[str]) -> Path:
     Raises:
         WeightsError: if there is neither.
     """
-    import huggingface_hub
     import timm
 
     cfg = timm.get_pretrained_cfg(name)
@@ -34,12 +34,31 @@ def from_hub(name: str, ways_out: Sequence[str]) -> Path:
         raise WeightsError(
             f"timm has no pretrained weights for {name}: give backbone.weights=FILE or null."
         )
-    files = (
-        (cfg.hf_hub_filename,)
-        if cfg.hf_hub_filename
-        else ("model.safetensors", "pytorch_model.bin")
-    )
-    repo, _, revision = cfg.hf_hub_id.partition("@")
+    files = (cfg.hf_hub_filename,) if cfg.hf_hub_filename else FILES
+    return _fetched(cfg.hf_hub_id, files, f"ImageNet weights for {name}", ways_out)
+
+
+def from_repository(repository: str, ways_out: Sequence[str]) -> Path:
+    """The weights of a repository in timm's layout, with the `config.json` that states its pixels.
+
+    Args:
+        repository: its name on the hub, with or without `@` and a revision.
+        ways_out: as for `from_hub`.
+
+    Raises:
+        WeightsError: if it is neither in the cache nor can be fetched.
+    """
+    what = f"weights of hf_hub:{repository}"
+    with contextlib.suppress(WeightsError):  # what is not stated, a run says
+        _fetched(repository, ("config.json",), what, ways_out)
+    return _fetched(repository, FILES, what, ways_out)
+
+
+def _fetched(where: str, files: Sequence[str], what: str, ways_out: Sequence[str]) -> Path:
+    """The first of some files that a repository has, from the cache or fetched."""
+    import huggingface_hub
+
+    repo, _, revision = where.partition("@")
     for file in files:
         cached = huggingface_hub.try_to_load_from_cache(repo, file, revision=revision or None)
         if isinstance(cached, str):
@@ -55,7 +74,7 @@ def from_hub(name: str, ways_out: Sequence[str]) -> Path:
         except Exception as error:  # noqa: BLE001 - a download can fail in as many ways as networks
             reason = f"the download failed ({cause(error)})"
     raise WeightsError(
-        f"no ImageNet weights for {name}: not in the local cache and {reason}. Three ways out: run "
+        f"no {what}: not in the local cache and {reason}. Three ways out: run "
         "once with a network, or give backbone.weights=FILE (.pth or .safetensors), or take what "
         f"needs no download (backbone={', '.join(ways_out)}, or backbone.weights=null to train "
         "from scratch)."

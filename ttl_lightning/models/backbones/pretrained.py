@@ -9,22 +9,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from ttl_lightning.errors import WeightsError
 from ttl_lightning.models.backbones import checkpoints as _weights
 from ttl_lightning.models.backbones import hub
 from ttl_lightning.models.backbones.inflation import is_planar
+from ttl_lightning.models.backbones.own import own_maker, own_statistics
+from ttl_lightning.models.backbones.publishers import (
+    TENSORFLOW_EPS,
+    is_tensorflows,
+    publisher_of,
+    torchvisions_eps,
+)
 from ttl_lightning.models.backbones.volumetric import IMAGENET, VOLUMETRIC, Statistics
 from ttl_lightning.records.folder import RunFolder
 from ttl_lightning.records.schema import RunResult
 
 # What timm's hub, and who saves in its layout, puts beside a file of weights.
 SIDECAR = "config.json"
+HUB = "hf_hub:"
 SAME, SYMMETRIC = "same", "symmetric"
 
 
@@ -42,6 +50,7 @@ class WeightsRecord:
         padding: "same" (TensorFlow's) or "symmetric"; None as for `eps`.
         stated: whether the weights themselves say what pixels they expect. If not, the statistics
             are those of the weights that timm publishes for the network, and a run says so.
+        taken_for: whose weights they are taken for, by the names of their tensors.
     """
 
     network: str
@@ -52,12 +61,19 @@ class WeightsRecord:
     eps: float | None = None
     padding: str | None = None
     stated: bool = True
+    taken_for: str = ""
 
     @property
     def note(self) -> str | None:
         """What a run that takes the weights must say, if anything."""
         if self.stated:
             return None
+        if self.taken_for:
+            return (
+                f"The weights of {self.source} are named as {self.taken_for}'s: its pixels are "
+                f"taken, mean {_short(self.mean)}, std {_short(self.std)}. A {SIDECAR} in timm's "
+                "layout beside the file states others."
+            )
         return (
             f"The weights of {self.source} do not say what pixels they expect: those of "
             f"{self.network} are taken, mean {_short(self.mean)}, std {_short(self.std)}. A "
@@ -109,13 +125,18 @@ def find(name: str, weights: str) -> Path:
 
     Args:
         name: the network's.
-        weights: a path, a run's folder, or `imagenet`: what a package holds for the network, or
-            timm's, from its cache or its hub. A 3D network's `imagenet` is the 2D network's of its
-            shape.
+        weights: a path, a run's folder, `hf_hub:` and a repository in timm's layout, one of timm's
+            tags for the network (`a1_in1k`), or `imagenet`: what a package holds for the network,
+            or timm's, from its cache or its hub. A 3D network's `imagenet` is the 2D network's of
+            its shape.
 
     Raises:
         WeightsError: if there is none, with the ways out.
     """
+    if weights.startswith(HUB):
+        return hub.from_repository(weights.removeprefix(HUB), ways_out=tuple(BUNDLES))
+    if weights in _tags(name):
+        return hub.from_hub(f"{_architecture(name)}.{weights}", ways_out=tuple(BUNDLES))
     if weights != "imagenet":
         return _weights.find_file(weights)
     planar = _planar(name)
@@ -137,6 +158,8 @@ def record_of(name: str, weights: str | None) -> WeightsRecord:
     """
     if weights is None or weights == "imagenet":
         return _published(name if weights is None else _planar(name))
+    if weights in _tags(name):
+        return _published(f"{_architecture(name)}.{weights}")
     path = find(name, weights)
     run = RunFolder.of_checkpoint(path)
     if path.parent == run.checkpoints and run.result.is_file():
@@ -174,17 +197,6 @@ def demand_fit(record: WeightsRecord, name: str, net: nn.Module) -> None:
     )
 
 
-def in_network_s_names(
-    tensors: dict[str, Tensor], record: WeightsRecord, net: nn.Module
-) -> dict[str, Tensor]:
-    """The tensors of a file under the network's names, where a bundle has names of its own."""
-    keys = net.state_dict().keys()
-    # by their order only where not one name is the network's own: then it is the publisher's file
-    if record.network not in BUNDLES or not tensors.keys().isdisjoint(keys):
-        return tensors
-    return dict(zip(keys, tensors.values(), strict=True))
-
-
 def epsilon(net: nn.Module) -> float | None:
     """The epsilon of a network's batch normalisations; None if it has none, or several."""
     found = {m.eps for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)}
@@ -197,6 +209,16 @@ def padding(net: nn.Module) -> str:
 
     same = any(isinstance(module, Conv2dSame) for module in net.modules())
     return SAME if same else SYMMETRIC
+
+
+def _tags(name: str) -> tuple[str, ...]:
+    """Tags that timm has of the weights for a network."""
+    if name in VOLUMETRIC:
+        return ()
+    import timm
+
+    published = timm.list_pretrained(f"{_architecture(name)}.*")
+    return tuple(full.partition(".")[2] for full in published)
 
 
 def _architecture(name: str) -> str:
@@ -226,9 +248,13 @@ def nothing_to_inflate(name: str) -> WeightsError:
 def _published(name: str) -> WeightsRecord:
     if name in BUNDLES:
         return BUNDLES[name].record
+    if (make := own_maker(name)) is not None:
+        mean, std = own_statistics(name, make)
+        return WeightsRecord(_architecture(name), mean, std, source="the network itself")
     import timm
 
-    cfg = None if name in VOLUMETRIC else timm.get_pretrained_cfg(name)
+    known = name not in VOLUMETRIC and timm.is_model(name)
+    cfg = timm.get_pretrained_cfg(name) if known else None
     if cfg is None:
         return WeightsRecord(_architecture(name), *IMAGENET, source="ImageNet's statistics")
     source = f"timm's {cfg.hf_hub_id or name}"
@@ -263,11 +289,18 @@ def _of_sidecar(path: Path) -> WeightsRecord:
 
 
 def _unstated(name: str, path: Path) -> WeightsRecord:
-    network = name
-    if name in VOLUMETRIC and is_planar(_weights.read(path).values()):
+    network, tensors = name, _weights.read(path)
+    if name in VOLUMETRIC and is_planar(tensors.values()):
         network = _planar(name)
     mean, std = _statistics(network)
-    return WeightsRecord(_architecture(network), mean, std, str(path), stated=False)
+    known = WeightsRecord(_architecture(network), mean, std, str(path), stated=False)
+    if publisher := publisher_of(tensors):
+        name, (mean, std) = publisher
+        return replace(known, taken_for=name, mean=mean, std=std)
+    if is_tensorflows(tensors):
+        network = f"tf_{known.network.removeprefix('tf_')}"
+        return replace(known, network=network, eps=TENSORFLOW_EPS, padding=SAME)
+    return replace(known, eps=torchvisions_eps(tensors, known.network))
 
 
 def _statistics(name: str) -> Statistics:

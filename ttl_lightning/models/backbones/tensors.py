@@ -9,8 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ttl_lightning.errors import WeightsError
+
 # What checkpoints hold several networks by; an average of weights is what their authors score.
-BETTER, WORSE = ("teacher", "ema", "model_ema", "momentum_encoder"), ("student",)
+BETTER = ("teacher", "ema", "model_ema", "momentum_encoder", "encoder_q")
+WORSE = ("student", "encoder_k")  # of MoCo the query's is what its authors score
+ALIKE = 0.9
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 LARGE = 2**30
 FOLDER = 0x10  # of a .zip part's attributes: torch then reads nothing and keeps what memory held
@@ -27,20 +31,42 @@ def found_under(tensors: Mapping[str, Tensor], needed: Collection[str]) -> str:
 
     Returns:
         such as `net.` or `module.encoder.`; empty where none fits more than the names as they are.
-        Of those that fit alike an average's (`teacher.`, `ema.`) comes first, then the shortest.
+        Of those that fit alike an average's (`teacher.`, `ema.`) comes first.
+
+    Raises:
+        WeightsError: if several fit alike, and hold other numbers.
     """
     wanted = [name for name in needed if not name.endswith(COUNTER)]
     ends = [wanted[0], wanted[len(wanted) // 2], wanted[-1]] if wanted else []
     prefixes = {name[: -len(end)] for end in ends for name in tensors if name.endswith(f".{end}")}
 
+    fits = {p: sum(p + name in tensors for name in wanted) for p in ("", *prefixes)}
+    # what lacks little is damaged, and not to be passed over for another
+    most = max(fits.values())
+    fitting = [p for p in prefixes if fits[p] > fits[""] and fits[p] > ALIKE * most]
+
     def rank(prefix: str) -> tuple[int, int, int]:
-        fits = sum(prefix + name in tensors for name in wanted)
         parts = prefix.split(".")
         known = any(p in BETTER for p in parts) - any(p in WORSE for p in parts)
-        return fits, known, -len(prefix)
+        return known, fits[prefix], -len(prefix)
 
-    own = rank("")[0]
-    return max((p for p in prefixes if rank(p)[0] > own), key=rank, default="")
+    best = max(fitting, key=rank, default="")
+    for other in fitting if most == len(wanted) else ():
+        if other != best and rank(other)[:2] == rank(best)[:2] and _differ(tensors, best, other):
+            raise WeightsError(
+                f"the file holds two networks that fit alike, under {best!r} and {other!r}: keep "
+                "one of them in a file of its own."
+            )
+    return best
+
+
+def _differ(tensors: Mapping[str, Tensor], first: str, second: str) -> bool:
+    pairs = (
+        (value, tensors[second + name.removeprefix(first)])
+        for name, value in tensors.items()
+        if name.startswith(first) and second + name.removeprefix(first) in tensors
+    )
+    return any(not torch.equal(one, other) for one, other in pairs)
 
 
 def check_packed(path: Path) -> None:

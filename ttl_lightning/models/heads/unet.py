@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ttl_lightning.models.backbones.base import Backbone
-from ttl_lightning.models.backbones.layouts import Shape
+from ttl_lightning.models.backbones.units import Shape
 
 # of the stages, the finest first; further ones are as wide as the last
 WIDTHS = (16, 32, 64, 128, 256)
@@ -86,8 +86,10 @@ def unet_head(backbone: Backbone, _: Sequence[int], num_classes: int) -> UNetHea
     levels: dict[tuple[int, ...], Shape] = {}
     learnt = 0
     for unit in backbone.units:
-        for piece, shape in zip(unit.pieces, unit.shapes, strict=True):
+        for number, shape in enumerate(unit.shapes):
             levels[shape.reduction] = shape
+            # a unit that has no pieces has parameters
+            piece = unit.pieces[number] if unit.pieces else ""
             if any(True for _ in backbone.net.get_submodule(piece).parameters()):
                 learnt = len(levels)
     return UNetHead(list(levels.values())[:learnt], num_classes)

@@ -54,6 +54,8 @@ class TransferModel(nn.Module):
         if self.head.needs == "last":
             return cast(Tensor, self.head(maps[-1]))
         logits: Tensor = self.head(maps)
+        if any(shape.short for unit in self.backbone.units for shape in unit.shapes):
+            logits = functional.interpolate(logits, size=tuple(spatial), mode="nearest")
         for axis, size in enumerate(spatial, 2):
             logits = logits.narrow(axis, 0, size)
         return logits
@@ -80,13 +82,7 @@ class TransferModel(nn.Module):
         tuned = self.strategy.tuned_lr_factor
         pretrained = min(tuned, pretrained_lr_factor)
         slower = self.backbone.pretrained_units if pretrained < tuned else self.backbone.units
-        old = [
-            parameter
-            for unit in slower
-            for piece in unit.pieces
-            for parameter in self.backbone.net.get_submodule(piece).parameters()
-            if parameter.requires_grad
-        ]
+        old = [p for p in self.backbone.parameters_of(slower) if p.requires_grad]
         known = {id(parameter) for parameter in old}
         new = [p for p in self.backbone.parameters() if p.requires_grad and id(p) not in known]
         groups: list[ParamGroup] = [

@@ -16,6 +16,7 @@ from torch import nn
 from ttl_lightning.errors import ConfigError
 from ttl_lightning.models.backbones.base import Backbone
 from ttl_lightning.models.backbones.volumetric import PaddedShortcut
+from ttl_lightning.models.strategies.attention import redraw_transformer
 from ttl_lightning.models.strategies.widths import CHILDREN
 
 Conv = nn.Conv2d | nn.Conv3d
@@ -35,7 +36,8 @@ def slimmed(backbone: Backbone, cutoff: str) -> Backbone:
     """A copy of the backbone whose units after the cutoff are half as wide and newly drawn.
 
     Convolutions are drawn from He's normal distribution (fan out), norms start at 1 and 0. The kept
-    units are copies, running statistics included.
+    units are copies, running statistics included. Of transformers the heads and the MLPs are
+    halved (`attention`).
 
     Raises:
         ConfigError: if a unit to be slimmed holds a module that `CHILDREN` does not describe.
@@ -43,6 +45,16 @@ def slimmed(backbone: Backbone, cutoff: str) -> Backbone:
     slim = backbone.truncated("full")
     at = slim.index(cutoff)
     width = slim.units[at - 1].channels
+    if slim.flow.generic:
+        raise ConfigError(
+            f"strategy=tf halves blocks that it knows, and of {slim.name} only the stages are "
+            "known: no layout describes it."
+        )
+    if slim.flow.channels_last:
+        for unit in slim.units[at:]:
+            for piece in unit.pieces:
+                redraw_transformer(slim.net.get_submodule(piece), piece)
+        return slim
     for unit in slim.units[at:]:
         unit_in = width
         for piece in unit.pieces:

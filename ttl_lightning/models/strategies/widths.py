@@ -26,6 +26,8 @@ TRANSITION: Roles = {"norm": ("in", "in"), "conv": ("in", "half_in")}
 CHILDREN: dict[str, Roles] = {
     "timm.models.resnet.Bottleneck": BOTTLENECK,
     "timm.models.resnet.BasicBlock": BASIC_BLOCK,
+    "torchvision.models.resnet.Bottleneck": BOTTLENECK,
+    "torchvision.models.resnet.BasicBlock": BASIC_BLOCK,
     "timm.models.regnet.Bottleneck": {
         "conv1": ("in", "mid"), "conv2": ("mid", "mid"), "se": ("mid", "mid"),
         "conv3": ("mid", "out"), "downsample": ("in", "out"),

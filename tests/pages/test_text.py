@@ -2,7 +2,7 @@ import statistics
 
 import pytest
 
-from ttl_lightning.report import text
+from ttl_lightning.pages import text
 
 
 def test_spread_is_the_sample_standard_deviation() -> None:

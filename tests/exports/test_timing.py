@@ -1,0 +1,54 @@
+"""The run's network and the whole one, timed by turns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import ttl_lightning as ttl
+from ttl_lightning.errors import ConfigError
+from ttl_lightning.exports import timing
+from ttl_lightning.exports.options import LatencyOptions
+from ttl_lightning.models.cost import complexity
+
+
+def test_both_networks_are_those_of_the_run(cut: Path) -> None:
+    these = timing.networks(LatencyOptions(run=str(cut), image_size="48"))
+    assert these.size == (3, 48, 48)
+    assert these.macs[0] == complexity(ttl.load(cut).model, (3, 48, 48)).macs
+    whole = ttl.create_model("test_resnet", "ftl", num_classes=2, weights=None)
+    assert these.macs[1] == complexity(whole, (3, 48, 48)).macs
+    assert these.ratio == these.macs[0] / these.macs[1]
+
+
+def test_a_network_that_is_kept_whole_has_none_beside_it(full: Path) -> None:
+    these = timing.networks(LatencyOptions(run=str(full)))
+    assert len(these.models) == 1
+    assert these.ratio is None
+
+
+def test_a_size_of_other_dimensions_is_refused(cut: Path) -> None:
+    with pytest.raises(ConfigError, match="image_size must be 2 numbers"):
+        timing.networks(LatencyOptions(run=str(cut), image_size="8,48,48"))
+
+
+@pytest.mark.slow
+def test_every_setting_has_its_times_and_threads_are_as_before(cut: Path) -> None:
+    options = LatencyOptions(run=str(cut), batch="1,2", threads="1,2", quantize="int8")
+    before = torch.get_num_threads()
+    found = list(timing.compare(options, timing.networks(options)))
+    settings = [one.setting if isinstance(one, timing.Compared) else one[0] for one in found]
+    assert [str(one) for one in settings] == [
+        f"engine={engine} batch={batch} threads={threads}"
+        for threads in (1, 2)
+        for batch in (1, 2)
+        for engine in ("torch", "onnx", "int8")
+    ]
+    for one in found:
+        if isinstance(one, timing.Compared):  # a machine may be too noisy
+            assert one.whole is not None
+            assert one.ratio == one.cut.min / one.whole.min
+            assert one.cut.threads == one.setting.threads
+    assert torch.get_num_threads() == before
