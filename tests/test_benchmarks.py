@@ -9,6 +9,7 @@ import pytest
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 SCRIPTS = sorted(path.name for path in FOLDER.glob("*.py") if "__main__" in path.read_text())
+SCRIPTS.append("peers/run.py")
 LIMIT_S = 600
 ELSEWHERE = "kill_and_resume.py"
 """What tests/jobs/test_multirun.py runs with more kills than `--smoke` has."""

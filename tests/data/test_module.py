@@ -287,7 +287,7 @@ def test_mean_and_std(files, channels: int) -> None:
         ({"batch_size": "many"}, "data.batch_size must be an integer"),
         ({"num_workers": -1}, "data.num_workers must be an integer from 0"),
         ({"seed": -1}, "data.seed must be an integer from 0"),
-        ({"cache": "ram"}, "unknown data.cache 'ram'.* Allowed: memory, disk, none"),
+        ({"cache": "ram"}, "unknown data.cache 'ram'.* Allowed: auto, memory, disk, none"),
         ({"on_bad_image": "skp"}, "unknown data.on_bad_image 'skp'; did you mean 'skip'"),
         ({"max_bad": -1}, "data.max_bad must be an integer of at least 0, got -1"),
         ({"eval_view": "centre_crop"}, "unknown data.eval_view .*; did you mean 'center_crop'"),

@@ -11,6 +11,7 @@ import ttl_lightning as ttl
 from ttl_lightning.errors import ConfigError
 from ttl_lightning.exports import timing
 from ttl_lightning.exports.options import LatencyOptions
+from ttl_lightning.exports.tracing import as_onnx
 from ttl_lightning.models.cost import complexity
 
 
@@ -52,3 +53,20 @@ def test_every_setting_has_its_times_and_threads_are_as_before(cut: Path) -> Non
             assert one.ratio == one.cut.min / one.whole.min
             assert one.cut.threads == one.setting.threads
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.slow
+def test_openvino_computes_what_torch_does_and_is_timed(cut: Path, tmp_path: Path) -> None:
+    pytest.importorskip("openvino", reason="openvino is an extra of its own")
+    options = LatencyOptions(run=str(cut), engine="openvino", batch="2", threads="1")
+    these = timing.networks(options)
+    (found,) = timing.compare(options, these)
+    assert isinstance(found, timing.Compared | tuple)
+    x = torch.rand(2, *these.size)
+    as_onnx(these.models[0], these.size, tmp_path / "cut.onnx", "logits")
+    run = timing._in_openvino(tmp_path / "cut.onnx", x, timing.Setting("openvino", 2, 1))
+    (logits,) = run().values()
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            torch.from_numpy(logits), these.models[0](x), rtol=1e-4, atol=1e-5
+        )

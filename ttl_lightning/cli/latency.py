@@ -19,9 +19,10 @@ milliseconds, and the ratio of times beside that of multiply-adds.
 
   ttl-lightning latency run=outputs/RUN image_size=224 quantize=int8
 
-  engine={",".join(ENGINES)}    which programs run the networks
+  engine=torch,onnx    which programs run the networks, of {", ".join(ENGINES)}
   batch=1,32           inputs of a pass
   threads=1,2          of the processor; one thread is timed by what it computes, not by its waits
+                       (OpenVINO's by the clock)
   image_size=HEIGHT,WIDTH (of volumes SLICES,HEIGHT,WIDTH), in place of the run's own
   quantize=int8        ONNX Runtime with eight-bit numbers, too"""
 

@@ -23,7 +23,8 @@ HOW_IT_IS_RUN = frozenset(
         # whether a run may go on with such data: one that does skips and drops the same samples
         *("data.on_bad_image", "data.max_bad", "data.on_duplicate", "data.max_pixels"),
         # what computes; the number of devices is another matter, since it makes the batch larger
-        "trainer.accelerator",
+        *("trainer.accelerator", "trainer.threads"),
+        *("trainer.keep_frozen", "trainer.gradient_checkpointing"),
         # only the defaults of data.batch_size and trainer.max_epochs, which count
         *("protocol.batch_size", "protocol.max_epochs"),
     )
@@ -47,6 +48,7 @@ ADDED: dict[str, Any] = {
     "data.missing": "error",
     "data.uncertain": "error",
     "protocol.head_init": "random",
+    "protocol.augment.views": None,
 }
 
 

@@ -16,6 +16,7 @@ PRECISIONS = (
 )
 MOST_DEVICES = 4096
 MOST_EPOCHS = 1_000_000
+MOST_THREADS = 4096
 MOST_BYTES_OF_NAME = 200
 """What file systems allow is 255, of which a search's folders add some."""
 
@@ -215,6 +216,13 @@ def precision(key: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ConfigError(f"{key} must be one of {', '.join(PRECISIONS)}, got {value!r}.")
     check_choice(key, str(value), PRECISIONS)
+
+
+@rule
+def threads(key: str, value: object) -> None:
+    """A number, or auto."""
+    if value != "auto":
+        check_number(key, value, 1, MOST_THREADS, integer=True)
 
 
 @rule

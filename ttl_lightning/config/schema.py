@@ -96,9 +96,12 @@ class Trainer:
     accelerator: Text
     devices: Annotated[int | str | list[int], rules.devices]
     max_epochs: Epochs
+    threads: Annotated[int | str, rules.threads]
     precision: Annotated[str | int, rules.precision]
     channels_last: Annotated[bool | None, rules.or_null(rules.flag)]
     batch_size_finder: Annotated[str | None, rules.or_null(rules.one_of("power", "binsearch"))]
+    keep_frozen: Flag
+    gradient_checkpointing: Flag
     gradient_clip_val: Annotated[float | None, rules.or_null(rules.number(1e-12))]
     accumulate_grad_batches: Epochs
     check_val_every_n_epoch: Epochs

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from ttl_lightning.errors import ConfigError, check_choice, check_number
 
-CACHES = ("memory", "disk", "none")
+CACHES = ("auto", "memory", "disk", "none")
+SHARED = "TTL_LIGHTNING_DECODED"
+"""Environment variable: a folder that the jobs of a sweep share, for what one of them decodes."""
+# of a colour image at the size that is kept: a folder must have room for twice all of them
+_BYTES_A_PIXEL = 3
 ON_BAD_IMAGE = ("raise", "skip")
 ON_DUPLICATE = ("raise", "drop")
 FITS = ("squash", "pad", "crop")
@@ -30,7 +35,8 @@ class Loading:
     Attributes:
         batch_size: samples a batch and process.
         num_workers: processes that load; 0 loads in the main process.
-        cache: where what is decoded is kept: "memory", "disk" or "none".
+        cache: where what is decoded is kept: "memory", "disk", "none", or "auto": in memory, of
+            files in a sweep on a disk, where its jobs share it.
         cache_dir: folder for cache="disk"; by default the user's own cache folder.
         on_bad_image: "raise", or "skip" images (or studies) that cannot be read.
         max_bad: most that may be skipped.
@@ -43,7 +49,7 @@ class Loading:
 
     batch_size: int = 64
     num_workers: int = 0
-    cache: str = "memory"
+    cache: str = "auto"
     cache_dir: str | Path | None = None
     on_bad_image: str = "raise"
     max_bad: int = 10
@@ -58,12 +64,45 @@ class Loading:
         check_number("data.max_bad", self.max_bad, 0, integer=True)
         check_choice("data.on_duplicate", self.on_duplicate, ON_DUPLICATE)
 
+    def place(self, name: str, files: int, size: int) -> Place:
+        """Where what is decoded is kept.
+
+        Args:
+            name: of the disk cache, in the user's own.
+            files: how many there are to decode; 0 if they are no files.
+            size: height and width at which images are kept.
+        """
+        if self.cache != "auto":
+            return Place(self.cache, self.folder(name))
+        shared = os.environ.get(SHARED)
+        if shared and files and _has_room(Path(shared), 2 * files * size**2 * _BYTES_A_PIXEL):
+            return Place("disk", Path(shared), shared=True)
+        return Place("memory", self.folder(name))
+
     def folder(self, name: str) -> Path:
         """That of the disk cache: the one that is given, or of this name in the user's own."""
         if self.cache_dir is not None:
             return Path(self.cache_dir).expanduser()
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         return Path(home) / "ttl_lightning" / name
+
+
+class Place(NamedTuple):
+    """Where what is decoded is kept.
+
+    cache: "memory", "disk" or "none". folder: of the disk cache. shared: by the jobs of a sweep, of
+    which one decodes while the others wait for it.
+    """
+
+    cache: str
+    folder: Path
+    shared: bool = False
+
+
+def _has_room(folder: Path, count: int) -> bool:
+    """Whether so many bytes fit where a folder is, or is to be."""
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    return shutil.disk_usage(there).free > count
 
 
 @dataclass(frozen=True, kw_only=True)

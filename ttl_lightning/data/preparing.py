@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
 from ttl_lightning.data.checks import (
     check_images,
@@ -15,7 +17,7 @@ from ttl_lightning.data.checks import (
     verify_labels,
     verify_samples,
 )
-from ttl_lightning.data.options import ImageView, Loading
+from ttl_lightning.data.options import ImageView, Loading, Place
 from ttl_lightning.data.samples import Integers, Samples
 from ttl_lightning.data.sources.base import Source
 from ttl_lightning.data.store import Facts, Store
@@ -50,6 +52,17 @@ class Prepared:
     pixels: Integers
 
 
+@contextlib.contextmanager
+def _one_at_a_time(place: Place) -> Iterator[None]:
+    """Of the jobs that share a place, wait for the one that decodes."""
+    if not place.shared:
+        yield
+        return
+    place.folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(place.folder / ".lock"):
+        yield
+
+
 def prepare(
     source: Source,
     view: ImageView | WindowView,
@@ -75,14 +88,17 @@ def prepare(
     if not view.masks:
         verify_labels(samples, tuple(transforms))
     assert samples.reader is not None  # as load() promises
-    folder = loading.folder(shown.folder)
-    store = Store(samples.reader, shown.form(size), loading.cache, folder)
-    bad = store.scan(loading.on_bad_image, loading.max_bad, view.counted)
+    files = len(samples.ids) if samples.reader.decoders > 1 else 0
+    place = loading.place(shown.folder, files, size)
+    cache, folder = place.cache, place.folder
     masks = None
-    if view.masks:
-        reader = masks_of(samples, source.name)
-        masks = Store(reader, shown.mask_form(size), loading.cache, folder)
-        bad |= masks.scan(loading.on_bad_image, loading.max_bad - len(bad), "masks")
+    with _one_at_a_time(place):
+        store = Store(samples.reader, shown.form(size), cache, folder)
+        bad = store.scan(loading.on_bad_image, loading.max_bad, view.counted)
+        if view.masks:
+            reader = masks_of(samples, source.name)
+            masks = Store(reader, shown.mask_form(size), cache, folder)
+            bad |= masks.scan(loading.on_bad_image, loading.max_bad - len(bad), "masks")
     notes = list(samples.notes)
     if bad:
         notes.append(f"{len(bad)} {view.counted} that cannot be read were skipped.")
@@ -93,7 +109,7 @@ def prepare(
     notes += fit_notes(sides, size, view.fit, view.counted) + shown.notes(facts, usable.ids)
     rows, left_out = _without_leaks(rows, usable, facts, loading, view.counted)
     notes += left_out
-    if isinstance(view, WindowView) and loading.cache == "disk":
+    if isinstance(view, WindowView) and cache == "disk":
         notes.append(f"{len(samples.ids)} studies take {store.megabytes():.1f} MB in {folder}.")
     used = samples.take(rows)
     verify_samples(used, tuple(transforms))

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from joblib import cpu_count
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -139,7 +140,7 @@ class Store:
             except DataError as error:
                 return error
 
-        count = min(self._reader.decoders, os.cpu_count() or 1)
+        count = min(self._reader.decoders, cpu_count())
         if count == 1:
             yield from map(attempt, range(len(self._reader)))
             return

@@ -33,7 +33,14 @@ class Transform(Protocol):
     """Stored images (N, C, R, R) in [0, 1] and their keys -> network input (N, in_channels, S, S).
 
     Volumes (N, C, D, R, R) -> (N, in_channels, D, S, S): what is done to one slice is done to all.
+
+    Attributes:
+        period: after so many epochs a sample's input comes again; None: it never does.
     """
+
+    @property
+    def period(self) -> int | None:
+        """As said."""
 
     def __call__(self, images: Tensor, keys: Sequence[Key]) -> Tensor:
         """The network's input."""
@@ -52,6 +59,8 @@ class Augment:
         horizontal_flip: probability.
         slice_jitter: volumes only: how far a window may begin before or after its place, as a
             fraction of its length.
+        views: each image has so many views, which are drawn once and come by turns; None: a new one
+            in every epoch.
     """
 
     resize_factor: float = 256 / 224
@@ -60,6 +69,7 @@ class Augment:
     rotation_degrees: float = 7.0
     horizontal_flip: float = 0.5
     slice_jitter: float = 0.0
+    views: int | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -72,9 +82,21 @@ class Augment:
         check_number(key + "rotation_degrees", self.rotation_degrees, 0, 180)
         check_number(key + "horizontal_flip", self.horizontal_flip, 0, 1)
         check_number(key + "slice_jitter", self.slice_jitter, 0, 1)
+        if self.views is not None:
+            check_number(key + "views", self.views, 1, integer=True)
         for name, low, high in (("crop_scale", 0.01, 1), ("crop_ratio", 0.1, 10)):
             pair = ascending_pair(key + name, getattr(self, name), low, high)
             object.__setattr__(self, name, pair)
+
+    @property
+    def period(self) -> int | None:
+        """As of `Transform`."""
+        still = (
+            self.crop_scale == self.crop_ratio == (1.0, 1.0)
+            and self.rotation_degrees == 0
+            and self.horizontal_flip in (0, 1)
+        )
+        return 1 if still else self.views
 
     def stored_size(self, image_size: int) -> int:
         """Height and width at which images are kept."""
@@ -109,8 +131,16 @@ class TrainTransform:
         """Masks (N, C, R, R) warped as their images, each pixel to the nearest one's value."""
         return self._read(masks.float(), keys, "nearest").to(masks.dtype)
 
+    @property
+    def period(self) -> int | None:
+        """As of `Transform`; patches are drawn anew unless there are so many views."""
+        drawn = self.patch is not None and self.patch < self.image_size
+        return self.augment.views if drawn else self.augment.period
+
     def _read(self, images: Tensor, keys: Sequence[Key], mode: str = "bilinear") -> Tensor:
         size = self.patch or self.image_size
+        if (views := self.augment.views) is not None:
+            keys = [(epoch % views, index) for epoch, index in keys]
         warps = draw_warps(self.augment, self.seed, keys)
         if size < self.image_size:
             shares = uniforms(self.seed, keys, AXES + 2)[:, AXES:]

@@ -11,10 +11,13 @@ FORMATS = ("onnx", "pt2", "safetensors", "timm", "bundle")
 PREPROCESSING = ("inside", "none")
 HOLDS_GRAPH = ("onnx", "pt2")
 """Formats whose graph may hold the preprocessing or not; a bundle always does."""
-ENGINES = ("torch", "onnx")
+ENGINES = ("torch", "onnx", "openvino")
 EXTRA = "pip install 'ttl_lightning[export]'"
 _ONNX = ("onnx", "onnxscript", "onnxruntime")
 NEEDS = {"onnx": _ONNX, "bundle": ("fire",)}
+# OpenVINO reads the ONNX file; not every processor and system has it, so it is an extra of its own
+OPENVINO = (*_ONNX[:2], "openvino")
+EXTRA_OPENVINO = "pip install 'ttl_lightning[export,openvino]'"
 
 
 @dataclass(slots=True)
@@ -116,9 +119,11 @@ class LatencyOptions:
         if self.quantize is not None:
             check_choice("quantize", self.quantize, ("int8",))
             if "onnx" not in self.engines:
-                raise ConfigError("quantize=int8 is for engine=onnx, got engine=torch.")
+                raise ConfigError(f"quantize=int8 is for engine=onnx, got engine={self.engine}.")
         if "onnx" in self.engines:
             demand("onnx", NEEDS["onnx"])
+        if "openvino" in self.engines:
+            demand("engine=openvino", OPENVINO, EXTRA_OPENVINO)
 
     @property
     def engines(self) -> tuple[str, ...]:
@@ -140,7 +145,7 @@ def numbers(key: str, given: str | None) -> tuple[int, ...]:
     return tuple(dict.fromkeys(map(int, parts))) if key != "image_size" else tuple(map(int, parts))
 
 
-def demand(what: str, packages: tuple[str, ...]) -> None:
+def demand(what: str, packages: tuple[str, ...], extra: str = EXTRA) -> None:
     """Demand packages that are optional.
 
     Raises:
@@ -148,4 +153,4 @@ def demand(what: str, packages: tuple[str, ...]) -> None:
     """
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
-        raise ConfigError(f"{what} needs {', '.join(missing)}: {EXTRA}.")
+        raise ConfigError(f"{what} needs {', '.join(missing)}: {extra}.")

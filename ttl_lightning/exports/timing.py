@@ -155,12 +155,15 @@ def compare(options: LatencyOptions, these: Networks) -> Iterator[Compared | tup
                 if setting.engine == "torch":
                     passes = [_in_torch(model, x) for model in these.models]
                 else:
-                    passes = [_in_onnx(file, x, setting) for file in files[setting.engine]]
+                    begun = _in_openvino if setting.engine == "openvino" else _in_onnx
+                    passes = [begun(file, x, setting) for file in files[setting.engine]]
                 yield _compared(setting, passes)
 
 
 def _compared(setting: Setting, passes: Sequence[Pass]) -> Compared | tuple[Setting, str]:
-    turns = take_turns([timed(one, alone=setting.threads == 1) for one in passes])
+    # OpenVINO computes in threads of its own, one or several, whose time this one's clock lacks
+    alone = setting.threads == 1 and setting.engine != "openvino"
+    turns = take_turns([timed(one, alone=alone) for one in passes])
     if problem := why_not(turns):
         return setting, problem
     found = [summary(times, setting.batch) for times in turns]
@@ -191,6 +194,22 @@ def _in_onnx(file: Path, x: Tensor, setting: Setting) -> Pass:
     session = onnxruntime.InferenceSession(file, how)
     given = {"image": x.numpy()}
     return lambda: session.run(None, given)
+
+
+def _in_openvino(file: Path, x: Tensor, setting: Setting) -> Pass:
+    import openvino
+
+    how = {
+        "INFERENCE_NUM_THREADS": setting.threads,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",  # as the others compute
+    }
+    core = openvino.Core()
+    network = core.read_model(file)
+    network.reshape(list(x.shape))
+    request = core.compile_model(network, "CPU", how).create_infer_request()
+    given = {"image": x.numpy()}
+    return lambda: request.infer(given, share_inputs=True)
 
 
 def _files(engine: str, these: Networks, place: Path) -> list[Path]:

@@ -19,6 +19,7 @@ from ttl_lightning.jobs.job import WAIT_S, Job
 from ttl_lightning.jobs.process import Limits, environment
 from ttl_lightning.jobs.server import warm_up
 from ttl_lightning.records.schema import RunResult
+from ttl_lightning.runtime.threads import usable
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ class Pool:
 
     def _variables(self, processes: int) -> dict[str, str]:
         """The environment of a job of so many processes."""
-        threads = max(1, torch.get_num_threads() // (self.n_jobs * processes))
+        threads = max(1, usable() // (self.n_jobs * processes))
         # Two jobs that each take all cores are many times slower than one after the other.
         variables = {"OMP_NUM_THREADS": str(threads)} if self.n_jobs * processes > 1 else {}
         return {**variables, **os.environ}

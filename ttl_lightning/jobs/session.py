@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
+import os
+import shutil
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from omegaconf import DictConfig
 
 from ttl_lightning.config import compose as config
+from ttl_lightning.data.options import SHARED
 from ttl_lightning.errors import FAILED, ConfigError, TTLError
 from ttl_lightning.jobs import rounds
 from ttl_lightning.jobs.job import Job
@@ -20,6 +24,7 @@ from ttl_lightning.jobs.plan import Group, Overrides, Plan, cutoffs_of, without
 from ttl_lightning.jobs.precision import Settled, settled, whole
 from ttl_lightning.jobs.rounds import Criterion, Search
 from ttl_lightning.jobs.tuning import Tuning, tuned
+from ttl_lightning.records.folder import SweepFolder
 from ttl_lightning.records.schema import RunResult
 from ttl_lightning.report import sweep as report
 from ttl_lightning.report.sweep import show
@@ -261,13 +266,28 @@ def run_session(
     with told():
         check_folder(folder)
         try:
-            act(session)
+            with _shared(SweepFolder(folder).decoded):
+                act(session)
         except KeyboardInterrupt as stop:
             stop.add_note("the same command goes on from here")
             _report(folder)
             raise
     _report(folder)
     return FAILED if session.unfinished else 0
+
+
+@contextlib.contextmanager
+def _shared(folder: Path) -> Iterator[None]:
+    """A folder for what the jobs decode; one that is interrupted leaves it to the next command."""
+    before = os.environ.get(SHARED)
+    os.environ[SHARED] = str(folder.absolute())
+    try:
+        yield
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.environ.pop(SHARED)
+        if before is not None:
+            os.environ[SHARED] = before
 
 
 def _report(folder: Path) -> None:

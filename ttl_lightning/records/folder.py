@@ -129,6 +129,7 @@ class SweepFolder:
     Attributes:
         search: what was searched, and chosen.
         precision: what `trainer.precision=auto` stands for in all of its jobs.
+        decoded: images that its jobs share, until it ends.
     """
 
     path: Path
@@ -143,6 +144,7 @@ class SweepFolder:
 
     report = _At("report.html")
     precision = _At("precision.json")
+    decoded = _At(".decoded")
 
     def runs(self) -> list[RunFolder]:
         """Those of all runs below it, at any depth, that recorded something."""

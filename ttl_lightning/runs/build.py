@@ -19,6 +19,7 @@ from ttl_lightning.data.sources.registry import made
 from ttl_lightning.errors import ConfigError
 from ttl_lightning.models.backbones.factory import pixel_statistics
 from ttl_lightning.models.create import create_model
+from ttl_lightning.models.frozen import FrozenFeatures
 from ttl_lightning.models.strategies.base import TransferModel
 from ttl_lightning.records.folder import RunFolder
 from ttl_lightning.runs.callbacks.agreement import SameBuffers, SameConfig
@@ -40,10 +41,14 @@ from ttl_lightning.runs.parts import (
     trainer_of,
 )
 from ttl_lightning.runtime.batch_size import fitted_batch_size
+from ttl_lightning.runtime.memory import free_memory
 from ttl_lightning.runtime.precision import Choice, choose, to_channels_last
 from ttl_lightning.tasks.base import Task
 
 log = logging.getLogger(__name__)
+
+# Of the memory that is free: what features of frozen units may take.
+KEPT_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +116,14 @@ def assemble(
     choice = _precision(spec, data.batch_size, model, earlier)
     if choice.channels_last:
         to_channels_last(model)
+    task.frozen = _frozen(spec, model)
+    if spec.trainer.gradient_checkpointing:
+        if model.backbone.flow.generic:
+            raise ConfigError(
+                f"trainer.gradient_checkpointing: backbone={spec.backbone.name} computes all of "
+                "its units in one call; leave it false."
+            )
+        model.backbone.recomputes = True
     best = best_checkpoint(there.best, protocol.monitor, protocol.monitor_mode, others)
     last = LastCheckpoint(there.last, until_epoch=spec.until_epoch)
     same, history = (SameConfig(fingerprint), SameBuffers()), History(there.history)
@@ -207,6 +220,13 @@ def _precision(spec: RunSpec, batch_size: int, model: TransferModel, earlier: Op
         choice = choose(model, shape, device(spec), channels_last=spec.trainer.channels_last)
     log.info("precision: %s%s", choice.precision, ", channels last" if choice.channels_last else "")
     return choice
+
+
+def _frozen(spec: RunSpec, model: TransferModel) -> FrozenFeatures | None:
+    """What keeps the features of frozen units, if the configuration and the model allow it."""
+    if not spec.trainer.keep_frozen or not FrozenFeatures.fits(model):
+        return None
+    return FrozenFeatures(model, int(KEPT_SHARE * free_memory(device(spec))))
 
 
 def _check_devices(spec: RunSpec, here: int, began: int | None) -> None:

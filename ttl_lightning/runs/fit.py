@@ -18,6 +18,7 @@ from ttl_lightning.config import compose as config
 from ttl_lightning.config.schema import Options, RunSpec
 from ttl_lightning.errors import ConfigError
 from ttl_lightning.models.backbones.pretrained import record_of
+from ttl_lightning.models.frozen import FrozenFeatures
 from ttl_lightning.models.heads.linear import zero_head
 from ttl_lightning.models.strategies.base import TransferModel
 from ttl_lightning.records.folder import RunFolder
@@ -33,6 +34,7 @@ from ttl_lightning.runs.fingerprint import identity
 from ttl_lightning.runs.holding import is_main_process
 from ttl_lightning.runs.latency import timer
 from ttl_lightning.runs.record import described, earlier_in, recorded
+from ttl_lightning.runtime import threads
 from ttl_lightning.runtime.allocator import freed_memory_kept
 from ttl_lightning.runtime.memory import peak_memory_mb, reset_peak_memory
 
@@ -75,7 +77,10 @@ def train(
         log.info("%s is completed already; resume=never runs it again.", folder)
         return earlier
     begun = replace(begun, train=earlier.train if earlier else {})
-    with quiet():
+    chosen = threads.choose(spec.trainer.threads, begun.train.get("threads"))
+    log.info("threads: %d (%s)", chosen.count, chosen.reason)
+    begun = replace(begun, train={**begun.train, "threads": chosen.count})
+    with quiet(), threads.used(chosen):
         result = recorded(begun, _stages(spec, RunFolder(folder), begun), folder)
     if is_main_process() and result.status == "completed":
         outputs.show(folder, result)
@@ -185,6 +190,13 @@ def _start_head(kind: str, parts: Parts) -> dict[str, Any]:
     return {**told, "seconds": time.perf_counter() - started}
 
 
+def _kept(frozen: FrozenFeatures | None) -> dict[str, Any]:
+    """What was kept of frozen units."""
+    if frozen is None or not frozen.counts:
+        return {}
+    return {"kept_frozen": {"inputs": frozen.counts, "mb": frozen.bytes / 1e6}}
+
+
 @dataclass(frozen=True, slots=True)
 class Fitted:
     """What training gave, by names as in a result: the best epoch's validation metrics."""
@@ -216,5 +228,6 @@ def _fit(spec: RunSpec, parts: Parts, last: Path, state: Options) -> Fitted:
             "best_epoch": int(best["epoch"]) if best else None,
             "images_per_s": history.images_per_s(),
             "peak_memory_mb": peak_memory_mb(where),
+            **_kept(parts.task.frozen),
         },
     )

@@ -157,7 +157,8 @@ def trainer_of(spec: RunSpec, **own: Any) -> pl.Trainer:  # noqa: ANN401 - Train
     Raises:
         ConfigError: in Lightning's words.
     """
-    ours = ("precision", "channels_last", "batch_size_finder", *own)
+    of_the_run = ("precision", "channels_last", "batch_size_finder", "threads", "keep_frozen")
+    ours = (*of_the_run, "gradient_checkpointing", *own)
     settings = {key: value for key, value in spec.trainer.options.items() if key not in ours}
     with naming("trainer"):
         made: pl.Trainer = instantiate(settings, _partial_=True, _convert_="all")(**own)

@@ -1,4 +1,4 @@
-"""Peak memory of a stretch of a process: of the GPU if it trains there, else resident memory."""
+"""Memory of a process: of the GPU if it trains there, else resident; its peak, and what is free."""
 
 from __future__ import annotations
 
@@ -8,9 +8,22 @@ import resource
 import sys
 from pathlib import Path
 
+import psutil
 import torch
 
 PROCESS = Path("/proc/self")
+GROUP = Path("/sys/fs/cgroup")
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that are free: of the GPU, else of the machine or this process's share of it."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    free = int(psutil.virtual_memory().available)
+    with contextlib.suppress(OSError, ValueError):  # "max" is no number
+        limit, used = ((GROUP / f"memory.{name}").read_text() for name in ("max", "current"))
+        free = min(free, max(0, int(limit) - int(used)))
+    return free
 
 
 def reset_peak_memory(device: torch.device) -> None:

@@ -23,6 +23,7 @@ from ttl_lightning.errors import (
     check_number,
 )
 from ttl_lightning.metrics.scores import Scores
+from ttl_lightning.models.frozen import FrozenFeatures
 from ttl_lightning.models.strategies.base import TransferModel
 from ttl_lightning.tasks.gather import gather
 from ttl_lightning.tasks.hooks import Batch, Hooks
@@ -42,7 +43,7 @@ class Task(Hooks, pl.LightningModule):
 
     After a validation or test epoch `predictions` and `scores` hold, by split, what was predicted
     (each sample once, over all processes) and its metrics; Lightning's log has the same metrics in
-    float32, NaN where undefined.
+    float32, NaN where undefined. `frozen`, where it is set, keeps what frozen units give.
 
     Args:
         model: (N, C, *spatial) -> outputs (N, ...), and `param_groups(lr=...)`.
@@ -78,6 +79,7 @@ class Task(Hooks, pl.LightningModule):
         self.monitor = self.report.criterion if monitor is None else monitor
         self.predictions: dict[str, Table] = {}
         self.scores: dict[str, Scores] = {}
+        self.frozen: FrozenFeatures | None = None
         self._optimizer = optimizer
         self._rates = {"lr": learning_rate, "pretrained_lr_factor": pretrained_lr_factor}
         self._scheduler = scheduler
@@ -105,10 +107,17 @@ class Task(Hooks, pl.LightningModule):
         """The outputs of a batch, one a sample."""
         views = batch.get("views")
         if views is None:
-            found: Tensor = self(batch["image"])
-            return found.float()
+            return self._once(batch).float()
         found = self(views.flatten(0, 1)).float()
         return self.over_views(found.reshape(*views.shape[:2], *found.shape[1:]))
+
+    def _once(self, batch: Batch) -> Tensor:
+        """The outputs of the batch's images; frozen units compute those that come again once."""
+        numbers = batch.get("again")
+        split = "train" if self.training else "val"
+        if self.frozen is None or numbers is None or not self._fitting():
+            return cast(Tensor, self(batch["image"]))
+        return self.frozen(batch["image"], split, numbers)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimizer over the model's groups, and its schedule.

@@ -80,7 +80,7 @@ def test_a_batch_of_windows_is_its_samples(
     keys = [(3, 4), (3, 0), (3, 5)]
     for dataset, names in zip(
         window_datasets,
-        (("image", "label", "id"), ("image", "label", "id", "study", "study_label")),
+        (("image", "label", "id"), ("image", "label", "id", "again", "study", "study_label")),
         strict=True,
     ):
         assert len(dataset) == 6  # from 0, 2; 0, 5, 7; 0

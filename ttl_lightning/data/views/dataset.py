@@ -22,8 +22,10 @@ Batch = dict[str, Tensor]
 """What the loaders yield.
 
 image: float32 (N, C, H, W), of windows (N, C, D, H, W). label: int64 (N,), or float32 (N, L) where
-several may hold. id: int64 (N,), the position in the split. Of validation and test windows also
-study: int64 (N,), the study's position in the split, and study_label: in the form of label.
+several may hold. id: int64 (N,), the position in the split. again, where a sample's input comes
+again in a later epoch: int64 (N,), a number of that input among the split's. Of validation and test
+windows also study: int64 (N,), the study's position in the split, and study_label: in the form of
+label.
 """
 
 
@@ -81,6 +83,7 @@ class ImageDataset(Batches):
             "image": self.transform(images, keys),
             "label": torch.from_numpy(self.labels[index]),
             "id": torch.from_numpy(index),
+            **again(self.transform, keys, len(self)),
         }
 
 
@@ -137,6 +140,7 @@ class WindowDataset(Batches):
             "id": torch.from_numpy(index),
         }
         if self.draws is None:
+            batch |= again(self.transform, keys, len(self))
             batch["study"] = torch.from_numpy(places.studies)
             batch["study_label"] = torch.from_numpy(windows.labels[places.studies])
         return batch
@@ -161,6 +165,21 @@ class WindowDataset(Batches):
             for study, start in zip(*places, strict=True)
         ]
         return torch.from_numpy(np.stack(images)[:, None])
+
+
+def again(transform: Transform, keys: Sequence[Key], count: int) -> Batch:
+    """Of a batch, the numbers of inputs that come again in a later epoch; nothing if none does.
+
+    Args:
+        transform: makes inputs of `count` samples, the same ones of the same keys.
+        keys: (epoch, index) of the batch.
+        count: samples of the split.
+    """
+    period = transform.period
+    if period is None:
+        return {}
+    numbers = [epoch % period * count + index for epoch, index in keys]
+    return {"again": torch.tensor(numbers, dtype=torch.int64)}
 
 
 def as_grey(

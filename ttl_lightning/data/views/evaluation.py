@@ -43,6 +43,11 @@ class EvalTransform:
     std: tuple[float, ...]
     scale: float
 
+    @property
+    def period(self) -> int:
+        """As of `Transform`."""
+        return 1
+
     def area(self, stored_size: int) -> float:
         """Share of a stored image that is read."""
         return self.scale**2
@@ -75,6 +80,11 @@ class CropTransform:
     image_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    @property
+    def period(self) -> int:
+        """As of `Transform`."""
+        return 1
 
     def area(self, stored_size: int) -> float:
         """Share of a stored image that is read."""
@@ -157,6 +167,11 @@ class SeveralViews:
     evaluation: EvalTransform | CropTransform
     augment: Augment
     count: int
+
+    @property
+    def period(self) -> int:
+        """As of `Transform`."""
+        return 1
 
     def __call__(self, images: Tensor, keys: Sequence[Key]) -> Tensor:
         """(N, C, R, R) -> (N, count, len(mean), image_size, image_size); volumes likewise."""

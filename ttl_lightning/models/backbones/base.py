@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from ttl_lightning.errors import ConfigError, UnknownCutoffError
 from ttl_lightning.models.backbones.checkpoints import WeightsReport
-from ttl_lightning.models.backbones.flows import MAPS, Change, Flow, Walk
+from ttl_lightning.models.backbones.flows import MAPS, Change, Flow, States, Walk
+from ttl_lightning.models.backbones.recomputing import recomputing
 from ttl_lightning.models.backbones.shapes import map_shapes, measured, unfit
 from ttl_lightning.models.backbones.units import Unit
 
@@ -72,6 +73,8 @@ class Backbone(nn.Module):
         # those that hold loaded weights
         self.pretrained_units: tuple[Unit, ...] = ()
         self.weights_report: WeightsReport | None = None
+        # gradient checkpointing
+        self.recomputes = False
         self.net = flow.shell(source, self.units)
         self.register_state_dict_post_hook(_to_source_keys)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_from_source_keys)  # type: ignore[no-untyped-call]
@@ -211,7 +214,12 @@ class Backbone(nn.Module):
             x: `(N, C, *spatial)`.
             change: gives what takes the place of a unit's last map before the pass goes on.
         """
-        return self.flow.walk(self.net, self.units, x, change)
+        return self.flow.walk(self.net, self.units, x, change, self.states)
+
+    @property
+    def states(self) -> States:
+        """How a pass computes a unit."""
+        return recomputing(self.flow.states) if self.recomputes else self.flow.states
 
     def features(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Every unit's name and output map, in order, in one pass over x, `(N, C, *spatial)`."""

@@ -20,6 +20,7 @@ Net = Any
 State = Any
 """What units pass on: a map, or `Tokens`."""
 Change = Callable[[Unit, Tensor], Tensor]
+States = Callable[[nn.Module, Unit, State], list[State]]
 Walk = Iterator[tuple[Unit, tuple[Tensor, ...]]]
 
 
@@ -39,34 +40,60 @@ class Flow:
         return shell
 
     def walk(
-        self, net: nn.Module, units: Sequence[Unit], x: Tensor, change: Change | None = None
+        self,
+        net: nn.Module,
+        units: Sequence[Unit],
+        x: State,
+        change: Change | None = None,
+        states: States | None = None,
     ) -> Walk:
         """Each unit with its maps, `(N, C, *spatial)`, one after each piece, in one pass over x.
 
         Args:
             net: as `shell` gives it.
-            units: the first ones of the network.
-            x: the network's input.
+            units: the first ones of the network, or those that follow one another.
+            x: the network's input, or what `passed` gave.
             change: gives what takes the place of a unit's last map before the pass goes on.
+            states: computes a unit in another way than `states` does.
         """
-        state: Any = x
+        compute, state = states or self.states, x
         for unit in units:
-            before = state
-            maps: list[Tensor] = []  # in this form, which torch.export can follow
-            out = state
-            for piece in unit.pieces:
-                out = self.run(net, piece, out)
-                state = torch.cat([before, out], 1) if unit.concat else out
-                maps.append(self.as_map(net, state))
+            found = compute(net, unit, state)
+            maps = [self.as_map(net, each) for each in found]
+            state = found[-1]
             if change:
                 changed = change(unit, maps[-1])
                 if changed is not maps[-1]:
                     state, maps[-1] = self.with_map(net, state, changed), changed
             yield unit, tuple(maps)
 
+    def states(self, net: nn.Module, unit: Unit, state: State) -> list[State]:
+        """What is passed on after each of a unit's pieces."""
+        out, states = state, []
+        for piece in unit.pieces:
+            out = self.run(net, piece, out)
+            states.append(torch.cat([state, out], 1) if unit.concat else out)
+        return states
+
+    def passed(self, net: nn.Module, units: Sequence[Unit], x: Tensor) -> State:
+        """What the last of the network's first units passes on; `walk` goes on from it."""
+        state: Any = x
+        for unit in units:
+            state = self.states(net, unit, state)[-1]
+        return state
+
     def run(self, net: nn.Module, path: str, state: State) -> State:
         """Apply one module to what the one before it passed on."""
         return net.get_submodule(path)(state)
+
+    def values(self, state: State) -> Tensor:
+        """The part of what is passed on that each sample has its own of, (N, …)."""
+        return cast(Tensor, state)
+
+    def with_values(self, state: State, values: Tensor) -> State:
+        """What is passed on, of other samples."""
+        del state
+        return values
 
     def as_map(self, net: nn.Module, state: State) -> Tensor:
         """The map in what is passed on, `(N, C, *spatial)`."""
@@ -139,6 +166,14 @@ class PlainTokens(Flow):
     def through(self, net: Net, path: str, state: Tokens) -> Tensor:
         """The values after a block, or a norm."""
         return cast(Tensor, net.get_submodule(path)(state.values))
+
+    def values(self, state: Tokens) -> Tensor:
+        """The tokens."""
+        return state.values
+
+    def with_values(self, state: Tokens, values: Tensor) -> Tokens:
+        """Other samples' tokens; all that units take beside them is of the network."""
+        return state._replace(values=values)
 
     def as_map(self, net: Net, state: Tokens) -> Tensor:
         """The tokens of places, as a map."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ttl_lightning.errors import ConfigError
-from ttl_lightning.models.backbones.flows import Change, Flow, Net, Walk
+from ttl_lightning.models.backbones.flows import Change, Flow, Net, States, Walk
 from ttl_lightning.models.backbones.units import Unit
 
 FEATURES, NORMED = "features", "normed"
@@ -61,13 +61,19 @@ class Intermediates(Flow):
         return shell
 
     def walk(
-        self, net: Net, units: Sequence[Unit], x: Tensor, change: Change | None = None
+        self,
+        net: Net,
+        units: Sequence[Unit],
+        x: Tensor,
+        change: Change | None = None,
+        states: States | None = None,
     ) -> Walk:
-        """Each unit with its map, in one pass.
+        """Each unit with its map, in one pass, which timm's network computes in its own way.
 
         Raises:
             ConfigError: if a map before the last one shall be changed.
         """
+        del states
         last = len(units) - 1
         for number, (unit, result) in enumerate(zip(units, self._maps(net, units, x), strict=True)):
             changed = change(unit, result) if change else result
