@@ -28,7 +28,8 @@ def xray(source: Path, folder: Path, images: int) -> Path:
     most = {"train": images, "val": images // 2, "test": 32}
     made = folder / "xray"
     for split, count in most.items():
-        for number in np.flatnonzero(splits == split)[:count]:
+        there = np.random.default_rng(0).permutation(np.flatnonzero(splits == split))
+        for number in there[:count]:
             file = (source / rows[number]["path"]).resolve()
             target = made / split / rows[number]["label"] / file.name
             target.parent.mkdir(parents=True, exist_ok=True)

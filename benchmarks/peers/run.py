@@ -115,17 +115,26 @@ def compare(
 ) -> list[Row]:
     """A row for each side, of the medians over the rounds."""
     found: dict[str, dict[int, list[Row]]] = {name: {} for name in sides}
+    failed: dict[str, str] = {}
     workers = (0,) if options.smoke else (0, os.cpu_count() or 1)
     for turn in range(1 if options.smoke else options.rounds):
         for name, side in sides.items():
             known = found[name]
+            if name in failed:
+                continue
             tried = workers if turn == 0 else (max(known, key=lambda count: speed(known[count])),)
             for count in tried:
                 each = dataclasses.replace(work, workers=count, precision=side.precision)
-                known.setdefault(count, []).append(run(python, side, each))
+                try:
+                    known.setdefault(count, []).append(run(python, side, each))
+                except RuntimeError as error:
+                    failed[name] = str(error)
+                    print(f"{name}: {error}", file=sys.stderr)
+                    break
     best = {
         name: max(by_count.items(), key=lambda item: speed(item[1]))
         for name, by_count in found.items()
+        if name not in failed
     }
     base = {name: runs for name, (_, runs) in best.items()}
     return [row(name, count, runs, base["plain"]) for name, (count, runs) in best.items()]
@@ -192,10 +201,13 @@ def run(python: Path, side: Side, work: Work) -> Row:
         while process.poll() is None:
             peak = max(peak, memory(process.pid))
             time.sleep(0.25)
-        out.seek(0), err.seek(0)
+        out.seek(0)
+        err.seek(0)
         if process.returncode:
-            sys.exit(f"{side.script} failed:\n{err.read()[-2000:]}")
-        return {**json.loads(out.read().splitlines()[-1]), "peak_mb": peak}
+            raise RuntimeError(f"{side.script} failed:\n{err.read()[-2000:]}")
+        line = out.read().splitlines()[-1]
+        print(f"{side.script}, {work.workers} workers: {line}", file=sys.stderr, flush=True)
+        return {**json.loads(line), "peak_mb": peak}
 
 
 def memory(pid: int) -> float:

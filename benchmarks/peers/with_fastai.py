@@ -20,7 +20,7 @@ def main() -> None:
 
     varied = aug_transforms(
         do_flip=False, max_rotate=7.0, min_zoom=1.0, max_zoom=1.29, p_affine=1.0,
-        max_lighting=None, max_warp=0.0,
+        max_lighting=0.0, max_warp=0.0,
     )  # fmt: skip
     data = ImageDataLoaders.from_folder(
         work.folder, train="train", valid="val", bs=work.batch, num_workers=work.workers,

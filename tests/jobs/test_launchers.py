@@ -219,15 +219,14 @@ def test_a_slurm_job_for_each_job(one_task, slurm, sweep, workdir) -> None:
     (workdir / "witness.py").write_text(WITNESS)
     tasks = ("hydra.launcher.tasks_per_node=1",) if one_task else ()
     options = ("hydra/launcher=submitit_slurm", "hydra.launcher.gpus_per_node=null", *tasks)
-    done = sweep("strategy=ttl", "cutoff=block1,block2", *DDP, *options, **slurm)
+    done = sweep("strategy=ttl", "cutoff=block1", *DDP, *options, **slurm)
     assert done.returncode == 0, done.stderr
     asked = (workdir / "sbatch.sh").read_text().splitlines()
     assert f"#SBATCH --ntasks-per-node={1 if one_task else 2}" in asked
     assert "#SBATCH --time=60" in asked
     assert not [line for line in asked if "gpus" in line]
-    assert len(results(workdir)) == 2
     assert {run["status"] for run in results(workdir).values()} == {"completed"}
-    assert ranks(workdir) == ["0 of 2", "0 of 2", "1 of 2", "1 of 2"]
+    assert ranks(workdir) == ["0 of 2", "1 of 2"]
 
 
 @pytest.mark.slow

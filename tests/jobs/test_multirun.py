@@ -63,7 +63,7 @@ def written(folder: Path) -> dict[Path, int]:
 def test_one_job_each_raises_exits_is_killed_eats_and_hangs(sweep, workdir) -> None:
     options = ("strategy=ttl", "cutoff=block1", "seed=range(15)", MISBEHAVING,
                "hydra.launcher.n_jobs=2", "hydra.launcher.mem_gb=1.5",
-               "hydra.launcher.timeout_min=1.5")  # fmt: skip
+               "hydra.launcher.timeout_min=1")  # fmt: skip
     status, output = finished(sweep(*options))
     assert status == 1, output
     ends = {run["seed"]: (run["status"], run["error"]) for run in results(workdir).values()}
@@ -95,11 +95,9 @@ def test_a_mistake_is_told_before_anything_runs(sweep, workdir) -> None:
     for options, text in (
         (("strategy=ttl", "cutoff=block1,blok2"), "did you mean 'block2'"),
         (("strategy=tll,ttl", "cutoff=block1"), "did you mean 'ttl'"),
-        (("strategy=tll", "seed=0,1"), "did you mean 'ttl'"),
         (("strategy=ttl", "hydra/sweeper=hierarchical", "hydra.sweeper.metric=test/auroc"), "val/"),
         (("strategy=ttl", "hydra/sweeper=incremental"), "strategy=lwft"),
         (("experiment=compare", "hydra.sweeper.budget=0"), "hydra.sweeper.budget"),
-        (("experiment=compare", "hydra.sweeper.rates=[0]"), "hydra.sweeper.rates"),
         (("experiment=compare", "hydra.sweeper.metric=test/auprc"), "val/"),
     ):
         status, output = finished(sweep(*options))
@@ -293,7 +291,7 @@ def test_a_rank_that_dies_ends_its_job(sweep, workdir) -> None:
 
 def test_a_sweep_that_is_killed_ends_as_one_that_was_not(workdir) -> None:
     script = Path(__file__).parents[2] / "benchmarks" / "kill_and_resume.py"
-    command = [sys.executable, str(script), "--kills", "3", "--epochs", "30", "--seeds", "1"]
+    command = [sys.executable, str(script), "--kills", "2", "--epochs", "20", "--seeds", "1"]
     done = subprocess.run(
         command, cwd=workdir, capture_output=True, text=True, timeout=2 * LIMIT_S, check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -37,7 +37,6 @@ from ttl_lightning.tasks.losses import (
     true_and_predicted,
 )
 from ttl_lightning.tasks.pictures import png
-from ttl_lightning.tasks.probed_head import probed_head
 from ttl_lightning.tasks.reports import TaskReport
 from ttl_lightning.tasks.studies import by_study
 
@@ -224,6 +223,9 @@ class ClassificationTask(Task):
 
     def probed_head(self, splits: Mapping[str, Iterable[Batch]]) -> dict[str, Any]:
         """Begin the head as the linear probe of its features; see `tasks.probed_head`."""
+        # imports scikit-learn, which takes a second, where a probe is asked for
+        from ttl_lightning.tasks.probed_head import probed_head
+
         found = probed_head(cast(TransferModel, self.model), splits, self.task)
         return {"penalty": found.penalty, **found.metrics, "notes": found.notes}
 

@@ -8,7 +8,6 @@ Pixels of `IGNORED` count nowhere.
 from __future__ import annotations
 
 import torch
-from monai.losses.dice import DiceLoss
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -57,6 +56,8 @@ def mask_losses(
     targets, known = _targets(logits, masks)
     losses = logits.new_zeros(len(logits))
     if loss.startswith("dice"):
+        from monai.losses.dice import DiceLoss
+
         shown = mask_probabilities(logits, exclusive=exclusive)
         weight = None if class_weights is None else class_weights[int(exclusive) :]
         dice = DiceLoss(include_background=not exclusive, weight=weight, reduction="none")

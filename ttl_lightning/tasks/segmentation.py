@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from monai.inferers.utils import sliding_window_inference
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
@@ -154,6 +153,8 @@ class SegmentationTask(Task):
             if logits.ndim != images.ndim:
                 raise ConfigError("the model's head gives no masks: task.head=unet does.")
             return logits
+        from monai.inferers.utils import sliding_window_inference
+
         found = sliding_window_inference(
             images, window, WINDOWS_AT_ONCE, self.model, overlap=0.5, mode="gaussian"
         )

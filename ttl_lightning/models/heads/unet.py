@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from monai.networks.nets.basic_unet import TwoConv
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -30,6 +29,9 @@ class Stage(nn.Module):
 
     def __init__(self, dims: int, channels: int, skip: int, width: int) -> None:
         super().__init__()
+        # imports MONAI, which takes seconds, where there is something to segment
+        from monai.networks.nets.basic_unet import TwoConv
+
         relu = ("relu", {"inplace": True})
         self.convs = TwoConv(dims, channels + skip, width, act=relu, norm="batch", bias=False)
 
