@@ -2,6 +2,7 @@
 
     python benchmarks/svcca.py                # every size, some ten minutes
     python benchmarks/svcca.py --quick        # 256 and 512 channels alone, a minute
+    python benchmarks/svcca.py --limit        # this package and its products alone, two minutes
 
 The published algorithm, after Raghu et al. 2017 and Google's code for it: covariances of all
 channels of both sides, each divided by its largest entry, pseudo-inverses, their square roots by
@@ -45,6 +46,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} channels alone")
+    parser.add_argument("--limit", action="store_true", help="beside its products alone")
     parser.add_argument("--smoke", action="store_true", help="few channels and samples")
     parser.add_argument("--rounds", type=int, default=1, help="the fastest of so many counts")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -56,6 +58,9 @@ def main() -> None:
         return
     few, many = (BATCH, 2 * BATCH) if options.smoke else (SAMPLES, MORE_SAMPLES)
     sizes = (64,) if options.smoke else QUICK if options.quick else SIZES
+    if options.limit:
+        limit(sizes, few, options)
+        return
     print(
         f"{few:,} samples, {options.threads} threads\n\n"
         "| channels | CCA s | published s | ratio | SVCCA s | published s | ratio "
@@ -94,6 +99,27 @@ def row(channels: int, samples: int, options: argparse.Namespace, folder: Path) 
     limits = " | ".join(f"{ours[kind] / least:.2f}" for kind in ("cca_s", "svcca_s"))
     cells = (channels, *times, peaks, f"{gap:.0e}", f"{least:.2f}", limits)
     return f"| {' | '.join(map(str, cells))} |"
+
+
+def limit(sizes: tuple[int, ...], samples: int, options: argparse.Namespace) -> None:
+    """Print what the whole takes beside the products that nothing can do without."""
+    print(f"{samples:,} samples, {options.threads} threads\n")
+    print("| channels | products s | CCA s | ratio | SVCCA s | ratio |\n|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        for channels in sizes:
+            pairs = [
+                [
+                    child(method, channels, samples, options.threads, Path(folder))
+                    for method in ("products", "streamed")
+                ]
+                for _ in range(options.rounds)
+            ]
+            least = min(one["cca_s"] for one, _ in pairs)
+            cells = []
+            for kind in ("cca_s", "svcca_s"):
+                ours = min(other[kind] for _, other in pairs)
+                cells += [f"{ours:.2f}", f"{ours / least:.2f}"]
+            print(f"| {channels} | {least:.2f} | {' | '.join(cells)} |", flush=True)
 
 
 def child(method: str, channels: int, samples: int, threads: int, folder: Path) -> dict[str, float]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-JOBS, ROUNDS = 24, 3
+JOBS, ROUNDS = 24, 2
 SMALL = (
     "backbone=test_resnet", "backbone.weights=null", "data.image_size=32", "latency=false",
     "trainer.max_epochs=1", "trainer.accelerator=cpu", "protocol.batch_size=16",
@@ -38,7 +38,7 @@ def launchers(python: Path, jobs: int) -> list[dict[str, Any]]:
         app = Path(place, "app.py")
         app.write_text(APP.format(small=SMALL))
         seeds = f"seed=range({jobs})"
-        theirs = [python, app, "-m", f"+{seeds}", f"hydra.sweep.dir={place}/hydra"]
+        theirs = [python, app, "-m", f"+{seeds}"]  # below the working folder, a new one each time
         sides = {
             "Hydra's basic launcher": theirs,
             "joblib's, 2 at once": [*theirs, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],

@@ -21,7 +21,10 @@ CONF = Path(__file__).parents[2] / "conf"
 PACKAGE = Path(__file__).parents[2] / "ttl_lightning"
 # Keys of the trainer's and the task's groups that a run takes out before these see them.
 OURS = {
-    "trainer": {"precision", "channels_last", "batch_size_finder"},
+    "trainer": {
+        *("precision", "channels_last", "batch_size_finder"),
+        *("threads", "keep_frozen", "gradient_checkpointing"),
+    },
     "": {"head"},
     "task": {"head"},
     "task.task": {"head"},

@@ -88,7 +88,7 @@ def test_devices_are_dealt_out_evenly() -> None:
 
 def test_cores_are_shared_out(monkeypatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr("torch.get_num_threads", lambda: 8)
+    monkeypatch.setattr("ttl_lightning.jobs.pool.usable", lambda: 8)
     jobs = [FakeJob("0"), FakeJob("1", devices=2)]
     Pool(2, devices=[]).run(jobs)
     assert [job.variables.get("OMP_NUM_THREADS") for job in jobs] == ["4", "2"]

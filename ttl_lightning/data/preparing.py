@@ -59,7 +59,7 @@ def _one_at_a_time(place: Place) -> Iterator[None]:
         yield
         return
     place.folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(place.folder / ".lock"):
+    with FileLock(place.folder / "decoding.lock"):
         yield
 
 

@@ -43,6 +43,11 @@ class Stored:
     channels: int
     reads: bool
 
+    @property
+    def period(self) -> int:
+        """As of `Transform`."""
+        return 1
+
     def __call__(self, images: Tensor, keys: Sequence[Key]) -> Tensor:
         """(N, 1 or C, *spatial) -> (N, channels, *spatial), of values from 0 to 1."""
         seen = self.evaluation.read(images) if self.reads else images
