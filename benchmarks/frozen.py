@@ -17,7 +17,11 @@ import time
 from pathlib import Path
 from statistics import median
 
+import pytorch_lightning as pl
+
 import ttl_lightning as ttl
+from ttl_lightning.records import history
+from ttl_lightning.records.folder import RunFolder
 
 SETTINGS = (
     "trainer.accelerator=cpu", "latency=false", "figures=[png]", "data.test_size=32",
@@ -28,6 +32,7 @@ STILL = (
     "protocol.augment.crop_ratio=[1,1]",
     "protocol.augment.rotation_degrees=0",
 )
+SECONDS = "seconds"
 ROWS = {
     "ffe, no augmentation": ("strategy=ffe", *STILL),
     "lwft block3, no augmentation": ("strategy=lwft", "cutoff=block3", *STILL),
@@ -86,44 +91,26 @@ def main() -> None:
 def trained(overrides: list[str]) -> tuple[float, float, list[float]]:
     """Seconds of the epochs, megabytes kept, and the validation AUROC after each epoch."""
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        clock = Clock()
-        Clock.current = clock
-        result = ttl.train(
-            overrides=[*overrides, "+callbacks.clock._target_=frozen.current_clock"],
-            run_dir=Path(folder, "run"),
-        )
+        run = Path(folder, "run")
+        clock = "+callbacks.clock._target_=frozen.Clock"
+        result = ttl.train(overrides=[*overrides, clock], run_dir=run)
+        seconds = float((run / SECONDS).read_text())
+        scores = [float(row["val/auroc"]) for row in history.read(RunFolder(run).history)]
     kept = result.train.get("kept_frozen", {"mb": 0.0})
-    return clock.seconds, float(kept["mb"]), clock.scores
+    return seconds, float(kept["mb"]), scores
+
+
+class Clock(pl.Callback):
+    """Times fitting, and writes it into the run's folder."""
+
+    def on_fit_start(self, *_: object) -> None:
+        """Training begins."""
+        self.begun = time.perf_counter()
+
+    def on_fit_end(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
+        """Training is over."""
+        Path(trainer.default_root_dir, SECONDS).write_text(f"{time.perf_counter() - self.begun}")
 
 
 if __name__ == "__main__":
-    import pytorch_lightning as pl
-
-    class Clock(pl.Callback):
-        """Times fitting, and notes each validation."""
-
-        current: Clock
-
-        def __init__(self) -> None:
-            self.seconds, self.scores = 0.0, []
-
-        def on_fit_start(self, *_: object) -> None:
-            """Training begins."""
-            self.begun = time.perf_counter()
-
-        def on_validation_end(self, _: pl.Trainer, task: pl.LightningModule) -> None:
-            """Keep the score."""
-            self.scores.append(float(task.scores["val"].values["auroc"]))
-
-        def on_fit_end(self, *_: object) -> None:
-            """Training is over."""
-            self.seconds = time.perf_counter() - self.begun
-
     main()
-else:
-
-    def current_clock():  # noqa: ANN201 - of the process that runs the benchmark
-        """What a run is given by name."""
-        import __main__
-
-        return __main__.Clock.current

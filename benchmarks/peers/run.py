@@ -26,18 +26,21 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-import data as studies
 import psutil
-import sweep
-from work import SPAWNED, Work
 
 HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent))  # the other benchmarks
+
+import data as studies  # noqa: E402
+import sweep  # noqa: E402
+from training_loop import Row, machine, table  # noqa: E402
+from work import SPAWNED, Work  # noqa: E402
+
 ROOT = HERE.parents[1]
 PACKAGES = ("fastai>=2.8", "hydra-joblib-launcher>=1.2")
 OTHERS = {"plain": "plain.py", "timm": "with_timm.py", "MONAI": "with_monai.py"}
 LAST = {"fastai": "with_fastai.py"}
 AIM = 0.95
-Row = dict[str, Any]
 
 
 class Side(NamedTuple):
@@ -68,7 +71,7 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="whether it runs")
     options = parser.parse_args()
     python = environment(options.env) if options.env else Path(sys.executable)
-    print(machine(), flush=True)
+    print(", ".join(f"{key}: {value}" for key, value in machine().items()), flush=True)
     if not options.sweep:
         with tempfile.TemporaryDirectory() as folder:
             for title, work in works(options, Path(folder)):
@@ -230,22 +233,6 @@ def environment(folder: Path) -> Path:
         install = [python, "-m", "pip", "install", "-q", "-e", ROOT, *PACKAGES]
         subprocess.run(install, check=True)
     return python
-
-
-def machine() -> str:
-    """What the numbers depend on."""
-    import torch
-
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    model = next((line.partition(":")[2].strip() for line in lines if "model name" in line), "?")
-    load = f"load {os.getloadavg()[0]:.1f}"
-    return f"{model}, {os.cpu_count()} processors, torch {torch.__version__}, {load}"
-
-
-def table(rows: Sequence[Row]) -> str:
-    """Markdown."""
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *([str(v) for v in r.values()] for r in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 if __name__ == "__main__":

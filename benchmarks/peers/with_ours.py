@@ -1,53 +1,62 @@
 """ttl_lightning: `ttl.train` with its defaults, but for what is the same for all."""
 
 import contextlib
+import json
 import os
 import sys
 import tempfile
 from pathlib import Path
 
+import pytorch_lightning as pl
 from work import Noted, Work
+
+import ttl_lightning as ttl
 
 STRATEGY = "PEER_STRATEGY"
 """Environment variable: overrides beside the work's, by spaces."""
+NOTED = "noted.json"
+
+
+class Note(pl.Callback):
+    """Times epochs and validations, and writes them into the run's folder."""
+
+    def __init__(self) -> None:
+        self.noted = Noted()
+
+    def on_train_epoch_start(self, *_: object) -> None:
+        """An epoch begins."""
+        self.images = 0
+        self.noted.begin()
+
+    def on_train_batch_start(self, _t: object, _m: object, batch: dict, _k: int) -> None:
+        """A step begins."""
+        self.noted.step()
+        self.images += len(batch["id"])
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
+        """An epoch is done with its last step: Lightning validates before it says so."""
+        if trainer.is_last_batch:
+            self.noted.trained(self.images)
+
+    def on_validation_start(self, *_: object) -> None:
+        """A validation begins."""
+        self.noted.begin()
+
+    def on_validation_end(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
+        """A validation is done."""
+        count = len(trainer.val_dataloaders.dataset)
+        self.noted.validated(count, float(task.scores["val"].values["auroc"]))
+
+    def on_fit_end(self, trainer: pl.Trainer, *_: object) -> None:
+        """What comes after it, the test of the best epoch, is no part of the work."""
+        Path(trainer.default_root_dir, NOTED).write_text(self.noted.told())
 
 
 def main() -> None:
     """Train and validate."""
-    work, noted = Work.given(), Noted()
-    import pytorch_lightning as pl
-
-    import ttl_lightning as ttl
-
-    class Note(pl.Callback):
-        """Times epochs and validations."""
-
-        def on_train_epoch_start(self, *_: object) -> None:
-            """An epoch begins."""
-            self.images = 0
-            noted.begin()
-
-        def on_train_batch_start(self, _t: object, _m: object, batch: dict, _k: int) -> None:
-            """A step begins."""
-            noted.step()
-            self.images += len(batch["id"])
-
-        def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
-            """An epoch is done with its last step: Lightning validates before it says so."""
-            if trainer.is_last_batch:
-                noted.trained(self.images)
-
-        def on_validation_start(self, *_: object) -> None:
-            """A validation begins."""
-            noted.begin()
-
-        def on_validation_end(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
-            """A validation is done."""
-            count = len(trainer.val_dataloaders.dataset)
-            noted.validated(count, float(task.scores["val"].values["auroc"]))
-
-    Notes.note = Note()
+    work = Work.given()
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
+        run = Path(folder, "run")
         result = ttl.train(
             overrides=[
                 "data=folder",
@@ -62,27 +71,15 @@ def main() -> None:
                 f"trainer.precision={'auto' if work.precision == 'auto' else '32-true'}",
                 "trainer.accelerator=cpu",
                 "latency=false",
-                "+callbacks.note._target_=with_ours.noting",
+                "+callbacks.note._target_=with_ours.Note",
                 *os.environ.get(STRATEGY, "strategy=ftl").split(),
             ],
-            run_dir=Path(folder, "run"),
+            run_dir=run,
         )
+        noted = Noted(**json.loads((run / NOTED).read_text()))
     kept = ("precision", "channels_last", "threads")
     noted.settings = {key: str(result.train.get(key)) for key in kept}
     noted.say()
-
-
-class Notes:
-    """Where the callback lies that the run is given by name."""
-
-    note = None
-
-
-def noting():  # noqa: ANN201
-    """The callback."""
-    import __main__
-
-    return __main__.Notes.note
 
 
 if __name__ == "__main__":

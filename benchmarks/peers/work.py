@@ -107,9 +107,13 @@ class Noted:
         self.auroc.append(auroc)
         self.at_s.append(since_spawned())
 
+    def told(self) -> str:
+        """As JSON."""
+        return json.dumps({k: v for k, v in asdict(self).items() if not k.startswith("_")})
+
     def say(self) -> None:
         """Print it, as the last line."""
-        print(json.dumps({k: v for k, v in asdict(self).items() if not k.startswith("_")}))
+        print(self.told())
 
 
 def since_spawned() -> float:

@@ -190,7 +190,6 @@ def test_mistakes_in_options(given: dict, text: str) -> None:
         ({"run": "x", "batch": "0"}, "batch must be integers"),
         ({"run": "x", "threads": "a"}, "threads must be integers"),
         ({"run": "x", "engine": "torch", "quantize": "int8"}, "is for engine=onnx"),
-        ({"run": "x", "engine": "openvino", "threads": "none"}, "threads|openvino"),
     ],
 )
 def test_mistakes_in_what_to_time(given: dict, text: str) -> None:

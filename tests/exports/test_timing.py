@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,8 @@ def test_openvino_computes_what_torch_does_and_is_timed(cut: Path, tmp_path: Pat
     options = LatencyOptions(run=str(cut), engine="openvino", batch="2", threads="1")
     these = timing.networks(options)
     (found,) = timing.compare(options, these)
-    assert isinstance(found, timing.Compared | tuple)
+    setting = found.setting if isinstance(found, timing.Compared) else found[0]
+    assert str(setting) == "engine=openvino batch=2 threads=1"
     x = torch.rand(2, *these.size)
     as_onnx(these.models[0], these.size, tmp_path / "cut.onnx", "logits")
     run = timing._in_openvino(tmp_path / "cut.onnx", x, timing.Setting("openvino", 2, 1))
@@ -70,3 +72,13 @@ def test_openvino_computes_what_torch_does_and_is_timed(cut: Path, tmp_path: Pat
         torch.testing.assert_close(
             torch.from_numpy(logits), these.models[0](x), rtol=1e-4, atol=1e-5
         )
+
+
+def test_an_engine_that_is_missing_is_told_with_what_brings_it(monkeypatch) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "openvino" else real(name)
+    )
+    with pytest.raises(ConfigError, match=r"needs openvino: pip install '.*\[export,openvino\]'"):
+        LatencyOptions(run="x", engine="openvino")
+    LatencyOptions(run="x", engine="onnx")

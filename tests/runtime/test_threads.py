@@ -72,13 +72,22 @@ def test_the_number_of_before_returns_after_an_error() -> None:
     before = torch.get_num_threads()
 
     def failing() -> None:
-        with used(Threads(before + 1, "")):
+        with used(before + 1):
             assert torch.get_num_threads() == before + 1
+            assert os.environ[threads.GIVEN] == str(before + 1)
             raise KeyError
 
     with pytest.raises(KeyError):
         failing()
     assert torch.get_num_threads() == before
+    assert os.environ[threads.GIVEN] == "1"
+
+
+@pytest.mark.usefixtures("four")
+def test_the_processes_of_a_run_share_what_is_free() -> None:
+    assert choose("auto", busy=0.0, processes=2).count == 2
+    assert choose("auto", busy=1.0, processes=2).count == 1
+    assert choose("auto", busy=0.0, processes=8).count == 1
 
 
 def test_a_run_computes_with_them_and_says_so(tmp_path) -> None:

@@ -6,7 +6,6 @@ measured on noise.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +26,7 @@ from ttl_lightning.models.latency import Latency, summary, take_turns, timed, wh
 from ttl_lightning.models.strategies.base import TransferModel
 from ttl_lightning.records.schema import RunResult
 from ttl_lightning.runs.holding import completed
+from ttl_lightning.runtime.threads import used
 
 CALIBRATION = 4
 Pass = Callable[[], object]
@@ -151,7 +151,7 @@ def compare(options: LatencyOptions, these: Networks) -> Iterator[Compared | tup
         }
         for setting in settings:
             x = torch.rand(setting.batch, *these.size)
-            with _threads(setting.threads):
+            with used(setting.threads):
                 if setting.engine == "torch":
                     passes = [_in_torch(model, x) for model in these.models]
                 else:
@@ -168,16 +168,6 @@ def _compared(setting: Setting, passes: Sequence[Pass]) -> Compared | tuple[Sett
         return setting, problem
     found = [summary(times, setting.batch) for times in turns]
     return Compared(setting, found[0], found[1] if len(found) > 1 else None)
-
-
-@contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _in_torch(model: TransferModel, x: Tensor) -> Pass:

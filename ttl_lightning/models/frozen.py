@@ -90,19 +90,21 @@ class FrozenFeatures:
         if self._empty is None:
             self._empty = backbone.flow.with_values(state, values[:0])
             self._last = not values.is_contiguous() and values.movedim(1, -1).is_contiguous()
-        if self._pays is not False:
-            rows, begun = values.movedim(1, -1) if self._last else values, _now(x)
-            rows = rows.clone()  # not a part of what else lies there
-            if self._pays is None:
-                self._pays = taken > 2 * PAYS * (_now(x) - begun)
+        rows = values.movedim(1, -1) if self._last else values
+        if self._pays is None:
+            begun = _now(x)
+            rows = rows.clone()
+            self._pays = taken > 2 * PAYS * (_now(x) - begun)
+        if self._pays:
             self._keep(rows, keys)
         return state
 
     def _keep(self, rows: Tensor, keys: Sequence[Key]) -> None:
-        """Those that there is room for."""
+        """Copy those that there is room for."""
         size = rows[0].nbytes
-        for key, row in zip(keys, rows, strict=True):
-            if self._pays and key not in self._kept and self.bytes + size <= self._most:
+        room = (self._most - self.bytes) // size
+        for key, row in zip(keys[:room], rows[:room].clone(), strict=True):
+            if key not in self._kept:  # a batch may have a sample twice
                 self._kept[key] = row
                 self.bytes += size
                 self.counts[key[0]] = self.counts.get(key[0], 0) + 1

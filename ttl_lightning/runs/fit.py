@@ -77,10 +77,12 @@ def train(
         log.info("%s is completed already; resume=never runs it again.", folder)
         return earlier
     begun = replace(begun, train=earlier.train if earlier else {})
-    chosen = threads.choose(spec.trainer.threads, begun.train.get("threads"))
+    processes = config.wanted_devices(spec.trainer.accelerator, spec.trainer.devices) or 1
+    kept = begun.train.get("threads")
+    chosen = threads.choose(spec.trainer.threads, kept, processes=processes)
     log.info("threads: %d (%s)", chosen.count, chosen.reason)
     begun = replace(begun, train={**begun.train, "threads": chosen.count})
-    with quiet(), threads.used(chosen):
+    with quiet(), threads.used(chosen.count):
         result = recorded(begun, _stages(spec, RunFolder(folder), begun), folder)
     if is_main_process() and result.status == "completed":
         outputs.show(folder, result)

@@ -40,13 +40,16 @@ def usable() -> int:
     return max(1, min(torch.get_num_threads(), int(cpu_count())))
 
 
-def choose(wanted: int | str, kept: int | None = None, busy: float | None = None) -> Threads:
+def choose(
+    wanted: int | str, kept: int | None = None, busy: float | None = None, processes: int = 1
+) -> Threads:
     """The number of threads of a run.
 
     Args:
         wanted: a number, or "auto".
         kept: what the run began with, if it goes on: sums are then in the order that they were in.
         busy: processors that others compute on; None: as they are seen for `WATCHED_S`.
+        processes: of the run on this machine, which share what is free.
     """
     if wanted != "auto":
         return Threads(int(wanted), "trainer.threads")
@@ -60,8 +63,8 @@ def choose(wanted: int | str, kept: int | None = None, busy: float | None = None
     others = busy_elsewhere() if busy is None else busy
     # of a machine that is larger than this process's share of it, others take what is left first
     free = (os.cpu_count() or most) - others
-    count = max(1, min(most, round(free)))
-    taken = f", others compute on {others:.1f}" if count < most else ""
+    count = max(1, min(most, round(free)) // processes)
+    taken = f", others compute on {others:.1f}" if count < most // processes else ""
     return Threads(count, f"of {most} processors{taken}")
 
 
@@ -83,11 +86,15 @@ def _used() -> float:
 
 
 @contextlib.contextmanager
-def used(threads: Threads) -> Iterator[None]:
-    """Compute with so many; what called has its own number again afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads.count)
+def used(count: int) -> Iterator[None]:
+    """Compute with so many, in processes that are started, too; afterwards all is as before."""
+    before, given = torch.get_num_threads(), os.environ.get(GIVEN)
+    torch.set_num_threads(count)
+    os.environ[GIVEN] = str(count)  # without it, Lightning sets a number of its own for its ranks
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        os.environ.pop(GIVEN)
+        if given is not None:
+            os.environ[GIVEN] = given

@@ -36,7 +36,7 @@ class Flow:
         """A module that holds what the units need of a source network, under its own paths."""
         shell = self._empty(source)
         for path in dict.fromkeys(path for unit in units for path in unit.paths):
-            _place(shell, path, _at(source, path))
+            _place(shell, path, at(source, path))
         return shell
 
     def walk(
@@ -262,8 +262,8 @@ PLAIN_TOKENS, ROTARY_TOKENS = PlainTokens(), RotaryTokens()
 BEIT_TOKENS, PYRAMID_TOKENS = BeitTokens(), PyramidTokens()
 
 
-def _at(source: nn.Module, path: str) -> nn.Module | nn.Parameter:
-    """A module, or a parameter."""
+def at(source: nn.Module, path: str) -> nn.Module | nn.Parameter:
+    """A module of a network, or a parameter, by its path."""
     parent, _, leaf = path.rpartition(".")
     return cast("nn.Module | nn.Parameter", getattr(source.get_submodule(parent), leaf))
 

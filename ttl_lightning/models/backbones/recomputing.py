@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from ttl_lightning.models.backbones.flows import State, States
+from ttl_lightning.models.backbones.flows import State, States, at
 from ttl_lightning.models.backbones.units import Unit
 
 
@@ -27,27 +27,18 @@ def recomputing(states: States) -> States:
     """
 
     def again(net: nn.Module, unit: Unit, state: State) -> list[State]:
-        if not any(net.get_submodule(path).training for path in _modules(net, unit)):
+        found = (at(net, path) for path in unit.paths)
+        modules = [module for module in found if isinstance(module, nn.Module)]
+        if not any(module.training for module in modules):
             return states(net, unit, state)
-        norms = [
-            module
-            for path in _modules(net, unit)
-            for module in net.get_submodule(path).modules()
-            if isinstance(module, _BatchNorm)
-        ]
-        found: list[State] = checkpoint(
+        norms = [m for module in modules for m in module.modules() if isinstance(m, _BatchNorm)]
+        passed: list[State] = checkpoint(
             states, net, unit, state, use_reentrant=False,
             context_fn=lambda: (nullcontext(), _still(norms)),
         )  # fmt: skip
-        return found
+        return passed
 
     return again
-
-
-def _modules(net: nn.Module, unit: Unit) -> list[str]:
-    """A unit's paths but those of parameters."""
-    known = {name for name, _ in net.named_modules()}
-    return [path for path in unit.paths if path in known]
 
 
 @contextlib.contextmanager
