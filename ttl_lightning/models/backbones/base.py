@@ -109,14 +109,13 @@ class Backbone(nn.Module):
                 unit to unit than these modules one after the other.
         """
         from ttl_lightning.models.backbones.modules import as_units, check_chain
+        from ttl_lightning.models.backbones.volumetric import IMAGENET, of_channels
 
         found = as_units(net, units)
         dims = 3 if any(isinstance(module, nn.Conv3d) for module in net.modules()) else 2
         x = torch.randn(1, in_channels, *[64] * dims) if example is None else example
         check_chain(net, found, x)
-        grey = (0.449,) * in_channels, (0.226,) * in_channels
-        colour = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-        usual = colour if in_channels == 3 else grey
+        usual = [of_channels(values, in_channels) for values in IMAGENET]
         return cls(
             *(type(net).__name__, net, found, in_channels, mean or usual[0], std or usual[1]),
             dims,

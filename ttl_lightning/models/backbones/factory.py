@@ -32,7 +32,7 @@ from ttl_lightning.models.backbones.pretrained import (
 )
 from ttl_lightning.models.backbones.splitting import split_network, unplaced
 from ttl_lightning.models.backbones.tensors import found_under
-from ttl_lightning.models.backbones.volumetric import VOLUMETRIC
+from ttl_lightning.models.backbones.volumetric import VOLUMETRIC, of_channels
 
 SWIN = ("swin_transformer", "swin_transformer_v2")
 """timm's modules of networks that take images of any size when asked to."""
@@ -84,8 +84,8 @@ def create_backbone(
         demand_fit(record, name, net)
         backbone.weights_report = _load(backbone, net, head, str(weights), cutoff, record)
         backbone.pretrained_units = backbone.units[: backbone.index(cutoff)]
-        backbone.mean = _channels(record.mean, in_channels)
-        backbone.std = _channels(record.std, in_channels)
+        backbone.mean = of_channels(record.mean, in_channels)
+        backbone.std = of_channels(record.std, in_channels)
         _weights.log.info("%s", backbone.weights_report)
     return backbone
 
@@ -128,7 +128,7 @@ def pixel_statistics(
         backbone, _ = own_backbone(name, make, in_channels)
         return backbone.mean, backbone.std
     record = record_of(name, None if weights is None else str(weights))
-    return _channels(record.mean, in_channels), _channels(record.std, in_channels)
+    return of_channels(record.mean, in_channels), of_channels(record.std, in_channels)
 
 
 def _check_name(name: str) -> None:
@@ -147,13 +147,6 @@ def _check_name(name: str) -> None:
     architecture = name.partition(".")[0]
     tagged = (architecture, *timm.list_pretrained(f"{architecture}.*"))
     check_choice(f"weights tag of {architecture}", name, tagged)
-
-
-def _channels(values: tuple[float, ...], in_channels: int) -> tuple[float, ...]:
-    """Statistics of RGB for another number of channels: grey takes their mean."""
-    if in_channels == len(values):
-        return tuple(values)
-    return (sum(values) / len(values),) * in_channels
 
 
 def planar_network(

@@ -21,7 +21,7 @@ from ttl_lightning.errors import ConfigError
 from ttl_lightning.models.backbones.base import Backbone
 from ttl_lightning.models.backbones.named import NAMED
 from ttl_lightning.models.backbones.splitting import split_network
-from ttl_lightning.models.backbones.volumetric import IMAGENET, Statistics
+from ttl_lightning.models.backbones.volumetric import IMAGENET, Statistics, of_channels
 
 GROUP = "ttl_lightning.backbones"
 
@@ -92,9 +92,7 @@ def own_backbone(name: str, make: Maker, in_channels: int) -> tuple[Backbone, nn
         raise ConfigError(f"backbone={name} gives a {type(net).__name__}, not a module.")
     split = split_network(name, net, None)
     three = any(isinstance(module, nn.Conv3d) for module in net.modules())
-    mean, std = (
-        (sum(values) / 3,) * in_channels if in_channels != 3 else values for values in IMAGENET
-    )
+    mean, std = (of_channels(values, in_channels) for values in IMAGENET)
     dims = 3 if three else 2
     return Backbone(name, net, split.units, in_channels, mean, std, dims, split.flow), net
 

@@ -38,6 +38,13 @@ PENET: Statistics = ((0.15897,), (1.0,))
 MEDICALNET: Statistics = ((0.5,), (12**-0.5,))
 
 
+def of_channels(values: tuple[float, ...], in_channels: int) -> tuple[float, ...]:
+    """Statistics of RGB for another number of channels: grey takes their mean."""
+    if in_channels == len(values):
+        return tuple(values)
+    return (sum(values) / len(values),) * in_channels
+
+
 @dataclass(frozen=True, slots=True)
 class Volumetric:
     """A 3D network.
