@@ -17,8 +17,8 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
 OPTIONAL = PROJECT["optional-dependencies"]
 (CONTRACT,) = PYPROJECT["tool"]["importlinter"]["contracts"]
-OWN = {"ttl_lightning", "hydra_plugins", "tests"}
-FOR_USERS = {name for name in OPTIONAL if name not in ("test", "dev", "docs")}
+OWN = {"ttl_lightning", "hydra_plugins", "tests", "benchmarks"}
+FOR_USERS = {name for name in OPTIONAL if name not in ("test", "dev", "docs", "peers")}
 
 
 def normalized(name: str) -> str:

@@ -57,7 +57,7 @@ def test_version_is_that_of_the_package() -> None:
 
 def test_extra_all_is_every_extra_for_users() -> None:
     extras = PROJECT["project"]["optional-dependencies"]
-    expected = sorted(set(extras) - {"all", "test", "dev", "docs", "ray", "openvino"})
+    expected = sorted(set(extras) - {"all", "test", "dev", "docs", "peers", "ray", "openvino"})
     (only,) = extras["all"]
     assert sorted(only.removeprefix("ttl_lightning[").removesuffix("]").split(",")) == expected
 

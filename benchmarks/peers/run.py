@@ -5,7 +5,7 @@
     python benchmarks/peers/run.py --smoke              # drawn images, and who is installed
 
 FOLDER holds `xray/labels.csv` (path, label, patient_id) and `pneumoniamnist.npz`. The environment
-is built where there is none: this package, editable, with fastai and hydra-joblib-launcher. Every
+is built where there is none: this package, editable, with its extra `peers`. Every
 measurement is a process of its own, and the peers take turns, so that what else the machine does
 hits all. Each peer is run with its loaders in the main process and in worker processes, and shown
 with what was faster for it; all have the same threads, batches, network, weights and rate.
@@ -37,7 +37,6 @@ from training_loop import Row, machine, table  # noqa: E402
 from work import SPAWNED, Work  # noqa: E402
 
 ROOT = HERE.parents[1]
-PACKAGES = ("fastai>=2.8", "hydra-joblib-launcher>=1.2")
 OTHERS = {"plain": "plain.py", "timm": "with_timm.py", "MONAI": "with_monai.py"}
 LAST = {"fastai": "with_fastai.py"}
 AIM = 0.95
@@ -230,7 +229,7 @@ def environment(folder: Path) -> Path:
     python = folder.absolute() / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        install = [python, "-m", "pip", "install", "-q", "-e", ROOT, *PACKAGES]
+        install = [python, "-m", "pip", "install", "-q", "-e", f"{ROOT}[peers]"]
         subprocess.run(install, check=True)
     return python
 

@@ -35,7 +35,8 @@ BEARS = {
         *("scheduler._target_", "scheduler._partial_", "scheduler.warmup_fraction",
           "scheduler.mode", "scheduler.factor", "scheduler.patience"),
         *("augment._target_", "augment.resize_factor", "augment.crop_scale", "augment.crop_ratio",
-          "augment.rotation_degrees", "augment.horizontal_flip", "augment.slice_jitter"),
+          "augment.rotation_degrees", "augment.horizontal_flip", "augment.slice_jitter",
+          "augment.views"),
     )),
     *(f"data.{key}" for key in (
         "_target_", "image_size", "in_channels", "batch_size", "classes", "val_fraction",
@@ -71,8 +72,14 @@ def identity_of(cfg):
     return fingerprint.identity(config.values_of(cfg))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("choice", CHOICES)
+# one choice is quick, and names a key of protocol/ or trainer/ that nobody placed
+QUICK = "data=phantom"
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [QUICK, *(pytest.param(c, marks=pytest.mark.slow) for c in CHOICES if c != QUICK)],
+)
 def test_every_key_is_known_to_bear_on_the_result_or_not_to(choice) -> None:
     keys = set(leaves(composed(choice)))
     beside = {key for key in keys if not identity.bears(key)} | identity.OF_OUR_SOURCES | PLACES
