@@ -5,9 +5,10 @@
 
 Three kinds of hints, one each seed: linear probes of the pretrained network; the same, and SVCCA,
 after a short full finetuning (2 epochs of the whole schedule); heads at every cutoff, trained
-together in one full finetuning. They are kept in the sweep's `predict.json`. What each costs is
-counted in multiply-accumulates: three forward passes an image and epoch trained, one an image
-looked at.
+together in one full finetuning, short or whole. They are kept in the sweep's `predict.json`. What
+each costs is counted in trainings of the whole network beside that of the choice: three forward
+passes an image and epoch trained, one an image looked at. Of each hint the best cutoff is taken, or
+the best few race, each for so many epochs, before one is trained to the end.
 """
 
 from __future__ import annotations
@@ -17,16 +18,18 @@ import copy
 import dataclasses
 import json
 from collections.abc import Callable, Mapping
+from itertools import islice
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from scipy.stats import spearmanr
-from search import PASSES, Candidate, methods, replay, tables
+from search import PASSES, Candidate, beside, regret, replay, tables
 from sklearn.metrics import average_precision_score
 from smoke import every_cutoff, small_sweep
 from torch import Tensor, nn
@@ -36,6 +39,8 @@ from ttl_lightning.interpret.commands.transfer import compare
 from ttl_lightning.interpret.commands.transfer import row as of_unit
 from ttl_lightning.models.backbones.base import Backbone
 from ttl_lightning.models.probes import pooled_features
+from ttl_lightning.records import history
+from ttl_lightning.records.folder import RunFolder
 from ttl_lightning.runs.open import OpenRun, open_run
 from ttl_lightning.search import Predicted
 from ttl_lightning.tasks.losses import kind_of
@@ -49,6 +54,8 @@ PROBE_SHORT = f"probe after {SHORT} epochs"
 SVCCA_SHORT = f"SVCCA after {SHORT} epochs"
 Scores = dict[str, float]
 Table = dict[str, Candidate]
+# how many race, one in how many is kept, and epochs of the first rung
+Race = tuple[int, int, int]
 
 
 def joint(epochs: int | None) -> str:
@@ -65,6 +72,8 @@ class Heads(nn.Module):
         with torch.no_grad():
             widths = {name: x.shape[1] for name, x in backbone.eval().features(images)}
         self.heads = nn.ModuleList(nn.Linear(width, classes) for width in widths.values())
+        for parameter in self.heads.parameters():
+            nn.init.zeros_(parameter)  # as protocol.head_init has it
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Logits of every head, `(N, classes)` each."""
@@ -74,30 +83,36 @@ class Heads(nn.Module):
 
 def finetune(
     run: OpenRun,
+    epochs: int,
     until: int,
     loss: Callable[[Heads, Tensor, Tensor], Tensor],
     after: Callable[[Heads, int], None],
 ) -> None:
-    """The run's own protocol, with another loss, for some of its epochs."""
+    """The run's own protocol with another loss, until an epoch of a schedule of so many."""
     cfg = OmegaConf.load(run.folder / "config.yaml")
     torch.manual_seed(run.result.seed)
     first = next(run.batches("val"))["image"][:2]
     model = Heads(copy.deepcopy(run.before.backbone), first, run.data.num_classes).to(run.device)
     loader = run.data.train_dataloader()
+    batches = limited(cfg.trainer.limit_train_batches, len(loader))
     optimizer = instantiate(cfg.protocol.optimizer)(
         model.parameters(), lr=cfg.protocol.learning_rate
     )
-    steps = int(cfg.trainer.max_epochs) * len(loader)
-    scheduler = instantiate(cfg.protocol.scheduler)(optimizer, total_steps=steps)
+    scheduler = instantiate(cfg.protocol.scheduler)(optimizer, total_steps=epochs * batches)
     for epoch in range(1, until + 1):
         model.train()
-        for batch in loader:
+        for batch in islice(loader, batches):
             value = loss(model, batch["image"].to(run.device), batch["label"].to(run.device))
             optimizer.zero_grad()
             value.backward()
             optimizer.step()
             scheduler.step()
         after(model.eval(), epoch)
+
+
+def limited(limit: float, batches: int) -> int:
+    """Batches of an epoch, as Lightning reads a share or a number."""
+    return int(limit * batches) if isinstance(limit, float) else min(limit, batches)
 
 
 def of_all(model: Heads, images: Tensor, labels: Tensor) -> Tensor:
@@ -123,18 +138,17 @@ def hints(run: OpenRun) -> dict[str, Scores]:
             rows = map(of_unit, compare(dataclasses.replace(run, after=short), Images("val")))
             found[SVCCA_SHORT] = {row["unit"]: row["excess"] for row in rows}
 
-    finetune(run, SHORT, of_last, after_short)
-    best: Scores = dict.fromkeys(run.before.backbone.cutoffs, 0.0)
     epochs = int(run.result.train["epochs"])
+    finetune(run, epochs, SHORT, of_last, after_short)
+    for until in JOINT:
+        best: Scores = dict.fromkeys(run.before.backbone.cutoffs, 0.0)
 
-    def after_joint(model: Heads, epoch: int) -> None:
-        for unit, score in headed(run, model).items():
-            best[unit] = max(best[unit], score)
-        for until in JOINT:
-            if epoch == (until or epochs):
-                found[joint(until)] = dict(best)
+        def after_joint(model: Heads, _: int, best: Scores = best) -> None:
+            for unit, score in headed(run, model).items():
+                best[unit] = max(best[unit], score)
 
-    finetune(run, epochs, of_all, after_joint)
+        finetune(run, until or epochs, until or epochs, of_all, after_joint)
+        found[joint(until)] = best
     return found
 
 
@@ -148,12 +162,16 @@ def probed(run: OpenRun, backbone: Backbone) -> Scores:
 def headed(run: OpenRun, model: Heads) -> dict[str, float]:
     """Validation AUPRC of every head."""
     pooled = pooled_features(model.backbone, (batch["image"] for batch in run.batches("val")))
-    labels = run.data.labels("val")
+    labels = np.asarray(run.data.labels("val"))
+    # class 1 of two, else the mean over those that are there
+    classes = [1] if run.data.num_classes == 2 else np.unique(labels)
     scores = {}
     for (unit, features), head in zip(pooled.items(), model.heads, strict=True):
         with torch.no_grad():
             logits = head(torch.tensor(features, dtype=torch.float32, device=run.device))
-        scores[unit] = float(average_precision_score(labels, logits.softmax(1)[:, 1].cpu()))
+        of_classes = logits.softmax(1).cpu().numpy()
+        each = [average_precision_score(labels == c, of_classes[:, c]) for c in classes]
+        scores[unit] = fmean(map(float, each))
     return scores
 
 
@@ -172,51 +190,74 @@ def collected(root: Path, last: list[Path]) -> dict[str, Any]:
         }
         images = {split: len(run.data.labels(split)) for split in ("train", "val")}
         kept.write_text(json.dumps({"images": images, "hints": table}))
-    return json.loads(kept.read_text())
+    loaded: dict[str, Any] = json.loads(kept.read_text())
+    return loaded
 
 
-def costs(full: float, train: int, val: int, epochs: int) -> dict[str, float]:
-    """Multiply-accumulates of each hint for one seed.
+def costs(train: int, val: int, images: float, epochs: int) -> dict[str, float]:
+    """Of each hint, in trainings of the whole network.
 
     Args:
-        full: those of the whole network for one image, forward.
         train: images of the split.
         val: likewise.
+        images: that an epoch trains on.
         epochs: of a whole training.
     """
-    short, look = full * PASSES * train * SHORT, full * (train + val)
-    together = {joint(n): full * (PASSES * train + val) * (n or epochs) for n in JOINT}
-    return {PROBE: look, PROBE_SHORT: short + look, SVCCA_SHORT: short + 2 * full * val, **together}
+    training = PASSES * images * epochs
+    short, look = SHORT / epochs, (train + val) / training
+    together = {joint(n): (n or epochs) / epochs * (1 + val / (PASSES * images)) for n in JOINT}
+    return {
+        PROBE: look,
+        PROBE_SHORT: short + look,
+        SVCCA_SHORT: short + 2 * val / training,
+        **together,
+    }
 
 
 def report(root: Path) -> None:
     """Print the sweep's table."""
     ((key, table, runs),) = tables(root, METRIC)
     finals = {name: fmean(entry.after(None)) for name, entry in table.items()}
-    top, epochs, seeds = max(finals.values()), len(next(iter(table.values())).scores[0]), len(runs)
-    stages = replay(methods(key[2], epochs)["hierarchical"], table)[1]
+    epochs, seeds = len(next(iter(table.values())).scores[0]), len(runs)
     found = collected(root, [root / run.folder for run in runs])
-    spent = costs(runs[0].result.complexity["macs"], *found["images"].values(), epochs)
+    images = history.read(RunFolder(root / runs[0].folder).history)[0]["images"]
+    spent = costs(found["images"]["train"], found["images"]["val"], images, epochs)
     print(f"\n{' · '.join(key)}: {len(table)} cutoffs, {seeds} seeds, {epochs} epochs, {METRIC}\n")
-    print("| hint | Spearman | its best | regret | cost | raced | regret | cost | with one seed |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("| hint | Spearman | race | choice | regret | cost | regret, cost with one seed |")
+    print("|---|---|---|---|---|---|---|")
     for hint, by_unit in found["hints"].items():
         scores = {unit: fmean(by_unit[unit]) for unit in table}
         rho = spearmanr([scores[unit] for unit in table], [finals[unit] for unit in table])[0]
-        cells = [hint, f"{rho:.2f}"]
-        for keep in (0.0, 0.5):
-            choice, cost = replay(Predicted(scores, epochs, keep), table)
-            share = (cost + spent[hint] * seeds) / stages
-            cells += [choice, f"{top - finals[choice]:.4f}", f"{share:.2f}"]
-        alone = [one_seed(table, by_unit, k, epochs) for k in range(seeds)]
-        cells.append(", ".join(f"{top - finals[choice]:.4f}" for choice in alone))
-        print(f"| {' | '.join(cells)} |")
+        for name, race in races(epochs).items():
+            choice, cost = raced(table, scores, race)
+            alone = [one_seed(table, by_unit, k, race) for k in range(seeds)]
+            missed = fmean(max(finals.values()) - finals[choice] for choice, _ in alone)
+            each = f"{missed:.4f}, {fmean(cost for _, cost in alone) + spent[hint]:.2f}"
+            cells = (hint, f"{rho:.2f}", name, choice, regret(choice, table))
+            print(f"| {' | '.join(cells)} | {cost + spent[hint]:.2f} | {each} |")
 
 
-def one_seed(table: Table, hinted: Mapping[str, list[float]], seed: int, epochs: int) -> str:
-    """The choice of the race with one seed's hints and trainings alone."""
+def races(epochs: int) -> dict[str, Race]:
+    """What is compared: how many race, and for how long; the default among them."""
+    third = max(1, epochs // 3)
+    pairs = dict.fromkeys([(1, 1), (3, 1), (2, third), (3, third), (6, third)])
+    return {f"{n} for {until}" if n > 1 else "none": (n, n, until) for n, until in pairs}
+
+
+def raced(table: Table, scores: Mapping[str, float], race: Race) -> tuple[str, float]:
+    """The choice, and its cost beside the choice's own training."""
+    keep, eta, first = race
+    epochs = len(next(iter(table.values())).scores[0])
+    choice, cost = replay(Predicted(scores, epochs, keep, max(eta, 2), first), table)
+    return choice, beside(choice, cost, table)
+
+
+def one_seed(
+    table: Table, hinted: Mapping[str, list[float]], seed: int, race: Race
+) -> tuple[str, float]:
+    """The same with one seed's hints and trainings alone."""
     scores = {unit: values[seed] for unit, values in hinted.items()}
-    return replay(Predicted(scores, epochs), {c: e.of_seed(seed) for c, e in table.items()})[0]
+    return raced({c: e.of_seed(seed) for c, e in table.items()}, scores, race)
 
 
 def main() -> None:

@@ -5,6 +5,10 @@
 
 A paused run goes on to the same result as one that never stopped, so what a
 search would have seen after some epochs stands in the `metrics.csv` of the whole training.
+
+Costs are in trainings of the whole network: all that the search takes, and what it takes beside the
+training of its choice. Regret is what the choice's mean score misses of the best, with the standard
+error of that difference over the seeds; the best of many is the luckiest, too.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ import argparse
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 
 from smoke import every_cutoff, small_sweep
 
@@ -42,6 +46,11 @@ class Candidate:
     def after(self, epochs: int | None) -> list[float]:
         """One score a seed."""
         return [row[-1] if epochs is None else row[epochs - 1] for row in self.scores]
+
+    @property
+    def macs(self) -> float:
+        """Of its whole trainings."""
+        return self.epoch_macs * len(self.scores[0])
 
 
 def candidate(runs: list[Run], root: Path, metric: str) -> Candidate:
@@ -72,18 +81,38 @@ def methods(strategy: str, epochs: int) -> dict[str, Method]:
 
 
 def replay(method: Method, table: Mapping[str, Candidate]) -> tuple[str, float]:
-    """The choice, and the training MACs that it took."""
+    """The choice, and the trainings of the last candidate, the whole network, that it took."""
     trained = dict.fromkeys(table, 0)
 
     def evaluate(name: str, epochs: int | None = None) -> list[float]:
-        whole = len(table[name].scores[0])
-        trained[name] = max(trained[name], whole if epochs is None else epochs)
+        last = len(table[name].scores[0])
+        trained[name] = max(trained[name], last if epochs is None else epochs)
         return table[name].after(epochs)
 
     sizes = {name: entry.params for name, entry in table.items()}
     choice = search(list(table), evaluate, method, sizes).choice
     assert choice is not None  # every run was completed
-    return choice, sum(epochs * table[name].epoch_macs for name, epochs in trained.items())
+    spent = sum(epochs * table[name].epoch_macs for name, epochs in trained.items())
+    return choice, spent / whole(table).macs
+
+
+def whole(table: Mapping[str, Candidate]) -> Candidate:
+    """The last cutoff: nothing is cut off."""
+    return list(table.values())[-1]
+
+
+def beside(choice: str, cost: float, table: Mapping[str, Candidate]) -> float:
+    """What a search costs beside the training of its choice."""
+    return cost - table[choice].macs / whole(table).macs
+
+
+def regret(choice: str, table: Mapping[str, Candidate]) -> str:
+    """What the choice misses of the best, and the standard error over the seeds."""
+    top = max(table, key=lambda name: fmean(table[name].after(None)))
+    pairs = zip(table[top].after(None), table[choice].after(None), strict=True)
+    missed = [one - other for one, other in pairs]
+    error = stdev(missed) / len(missed) ** 0.5 if len(missed) > 1 else float("nan")
+    return f"{fmean(missed):.4f} ± {error:.4f}"
 
 
 def tables(root: Path, metric: str) -> Iterator[tuple[Key, dict[str, Candidate], list[Run]]]:
@@ -111,19 +140,18 @@ def report(root: Path, metric: str) -> None:
         print(
             f"\n{' · '.join(key)}: {len(table)} cutoffs, {seeds} seeds, {epochs} epochs, {metric}\n"
         )
-        print("| search | choice | regret | training MACs | of two-stage | regrets with one seed |")
+        print("| search | choice | regret | all | beside the choice's | regret with one seed |")
         print("|---|---|---|---|---|---|")
-        replayed = {name: replay(m, table) for name, m in methods(key[2], epochs).items()}
-        stages = replayed["hierarchical"][1]
-        for name, (choice, cost) in replayed.items():
-            numbers = f"{best - finals[choice]:.4f} | {cost:.2e} | {cost / stages:.2f}"
-            method = methods(key[2], epochs)[name]
+        for name, method in methods(key[2], epochs).items():
+            choice, cost = replay(method, table)
             alone = [
                 replay(method, {c: entry.of_seed(k) for c, entry in table.items()})[0]
                 for k in range(min(seeds))
             ]
-            regrets = ", ".join(f"{best - finals[c]:.4f}" for c in alone)
-            print(f"| {name} | {choice} | {numbers} | {regrets} |")
+            missed = fmean(best - finals[c] for c in alone)
+            more = beside(choice, cost, table)
+            cells = (name, choice, regret(choice, table), f"{cost:.2f}", f"{more:.2f}")
+            print(f"| {' | '.join(cells)} | {missed:.4f} |")
 
 
 def main() -> None:

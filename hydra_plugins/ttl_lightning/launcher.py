@@ -30,7 +30,7 @@ class ProcessLauncher(Launcher):
     """Runs each job in a process of its own: whatever it does, the others run.
 
     Args:
-        n_jobs: jobs at once; None: one for each GPU, or one without any.
+        n_jobs: jobs at once; None: as of `Pool`.
         timeout_min: minutes that a job may take; None: any.
         mem_gb: gigabytes of memory that a job may use; None: any.
     """

@@ -8,6 +8,7 @@ import pytest
 
 from ttl_lightning.errors import ConfigError
 from ttl_lightning.jobs.pool import VISIBLE, Devices, Pool
+from ttl_lightning.jobs.process import Limits
 from ttl_lightning.records.schema import RunResult
 
 
@@ -95,6 +96,38 @@ def test_cores_are_shared_out(monkeypatch) -> None:
     alone = FakeJob("alone")
     Pool(1, devices=[]).run([alone])
     assert "OMP_NUM_THREADS" not in alone.variables
+
+
+def test_as_many_as_the_machine_has_to_spare(monkeypatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("ttl_lightning.jobs.pool.usable", lambda: 8)
+    monkeypatch.setattr("ttl_lightning.runtime.threads.usable", lambda: 8)
+    monkeypatch.setattr("ttl_lightning.runtime.threads.os.cpu_count", lambda: 8)
+    world = {"busy": 0.0, "free": 100e9}
+    monkeypatch.setattr("ttl_lightning.jobs.pool.busy_elsewhere", lambda: world["busy"])
+    monkeypatch.setattr("ttl_lightning.jobs.pool.free_memory", lambda _: world["free"])
+    assert Pool(devices=[]).n_jobs == 8
+    world["busy"] = 5.2
+    assert Pool(devices=[]).n_jobs == 3
+    world["busy"] = 20.0
+    assert Pool(devices=[]).n_jobs == 1
+    world.update(busy=0.0, free=17e9)
+    assert Pool(devices=[]).n_jobs == 2
+    assert Pool(devices=[], limits=Limits(mem_gb=5)).n_jobs == 3
+    assert Pool(4, devices=[]).n_jobs == 4
+
+    world["free"] = 100e9
+    jobs = [FakeJob(str(k), seconds=0.1) for k in range(2)]
+    Pool(devices=[]).run(jobs)
+    assert overlap(jobs) == 2
+    assert [job.variables["OMP_NUM_THREADS"] for job in jobs] == ["4", "4"]
+    alone = FakeJob("alone")
+    Pool(devices=[]).run([alone])
+    assert "OMP_NUM_THREADS" not in alone.variables
+    ranks = [FakeJob(str(k), seconds=0.1, devices=4) for k in range(3)]
+    Pool(devices=[]).run(ranks)
+    assert overlap(ranks) == 2
+    assert {job.variables["OMP_NUM_THREADS"] for job in ranks} == {"1"}
 
 
 def test_an_interrupt_stops_the_running_and_begins_no_more(monkeypatch) -> None:

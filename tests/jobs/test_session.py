@@ -143,7 +143,7 @@ def test_those_that_probes_rank_highest_race(session, small, monkeypatch) -> Non
     curves = {"block1.1": [0.5, 0.6], "block3.1": [0.4, 0.9], "block2.1": [0.6, 0.7]}
     arguments = [*small, "trainer.max_epochs=2", "strategy=ttl,lwft", "seed=3,5"]
     world, ours = session(lambda _, cutoff: curves[cutoff])
-    ours.search(arguments, lambda _: PredictedByProbes(max_epochs=2, keep=0.6, eta=2), METRIC)
+    ours.search(arguments, lambda _: PredictedByProbes(max_epochs=2, keep=3, eta=2), METRIC)
     assert probed == [[(16, 3), (16, 5)]]  # once for both strategies
     first, last = world.launched
     field = {"block1.1", "block2.1", "block3.1"}

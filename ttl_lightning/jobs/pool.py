@@ -19,18 +19,22 @@ from ttl_lightning.jobs.job import WAIT_S, Job
 from ttl_lightning.jobs.process import Limits, environment
 from ttl_lightning.jobs.server import warm_up
 from ttl_lightning.records.schema import RunResult
-from ttl_lightning.runtime.threads import usable
+from ttl_lightning.runtime.memory import free_memory
+from ttl_lightning.runtime.threads import busy_elsewhere, spare, usable
 
 log = logging.getLogger(__name__)
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+# Memory that a job is taken to need, in gigabytes (10^9 bytes), where no limit is given.
+JOB_GB = 8.0
 
 
 class Pool:
     """Runs jobs, `n_jobs` at once, each in a process of its own.
 
     Args:
-        n_jobs: jobs at once; None: one for each GPU, or one without any.
+        n_jobs: jobs at once; None: one for each GPU; without any, as many as there are processors
+            to spare, and memory: a cut network's steps are too short to share one among threads.
         limits: what each job may use.
         devices: the GPUs to deal out, as `CUDA_VISIBLE_DEVICES` names them; None: those there are.
 
@@ -46,8 +50,9 @@ class Pool:
     ) -> None:
         self.devices = Devices(gpus() if devices is None else devices)
         check_number("hydra.launcher.n_jobs", 1 if n_jobs is None else n_jobs, 1, integer=True)
-        self.n_jobs = n_jobs or max(1, len(self.devices.names))
         self.limits = limits
+        self.fixed = n_jobs is not None or bool(self.devices.names)
+        self.n_jobs = n_jobs or len(self.devices.names) or self._fitting()
         self.since = time.time()
 
     def run(self, jobs: Sequence[Job]) -> list[RunResult | None]:
@@ -59,6 +64,7 @@ class Pool:
         Raises:
             KeyboardInterrupt: if interrupted; the running jobs wrote down where they were.
         """
+        workers = self._at_once(jobs)
         queue = deque(enumerate(jobs))
         results: list[RunResult | None] = [None] * len(jobs)
         stop, done = threading.Event(), Counter[str]()
@@ -70,7 +76,7 @@ class Pool:
                 except IndexError:
                     return
                 begun = time.monotonic()
-                result = self._attempt(job, stop)
+                result = self._attempt(job, stop, workers)
                 if result is None:  # another sweep has it: see to the others first
                     queue.append((number, job))
                     time.sleep(WAIT_S)
@@ -79,7 +85,7 @@ class Pool:
                 done[result.status] += 1
                 _say(result, job, done.total(), len(jobs), time.monotonic() - begun)
 
-        workers = min(self.n_jobs, len(jobs)) or 1
+        log.info("jobs at once: %d of %d (hydra.launcher.n_jobs)", workers, len(jobs))
         with ThreadPoolExecutor(workers, thread_name_prefix="job") as threads:
             futures = [threads.submit(work) for _ in range(workers)]
             try:
@@ -97,19 +103,38 @@ class Pool:
             cwd: the folder where the sweep was started.
         """
         if not self.devices.names:
-            warm_up(cwd, environment(self._variables(processes=1)))
+            warm_up(cwd, environment(self._variables(self.n_jobs)))
+
+    def _fitting(self) -> int:
+        """Jobs that this machine has room for without a GPU."""
+        if torch.accelerator.is_available():  # one that is not dealt out, such as Apple's
+            return 1
+        each = (self.limits.mem_gb or JOB_GB) * 1e9
+        room = int(free_memory(torch.device("cpu")) // each)
+        return max(1, min(spare(busy_elsewhere()), room))
+
+    def _at_once(self, jobs: Sequence[Job]) -> int:
+        """How many of these run at a time: of several processes each (trainer=ddp) fewer fit."""
+        processes = 1 if self.fixed else max(map(self._processes, jobs), default=1)
+        return max(1, min(self.n_jobs // processes, len(jobs)))
+
+    def _processes(self, job: Job) -> int:
+        trainer = job.spec.trainer
+        count = config.wanted_devices(trainer.accelerator, trainer.devices)
+        return count or len(self.devices.names) or 1
 
     def _variables(self, processes: int) -> dict[str, str]:
-        """The environment of a job of so many processes."""
-        threads = max(1, usable() // (self.n_jobs * processes))
+        """The environment of a job, of so many processes that run at once in all."""
+        threads = max(1, usable() // processes)
         # Two jobs that each take all cores are many times slower than one after the other.
-        variables = {"OMP_NUM_THREADS": str(threads)} if self.n_jobs * processes > 1 else {}
+        variables = {"OMP_NUM_THREADS": str(threads)} if processes > 1 else {}
         return {**variables, **os.environ}
 
-    def _attempt(self, job: Job, stop: threading.Event) -> RunResult | None:
-        count = config.wanted_devices(job.spec.trainer.accelerator, job.spec.trainer.devices)
-        taken = self.devices.take(0 if job.spec.trainer.accelerator == "cpu" else count)
-        variables = self._variables(count or len(self.devices.names) or 1)
+    def _attempt(self, job: Job, stop: threading.Event, at_once: int) -> RunResult | None:
+        trainer = job.spec.trainer
+        count = config.wanted_devices(trainer.accelerator, trainer.devices)
+        taken = self.devices.take(0 if trainer.accelerator == "cpu" else count)
+        variables = self._variables(at_once * self._processes(job))
         if self.devices.names:
             variables[VISIBLE] = ",".join(taken)
         try:

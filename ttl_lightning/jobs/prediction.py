@@ -26,18 +26,18 @@ class PredictedByProbes(Prepared[Scores]):
 
     Args:
         max_epochs: as of `search.Predicted`, as the others.
-        keep: share of the cutoffs that race.
+        keep: how many cutoffs race.
         eta: each rung keeps one in so many.
-        min_epochs: epochs of the first rung.
+        min_epochs: epochs of the first rung; None: `1 / eta` of a whole training.
 
     Raises:
         ConfigError: if an option is out of range.
     """
 
     max_epochs: int
-    keep: float = 0.5
-    eta: int = 4
-    min_epochs: int = 1
+    keep: int = 3
+    eta: int = 3
+    min_epochs: int | None = None
 
     def __post_init__(self) -> None:
         self.method({}, ())  # before the probes take their time

@@ -61,11 +61,20 @@ def choose(
     if most == 1:
         return Threads(1, "of 1 processor")
     others = busy_elsewhere() if busy is None else busy
-    # of a machine that is larger than this process's share of it, others take what is left first
-    free = (os.cpu_count() or most) - others
-    count = max(1, min(most, round(free)) // processes)
+    count = max(1, spare(others) // processes)
     taken = f", others compute on {others:.1f}" if count < most // processes else ""
     return Threads(count, f"of {most} processors{taken}")
+
+
+def spare(busy: float) -> int:
+    """Processors that this process may use and others leave free, one at least.
+
+    Args:
+        busy: processors that others compute on.
+    """
+    most = usable()
+    # of a machine that is larger than this process's share of it, others take what is left first
+    return max(1, min(most, round((os.cpu_count() or most) - busy)))
 
 
 def busy_elsewhere(seconds: float = WATCHED_S) -> float:

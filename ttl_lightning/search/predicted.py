@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -29,10 +28,10 @@ class Predicted(Method):
         predicted: by cutoff, higher is better, such as the validation AUPRC of a linear probe.
             Those that are None or NaN come last.
         max_epochs: as of `Halving`.
-        keep: share of the candidates that race, from 0 (the best one alone) to 1; of ties the
-            earlier ones.
+        keep: how many candidates race, those predicted best; of ties the earlier ones.
         eta: as of `Halving`.
-        min_epochs: as of `Halving`.
+        min_epochs: as of `Halving`; None: `1 / eta` of a whole training, so that with as many
+            candidates as `eta` there is one rung.
 
     Raises:
         ConfigError: if an option is out of range.
@@ -42,12 +41,12 @@ class Predicted(Method):
     stops_early: ClassVar[bool] = True
     predicted: Mapping[str, float | None]
     max_epochs: int
-    keep: float = 0.5
-    eta: int = 4
-    min_epochs: int = 1
+    keep: int = 3
+    eta: int = 3
+    min_epochs: int | None = None
 
     def __post_init__(self) -> None:
-        check_number("keep", self.keep, 0, 1)
+        check_number("keep", self.keep, 1, integer=True)
         self._race()
 
     def plan(self, candidates: Sequence[str]) -> Plan:
@@ -62,10 +61,15 @@ class Predicted(Method):
         if not known:
             raise ConfigError(f"nothing is predicted for any of {counted(len(order))}.")
         best_first = [*known, *(name for name in order if name not in known)]
-        field = best_first[: max(1, math.ceil(self.keep * len(order)))]
+        field = best_first[: self.keep]
         choice = yield from self._race().plan([name for name in order if name in field])
         reason = f"Of {counted(len(order))}, the {len(field)} predicted best raced. {choice.reason}"
         return Choice(choice.candidate, reason)
 
     def _race(self) -> Halving:
-        return Halving(self.max_epochs, self.eta, self.min_epochs, radius="all")
+        first = self.min_epochs
+        if first is None:
+            check_number("max_epochs", self.max_epochs, 1, integer=True)
+            check_number("eta", self.eta, 2, integer=True)
+            first = max(1, self.max_epochs // self.eta)
+        return Halving(self.max_epochs, self.eta, first, radius="all")
