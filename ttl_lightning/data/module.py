@@ -222,15 +222,16 @@ class DataModule(LightningDataModule):
 
     def _loader(self, dataset: Split, *, training: bool, views: int = 1) -> DataLoader[Any]:
         size = 1 if dataset.alone else max(1, self.batch_size // views)
-        seed = self.source.seed
+        seed, given = self.source.seed, self.loading.num_workers
+        workers = 0 if given == "auto" else int(given)
         return DataLoader(
             dataset,
             batch_size=size,
             sampler=EpochSampler(dataset, batch_size=size, training=training, seed=seed),
-            num_workers=self.loading.num_workers,
+            num_workers=workers,
             collate_fn=as_it_is if views == 1 else as_views,
             pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.loading.num_workers > 0,
+            persistent_workers=workers > 0,
             # Without its own generator each epoch's loader would move torch's global one.
             generator=torch.Generator().manual_seed(seed),
         )

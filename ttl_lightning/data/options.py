@@ -34,7 +34,8 @@ class Loading:
 
     Attributes:
         batch_size: samples a batch and process.
-        num_workers: processes that load; 0 loads in the main process.
+        num_workers: processes that load; 0 loads in the main process, and so does "auto" outside
+            of a run.
         cache: where what is decoded is kept: "memory", "disk", "none", or "auto": in memory, of
             files in a sweep on a disk, where its jobs share it.
         cache_dir: folder for cache="disk"; by default the user's own cache folder.
@@ -48,7 +49,7 @@ class Loading:
     """
 
     batch_size: int = 64
-    num_workers: int = 0
+    num_workers: int | str = "auto"
     cache: str = "auto"
     cache_dir: str | Path | None = None
     on_bad_image: str = "raise"
@@ -58,7 +59,8 @@ class Loading:
     def __post_init__(self) -> None:
         """Check what was given."""
         check_number("data.batch_size", self.batch_size, 1, 65536, integer=True)
-        check_number("data.num_workers", self.num_workers, 0, 1024, integer=True)
+        if self.num_workers != "auto":
+            check_number("data.num_workers", self.num_workers, 0, 1024, integer=True)
         check_choice("data.cache", self.cache, CACHES)
         check_choice("data.on_bad_image", self.on_bad_image, ON_BAD_IMAGE)
         check_number("data.max_bad", self.max_bad, 0, integer=True)

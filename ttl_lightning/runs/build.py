@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -41,6 +41,7 @@ from ttl_lightning.runs.parts import (
     trainer_of,
 )
 from ttl_lightning.runtime.batch_size import fitted_batch_size
+from ttl_lightning.runtime.loaders import workers
 from ttl_lightning.runtime.memory import free_memory
 from ttl_lightning.runtime.precision import Choice, choose, to_channels_last
 from ttl_lightning.tasks.base import Task
@@ -82,6 +83,7 @@ class Parts:
             **({"precision_timings_ms": timings} if timings else {}),
             "devices": self.trainer.world_size,
             "batch_size": self.data.batch_size,
+            "num_workers": self.data.loading.num_workers,
         }
 
 
@@ -113,6 +115,8 @@ def assemble(
         lr_floor=protocol.lr_floor,
         **kind.settings(data, spec.values["protocol"], task_options(spec)),
     )
+    if data.loading.num_workers:
+        log.info("loaders: %d processes each", data.loading.num_workers)
     choice = _precision(spec, data.batch_size, model, earlier)
     if choice.channels_last:
         to_channels_last(model)
@@ -192,7 +196,10 @@ def create_data(recipe: Recipe) -> DataModule:
                 other: DataModule = make(seed=seed, augment=augment, mean=mean, std=std)
                 return other
             parts = made(make.func, make.keywords, seed)
-    return DataModule(*parts, augment=augment, mean=mean, std=std)
+    source, view, loading = parts
+    if loading.num_workers == "auto":
+        loading = replace(loading, num_workers=workers())
+    return DataModule(source, view, loading, augment=augment, mean=mean, std=std)
 
 
 def read_data(recipe: Recipe) -> DataModule:
