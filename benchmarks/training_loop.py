@@ -76,7 +76,8 @@ reset_peak_memory(torch.device("cpu"))
 baseline = peak_memory_mb(torch.device("cpu"))
 with contextlib.redirect_stdout(io.StringIO()):
     result = train(overrides=sys.argv[2:], run_dir=sys.argv[1])
-print(result.complexity["params"], result.train["peak_memory_mb"] - baseline)
+added = result.train["peak_memory_mb"] - baseline
+print(result.complexity["params"], added, result.train["images_per_s"])
 """
 
 
@@ -249,17 +250,22 @@ def training_step(model: nn.Module, shape: tuple[int, ...], choice: Choice) -> C
 
 def memory(cutoff: str, *overrides: str) -> Row:
     """Peak memory that training adds, in a process of its own."""
-    settings = (*MEMORY_SETTINGS, f"cutoff={cutoff}", *overrides)
-    with tempfile.TemporaryDirectory() as folder:
-        job = [sys.executable, "-c", MEMORY_JOB, f"{folder}/run", *settings]
-        done = subprocess.run(job, check=True, capture_output=True, text=True)
-    params, peak_mb = done.stdout.split()[-2:]
+    params, peak_mb, _ = job(*MEMORY_SETTINGS, f"cutoff={cutoff}", *overrides)
     return {
         "model": "resnet50 ttl",
         "cutoff": cutoff,
-        "parameters (M)": round(int(params) / 1e6, 2),
-        "peak memory (MB)": round(float(peak_mb)),
+        "parameters (M)": round(params / 1e6, 2),
+        "peak memory (MB)": round(peak_mb),
     }
+
+
+def job(*settings: str) -> tuple[float, float, float]:
+    """Parameters, the memory that training adds (MB), and images a second of a run of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-c", MEMORY_JOB, f"{folder}/run", *settings]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+    params, peak_mb, speed = map(float, done.stdout.split()[-3:])
+    return params, peak_mb, speed
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:

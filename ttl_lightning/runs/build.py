@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -14,6 +14,7 @@ from ttl_lightning.config import compose as config
 from ttl_lightning.config.ranks import made_of
 from ttl_lightning.config.schema import Options, Recipe, RunSpec
 from ttl_lightning.data.module import DataModule
+from ttl_lightning.data.options import Loading
 from ttl_lightning.data.sources.base import Source
 from ttl_lightning.data.sources.registry import made
 from ttl_lightning.errors import ConfigError
@@ -83,7 +84,7 @@ class Parts:
             **({"precision_timings_ms": timings} if timings else {}),
             "devices": self.trainer.world_size,
             "batch_size": self.data.batch_size,
-            "num_workers": self.data.loading.num_workers,
+            **_loaders(self.data),
         }
 
 
@@ -115,8 +116,8 @@ def assemble(
         lr_floor=protocol.lr_floor,
         **kind.settings(data, spec.values["protocol"], task_options(spec)),
     )
-    if data.loading.num_workers:
-        log.info("loaders: %d processes each", data.loading.num_workers)
+    for loaders in _loaders(data).values():
+        log.info("loaders: %d processes each", loaders)
     choice = _precision(spec, data.batch_size, model, earlier)
     if choice.channels_last:
         to_channels_last(model)
@@ -188,6 +189,8 @@ def create_data(recipe: Recipe) -> DataModule:
     mean, std = pixel_statistics(backbone.name, recipe.data.in_channels, backbone.weights)
     with naming("protocol.augment"):
         augment = instantiate(recipe.augment, _convert_="all")
+    if options.get("num_workers") == "auto":
+        options = {**options, "num_workers": workers()}
     parts = made_of(options, seed)
     if parts is None:
         with naming("data"):
@@ -196,10 +199,7 @@ def create_data(recipe: Recipe) -> DataModule:
                 other: DataModule = make(seed=seed, augment=augment, mean=mean, std=std)
                 return other
             parts = made(make.func, make.keywords, seed)
-    source, view, loading = parts
-    if loading.num_workers == "auto":
-        loading = replace(loading, num_workers=workers())
-    return DataModule(source, view, loading, augment=augment, mean=mean, std=std)
+    return DataModule(*parts, augment=augment, mean=mean, std=std)
 
 
 def read_data(recipe: Recipe) -> DataModule:
@@ -227,6 +227,13 @@ def _precision(spec: RunSpec, batch_size: int, model: TransferModel, earlier: Op
         choice = choose(model, shape, device(spec), channels_last=spec.trainer.channels_last)
     log.info("precision: %s%s", choice.precision, ", channels last" if choice.channels_last else "")
     return choice
+
+
+def _loaders(data: DataModule) -> dict[str, int]:
+    """What each of the loaders has, where they are the package's own and have any."""
+    loading: Loading | None = getattr(data, "loading", None)  # a module of others has none
+    count = loading.num_workers if loading else 0
+    return {"num_workers": int(count)} if count not in (0, "auto") else {}
 
 
 def _frozen(spec: RunSpec, model: TransferModel) -> FrozenFeatures | None:

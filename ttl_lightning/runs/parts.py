@@ -6,10 +6,12 @@ import inspect
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 from pytorch_lightning.callbacks import Callback, StochasticWeightAveraging
@@ -19,6 +21,10 @@ from ttl_lightning.config import compose as config
 from ttl_lightning.config.schema import Options, RunSpec
 from ttl_lightning.errors import ConfigError, TTLError, check_choice
 from ttl_lightning.tasks.base import Task
+
+# Optimizers that step all parameters at once on CPU and GPU, and what asks for another way.
+FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
+OTHERWISE = {"fused", "foreach", "capturable", "differentiable"}
 
 _REFUSED = re.compile(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'")
 
@@ -83,8 +89,13 @@ def task_options(spec: RunSpec) -> dict[str, Any]:
 
 
 def optimizer_of(spec: RunSpec) -> Any:  # noqa: ANN401 - a partial of whatever was named
-    """What makes the optimizer from parameter groups."""
-    return _partial("protocol.optimizer", spec.protocol.optimizer)
+    """What makes the optimizer from parameter groups, fused where torch and Lightning allow it."""
+    make = _partial("protocol.optimizer", spec.protocol.optimizer)
+    # the gradients of a scaler are clipped before a fused optimizer unscales them
+    scaled = spec.trainer.precision == "16-mixed" and spec.trainer.gradient_clip_val is not None
+    if make.func in FUSED and not scaled and OTHERWISE.isdisjoint(make.keywords):
+        return partial(make, fused=True)
+    return make
 
 
 def scheduler_of(spec: RunSpec) -> Any:  # noqa: ANN401 - likewise
