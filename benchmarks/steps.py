@@ -3,8 +3,10 @@
     python benchmarks/steps.py [--turns 15] [--threads 1] [--smoke]
 
 Steps of each variant of a network take turns in one process; a ratio is the median over the turns
-of the time beside the plain step's of that turn. A compiled step's first call is timed apart. Inputs are noise, channels last, float32. Then runs with and without
-`trainer.gradient_checkpointing`, each in a process of its own, by turns: memory that training adds.
+of the time beside the plain step's of that turn.
+A compiled step's first call is timed apart. Inputs are noise, channels last, float32. Then runs
+with and without `trainer.gradient_checkpointing`, each in a process of its own, by turns: the
+memory that training adds.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import argparse
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import median
 
 import torch
@@ -40,6 +42,7 @@ RUNS = {
 }  # fmt: skip
 TINY = ("backbone=test_resnet", "data.image_size=32", "data.train_size=16")
 Step = Callable[[], float]
+VARIANTS = ("plain", "fused AdamW", "compiled")  # the last wants a C++ compiler
 
 
 def main() -> None:
@@ -55,7 +58,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     print(", ".join(f"{key}: {value}" for key, value in machine().items()), flush=True)
     if options.smoke:
-        rows = [compared("test_resnet", None, 32, turns=2, compilers=0)]
+        rows = [compared("test_resnet", None, 32, turns=2, variants=VARIANTS[:2])]
     else:
         cases = [(cut, side) for side in options.pixels for cut in ("block3", None)]
         rows = [compared(NETWORK, cut, side, options.turns) for cut, side in cases]
@@ -65,20 +68,21 @@ def main() -> None:
     print(f"\n{table([checkpointed(name, given, turns) for name, given in runs.items()])}")
 
 
-def compared(name: str, cutoff: str | None, side: int, turns: int, compilers: int = 1) -> Row:
-    """One network's row; with so many compiled variants (0: there may be no compiler)."""
+def compared(
+    name: str, cutoff: str | None, side: int, turns: int, variants: Sequence[str] = VARIANTS
+) -> Row:
+    """One network's row."""
     strategy = "ttl" if cutoff else "ftl"
     model = ttl.create_model(name, strategy, cutoff, num_classes=2, weights=None)
     model.to(memory_format=torch.channels_last)
     images = torch.randn(BATCH, 3, side, side).to(memory_format=torch.channels_last)
     labels = torch.arange(BATCH) % 2
-    steps = {
-        "plain": step(copy.deepcopy(model), images, labels, fused=False),
-        "fused AdamW": step(copy.deepcopy(model), images, labels, fused=True),
-    }
-    for _ in range(compilers):
-        model.compile()
-        steps["compiled"] = step(model, images, labels, fused=False)
+    steps: dict[str, Step] = {}
+    for variant in variants:
+        own = copy.deepcopy(model)
+        if variant == "compiled":
+            own.compile()
+        steps[variant] = step(own, images, labels, fused=variant == "fused AdamW")
     first = {key: run() for key, run in steps.items()}
     times: dict[str, list[float]] = {key: [] for key in steps}
     for _ in range(turns):
