@@ -171,9 +171,8 @@ def bare_loop(
     """What one would write by hand: trains an epoch of a copy, returns images a second."""
     model = copy.deepcopy(model)
     first = like.param_groups[0]
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=first["lr"], weight_decay=first["weight_decay"]
-    )
+    same = {key: first[key] for key in ("lr", "weight_decay", "fused")}
+    optimizer = torch.optim.AdamW(model.parameters(), **same)
 
     def epoch() -> float:
         start = time.perf_counter()
