@@ -67,6 +67,9 @@ def test_a_module_of_ones_own_takes_what_it_names(own: str) -> None:
         (("+protocol.optimizer.foreach=true",), None),
         (("trainer.precision=16-mixed",), True),
         (("trainer.precision=16-mixed", "trainer.gradient_clip_val=1"), None),
+        (("trainer.precision=bf16-mixed", "trainer.gradient_clip_val=1"), None),
+        (("trainer.precision=auto", "trainer.gradient_clip_val=1"), None),
+        (("trainer.gradient_clip_val=1",), True),
     ],
 )
 def test_an_optimizer_is_fused_where_it_can_be(overrides, fused) -> None:

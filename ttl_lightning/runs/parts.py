@@ -91,9 +91,10 @@ def task_options(spec: RunSpec) -> dict[str, Any]:
 def optimizer_of(spec: RunSpec) -> Any:  # noqa: ANN401 - a partial of whatever was named
     """What makes the optimizer from parameter groups, fused where torch and Lightning allow it."""
     make = _partial("protocol.optimizer", spec.protocol.optimizer)
-    # the gradients of a scaler are clipped before a fused optimizer unscales them
-    scaled = spec.trainer.precision == "16-mixed" and spec.trainer.gradient_clip_val is not None
-    if make.func in FUSED and not scaled and OTHERWISE.isdisjoint(make.keywords):
+    # in mixed precision Lightning refuses to clip gradients before a fused step, which may unscale
+    mixed = not str(spec.trainer.precision).endswith("-true")
+    clipped = mixed and spec.trainer.gradient_clip_val is not None
+    if make.func in FUSED and not clipped and OTHERWISE.isdisjoint(make.keywords):
         return partial(make, fused=True)
     return make
 
