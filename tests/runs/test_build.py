@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import ttl_lightning as ttl
+from tests.conftest import SMALL
 from ttl_lightning.config import compose as config
 from ttl_lightning.data.module import DataModule
 from ttl_lightning.errors import ConfigError
@@ -94,3 +96,9 @@ def test_fused_and_plain_steps_are_the_same(name) -> None:
             optimizer.step()
         weights.append(weight.detach())
     torch.testing.assert_close(*weights)
+
+
+def test_mixed_precision_trains_with_clipped_gradients(tmp_path: Path) -> None:
+    settings = [*SMALL, "trainer.precision=bf16-mixed", "trainer.gradient_clip_val=1"]
+    result = ttl.train(overrides=settings, run_dir=tmp_path / "run")
+    assert (result.status, result.train["precision"]) == ("completed", "bf16-mixed")

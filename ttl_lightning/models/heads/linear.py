@@ -29,6 +29,8 @@ class LinearHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The logits of a feature map."""
+        if x.device.type == "meta":  # a shape alone, for which torch knows no autocast
+            return cast(Tensor, self.fc(self.pooled(x)))
         # Not in bfloat16, whose few digits would make ties of different logits.
         with torch.autocast(x.device.type, enabled=False):
             return cast(Tensor, self.fc(self.pooled(x.to(self.fc.weight.dtype))))
