@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ttl_lightning.errors import ConfigError, check_number
@@ -67,9 +67,7 @@ class Predicted(Method):
         return Choice(choice.candidate, reason)
 
     def _race(self) -> Halving:
-        first = self.min_epochs
-        if first is None:
-            check_number("max_epochs", self.max_epochs, 1, integer=True)
-            check_number("eta", self.eta, 2, integer=True)
-            first = max(1, self.max_epochs // self.eta)
-        return Halving(self.max_epochs, self.eta, first, radius="all")
+        if self.min_epochs is not None:
+            return Halving(self.max_epochs, self.eta, self.min_epochs, radius="all")
+        race = Halving(self.max_epochs, self.eta, radius="all")
+        return replace(race, min_epochs=max(1, race.max_epochs // race.eta))
